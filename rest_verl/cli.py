@@ -1,0 +1,68 @@
+"""The command `rest-verl`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(help="ResT for stock verl.", no_args_is_help=True, pretty_exceptions_enable=False)
+data = typer.Typer(help="Make training data in verl's parquet layout.", no_args_is_help=True)
+app.add_typer(data, name="data")
+console = Console()
+
+
+@app.command()
+def doctor() -> None:
+    """Check that verl finds this plugin and that all its names are registered. Exit status 0 only if they are."""
+    from rest_verl.doctor import findings
+
+    table = Table("check", "found", "remedy")
+    problems = 0
+    for finding in findings():
+        problems += not finding.fine
+        table.add_row(finding.check, f"[{'green' if finding.fine else 'red'}]{finding.found}[/]", finding.remedy)
+    console.print(table)
+    raise typer.Exit(min(problems, 1))
+
+
+@data.command()
+def bfcl(
+    out: Annotated[Path, typer.Option(help="Folder for train.parquet and validation.parquet.")],
+    category: Annotated[list[str] | None, typer.Option(help="Repeat for several; all single-turn ones if left out.")],
+    validation_share: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of prompts to hold out.")] = 0.1,
+) -> None:
+    """BFCL's single-turn questions and answers, from the installed package bfcl-eval."""
+    from rest_verl.data.bfcl import CATEGORIES, bfcl_rows
+
+    _write_split(bfcl_rows(category or CATEGORIES), validation_share, out)
+
+
+@data.command()
+def rlla(
+    source: Annotated[Path, typer.Argument(help="ToolRL's parquet file.")],
+    out: Annotated[Path, typer.Option(help="Folder for train.parquet and validation.parquet.")],
+    validation_share: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of prompts to hold out.")] = 0.1,
+) -> None:
+    """ToolRL's data, checked and split."""
+    from rest_verl.data.rlla import read_rlla
+
+    _write_split(read_rlla(source), validation_share, out)
+
+
+def _write_split(rows: list[dict], validation_share: float, out: Path) -> None:
+    from collections import Counter
+
+    from rest_verl.data.split import split_by_hash, write_parquet
+
+    table = Table("data source", "train", "validation", title=str(out))
+    sides = split_by_hash(rows, validation_share)
+    for name, side in zip(("train", "validation"), sides, strict=True):
+        write_parquet(side, out / f"{name}.parquet")
+    train, validation = (Counter(row["data_source"] for row in side) for side in sides)
+    for source in sorted(train | validation):
+        table.add_row(source, str(train[source]), str(validation[source]))
+    console.print(table)

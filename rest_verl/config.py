@@ -1,0 +1,154 @@
+"""The `rest:` node of the Hydra config: every key, its default and its range, in one place.
+
+YAML presets set only what differs from the defaults below. `load` turns the composed node into `RestConfig`, or raises
+one `ConfigError` that names each wrong key, its value, what is allowed and the nearest right one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field, fields
+from typing import Any, Literal
+
+from omegaconf import DictConfig, OmegaConf
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from rest_verl.core import curriculum
+from rest_verl.core.suggest import unknown_name
+from rest_verl.core.tool_calls import get_format
+
+
+class ConfigError(ValueError):
+    """A setting is wrong; the message names the override that mends it."""
+
+
+_strict = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True, config=_strict)
+class Ramp:
+    """A number that changes with the global step: `start + slope * step`, up (or down) to `limit`."""
+
+    start: float
+    slope: float = 0.0
+    limit: float | None = None
+
+    def schedule(self) -> curriculum.Schedule:
+        """The schedule it stands for."""
+        return curriculum.ramp(self.start, self.slope, self.start if self.limit is None else self.limit)
+
+    def __post_init__(self) -> None:
+        if self.limit is None:
+            if self.slope != 0:
+                raise ValueError("a slope needs a limit")
+        elif (self.limit - self.start) * self.slope < 0:
+            raise ValueError("the slope leads away from the limit")
+
+
+def ramp(start: float, slope: float = 0.0, limit: float | None = None) -> Any:
+    """Field whose default is this ramp."""
+    return field(default_factory=lambda: Ramp(start, slope, limit))
+
+
+@dataclass(frozen=True, config=_strict)
+class RegionWeights:
+    """Weight of each region before normalisation, in scheme `paper`. Defaults: the authors' released constants."""
+
+    format: Ramp = ramp(1.0)
+    name: Ramp = ramp(1.2)
+    args: Ramp = ramp(0.6, 0.002, 1.2)
+    think: Ramp = ramp(0.6, 0.002, 1.0)
+    response: Ramp = ramp(0.0)
+    other: Ramp = ramp(0.0)
+
+
+@dataclass(frozen=True, config=_strict)
+class RewardConfig:
+    """Bounds of the format and the correctness reward. Defaults: the paper's dynamic schedule, which begins with both
+    equal and moves from form to content within 150 steps."""
+
+    format_min: Ramp = ramp(-2.0, 1 / 75, -1.0)
+    format_max: Ramp = ramp(2.0, -1 / 150, 1.0)
+    correctness_min: Ramp = ramp(-2.0, -1 / 150, -3.0)
+    correctness_max: Ramp = ramp(2.0, 1 / 150, 3.0)
+
+
+@dataclass(frozen=True, config=_strict)
+class RestConfig:
+    """Settings of ResT.
+
+    Attributes:
+        scheme: `paper` weights tokens by region and step; `uniform` weights all alike, which is the base estimator.
+        format: wire format of the policy's tool calls.
+        apply_in: `advantage` multiplies the advantages, under any policy loss; `loss` multiplies the clipped surrogate
+            in the policy loss `rest`, which also reports weighted metrics.
+        base_estimator: the verl estimator whose advantages are reshaped.
+        normalisation: `row` keeps sum_t m w = sum_t m in every row; `none` leaves the weights as they are.
+        clamp_min, clamp_max: bounds of positive region weights.
+        weights: weight of each region in scheme `paper`.
+        reward: bounds of the reward manager `rest_tool`.
+    """
+
+    scheme: Literal["paper", "uniform"] = "paper"
+    format: str = "rlla"
+    apply_in: Literal["advantage", "loss"] = "advantage"
+    base_estimator: str = "grpo"
+    normalisation: Literal["row", "none"] = "row"
+    clamp_min: float = Field(default=1e-3, gt=0)
+    clamp_max: float = Field(default=8.0, gt=0)
+    weights: RegionWeights = field(default_factory=RegionWeights)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+
+    def __post_init__(self) -> None:
+        get_format(self.format)
+        if self.base_estimator == "rest":
+            raise ValueError("rest.base_estimator=rest: name the estimator that ResT reshapes, such as grpo")
+        if self.clamp_min > self.clamp_max:
+            raise ValueError(f"rest.clamp_min={self.clamp_min} is greater than rest.clamp_max={self.clamp_max}")
+
+
+def load(config: DictConfig | Mapping[str, Any]) -> RestConfig:
+    """Read the `rest` node of a run's config; without one all defaults hold.
+
+    Args:
+        config: the whole config of the run.
+
+    Raises:
+        ConfigError: one line for each wrong key or value.
+    """
+    node = config.get("rest") or {}
+    if isinstance(node, DictConfig):
+        node = OmegaConf.to_container(node, resolve=True)
+    try:
+        return TypeAdapter(RestConfig).validate_python(node)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_describe(item) for item in error.errors())) from None
+
+
+def defaults() -> dict[str, Any]:
+    """All settings with their defaults as plain containers: what `rest` presets start from."""
+    return TypeAdapter(RestConfig).dump_python(RestConfig())
+
+
+def _describe(item: Any) -> str:
+    """One line for one finding of pydantic: key, value, what is allowed."""
+    path = ".".join(["rest", *map(str, item["loc"])])
+    given = item["input"]
+    if item["type"] == "unexpected_keyword_argument":
+        parent = path.rpartition(".")[0]
+        return f"{parent}: " + unknown_name("key", str(item["loc"][-1]), _keys_at(item["loc"][:-1]))
+    if item["type"] == "literal_error":
+        allowed = [part.strip().strip("'") for part in item["ctx"]["expected"].replace(" or ", ",").split(",")]
+        return f"{path}: " + unknown_name("value", str(given), allowed)
+    if item["type"] == "value_error":
+        return f"{path}: {item['ctx']['error']}"
+    return f"{path}={given!r}: {item['msg']}"
+
+
+def _keys_at(location: tuple[Any, ...]) -> list[str]:
+    """Field names of the dataclass at a place of the `rest` node."""
+    value: Any = RestConfig()
+    for key in location:
+        value = getattr(value, key)
+    return [item.name for item in fields(value)]

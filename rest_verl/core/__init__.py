@@ -1,0 +1,5 @@
+"""The mathematics of ResT in torch and numpy: no verl, Ray or vLLM import anywhere in here.
+
+The way of the data: sampled ids -> bytes (`token_bytes`) -> calls (`tool_calls`, `formats`) -> regions (`regions`)
+-> (entropy, progress) (`entropy`, `curriculum`) -> weight per token (`weights`).
+"""

@@ -1,0 +1,1 @@
+"""Rollouts that record where the policy's turns are."""

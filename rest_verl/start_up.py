@@ -1,0 +1,88 @@
+"""Checks of a whole run's config before Ray starts: settings of verl and of ResT that only make sense together.
+
+Each failure is one `ConfigError` that names the override that mends it. verl is not imported here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from omegaconf import DictConfig, OmegaConf
+
+from rest_verl.config import ConfigError, RestConfig, load
+from rest_verl.core.suggest import unknown_name
+
+# The modes of verl's V1 trainer that ResT extends; any other name is a trainer of the user's own.
+STOCK_MODES = ("sync", "colocate_async", "separate_async")
+
+_ESTIMATOR = "algorithm.adv_estimator"
+_MODE = "trainer.v1.trainer_mode"
+_LOSS = "actor_rollout_ref.actor.policy_loss.loss_mode"
+_AGENT = "actor_rollout_ref.rollout.agent.default_agent_loop"
+_MANAGER = "reward.reward_manager.name"
+_BYPASS = "algorithm.rollout_correction.bypass_mode"
+
+
+def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:
+    """Validate the `rest` node and its fit to the rest of the run.
+
+    Args:
+        config: the whole config of the run.
+        estimators: names of the advantage estimators registered with verl.
+
+    Returns:
+        the validated settings.
+
+    Raises:
+        ConfigError: see the module's docstring.
+    """
+    rest = load(config)
+    if rest.base_estimator not in (allowed := set(estimators) - {"rest"}):
+        raise ConfigError("rest.base_estimator: " + unknown_name("estimator", rest.base_estimator, allowed))
+    reshaped = OmegaConf.select(config, _ESTIMATOR) == "rest"
+    _check_trainer(config, rest, reshaped)
+    _check_loss(config, rest, reshaped)
+    if OmegaConf.select(config, _MANAGER) == "rest_tool" and OmegaConf.select(config, _AGENT) == "tool_agent":
+        raise ConfigError(
+            f"{_MANAGER}=rest_tool scores only what the policy wrote, and verl's tool_agent does not record where its "
+            f"turns begin: set {_AGENT}=rest_tool_agent"
+        )
+    return rest
+
+
+def _check_trainer(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
+    mode = OmegaConf.select(config, _MODE)
+    if reshaped and not OmegaConf.select(config, "trainer.use_v1"):
+        raise ConfigError(f"{_ESTIMATOR}=rest needs verl's V1 trainer: set trainer.use_v1=True")
+    if reshaped and mode in STOCK_MODES:
+        raise ConfigError(
+            f"{_ESTIMATOR}=rest needs the token weights that only a rest trainer mode computes, but {_MODE}={mode}: "
+            f"set {_MODE}=rest_{mode}"
+        )
+    if not reshaped and mode in [f"rest_{stock}" for stock in STOCK_MODES]:
+        given = OmegaConf.select(config, _ESTIMATOR)
+        raise ConfigError(
+            f"{_MODE}={mode} reshapes the advantages of {_ESTIMATOR}=rest, but {_ESTIMATOR}={given}: set "
+            f"{_ESTIMATOR}=rest rest.base_estimator={given}, or {_MODE}={mode.removeprefix('rest_')}"
+        )
+
+
+def _check_loss(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
+    loss = OmegaConf.select(config, _LOSS)
+    in_loss = reshaped and rest.apply_in == "loss"
+    if loss == "rest" and not in_loss:
+        raise ConfigError(
+            f"{_LOSS}=rest applies the token weights of rest.apply_in=loss, but the run has "
+            f"{_ESTIMATOR}={OmegaConf.select(config, _ESTIMATOR)} and rest.apply_in={rest.apply_in}: set "
+            f"{_LOSS}=vanilla, or {_ESTIMATOR}=rest and rest.apply_in=loss"
+        )
+    if in_loss and loss != "rest":
+        raise ConfigError(
+            f"rest.apply_in=loss needs the policy loss that applies the weights, but {_LOSS}={loss}: set "
+            f"{_LOSS}=rest, or rest.apply_in=advantage, which works under every loss"
+        )
+    if in_loss and OmegaConf.select(config, _BYPASS):
+        raise ConfigError(
+            f"{_BYPASS}=True replaces the policy loss, so the weights of rest.apply_in=loss would be dropped: set "
+            f"rest.apply_in=advantage and {_LOSS}=vanilla"
+        )

@@ -1,0 +1,64 @@
+"""Packaging of rest-verl.
+
+Two packages live elsewhere than their name says:
+- `hydra_configs/` is installed as `rest_verl.hydra_configs`, where Hydra finds it as `pkg://rest_verl.hydra_configs`;
+- `rest_verl/hydra_plugin/` is installed in Hydra's plugin namespace, so that `+rest=...` works on verl's own command.
+
+The exact CPU stack is pinned in constraints-cpu.txt. On GPUs verl's own extras choose torch and vLLM: nothing here
+fights them.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+setup(
+    name="rest-verl",
+    version="0.1.0",
+    description="ResT (arXiv 2509.21826) for stock verl: token-weighted policy gradients for tool-use LLMs",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.13",
+    packages=[
+        *find_packages(include=["rest_verl", "rest_verl.*"], exclude=["rest_verl.hydra_plugin"]),
+        "rest_verl.hydra_configs",
+        "rest_verl.hydra_configs.rest",
+        "rest_verl.hydra_configs.platform",
+        "hydra_plugins.rest_verl",
+    ],
+    package_dir={
+        "rest_verl.hydra_configs": "hydra_configs",
+        "hydra_plugins.rest_verl": "rest_verl/hydra_plugin",
+    },
+    package_data={"": ["*.yaml", "py.typed"]},
+    install_requires=[
+        "verl>=0.9,<0.10",
+        "torch>=2.6",
+        "numpy",
+        "hydra-core>=1.3,<1.4",
+        "omegaconf>=2.3,<2.4",
+        "pydantic>=2.7",
+        "wrapt>=1.16",
+        "typer>=0.12",
+        "rich>=13",
+        "pandas>=2",
+        "pyarrow>=15",
+    ],
+    extras_require={
+        "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100"],
+        "dev": ["ruff>=0.8", "mypy>=1.13", "pandas-stubs", "types-PyYAML", "pre-commit>=4"],
+        "plot": ["matplotlib>=3.8"],
+    },
+    entry_points={
+        "verl.plugins": ["rest_verl = rest_verl.plugin"],
+        "console_scripts": ["rest-verl = rest_verl.cli:app"],
+    },
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
