@@ -1,7 +1,8 @@
 """Packaging of rest-verl.
 
 Two packages live elsewhere than their name says:
-- `hydra_configs/` is installed as `rest_verl.hydra_configs`, where Hydra finds it as `pkg://rest_verl.hydra_configs`;
+- `hydra_configs/` is installed as `rest_verl.hydra_configs`, where Hydra finds it as `pkg://rest_verl.hydra_configs`
+  (a link of that name in the package makes it so in a checkout as well, from which `python -m` imports first);
 - `rest_verl/hydra_plugin/` is installed in Hydra's plugin namespace, so that `+rest=...` works on verl's own command.
 
 The exact CPU stack is pinned in constraints-cpu.txt. On GPUs verl's own extras choose torch and vLLM: nothing here
@@ -24,13 +25,9 @@ setup(
     python_requires=">=3.10,<3.13",
     packages=[
         *find_packages(include=["rest_verl", "rest_verl.*"], exclude=["rest_verl.hydra_plugin"]),
-        "rest_verl.hydra_configs",
-        "rest_verl.hydra_configs.rest",
-        "rest_verl.hydra_configs.platform",
         "hydra_plugins.rest_verl",
     ],
     package_dir={
-        "rest_verl.hydra_configs": "hydra_configs",
         "hydra_plugins.rest_verl": "rest_verl/hydra_plugin",
     },
     package_data={"": ["*.yaml", "py.typed"]},

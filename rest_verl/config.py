@@ -15,8 +15,8 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from rest_verl.core import curriculum
+from rest_verl.core.formats import get_format
 from rest_verl.core.suggest import unknown_name
-from rest_verl.core.tool_calls import get_format
 
 
 class ConfigError(ValueError):

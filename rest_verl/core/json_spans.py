@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 # A string ends at its quote, or unclosed at the end of its line: JSON allows no raw line break inside, so a broken
 # string can swallow no more than its own line. The alternatives exclude each other: matching is linear.
-_STRING = rb'"(?:[^"\\\n]|\\[^\n])*"?'
+_STRING = rb'"(?P<inside>(?:[^"\\\n]|\\[^\n])*)(?P<closing>"?)'
 
 _VALUE = re.compile(_STRING)
 
@@ -69,7 +69,7 @@ class ObjectScanner:
                     return ObjectSpan(start, token.end(), True, members)
             elif kind == b'"':
                 if depth == 1 and value_start is None:
-                    key = token.group()[1:-1]
+                    key = token["inside"] if token["closing"] else None
             elif depth == 1 and kind == b":":
                 if key is not None and value_start is None:
                     value_start = token.end()
@@ -95,7 +95,4 @@ def inside_quotes(text: bytes, member: Member) -> tuple[int, int] | None:
     """Span of a string value without its quotes; None when the value is no string. An unclosed string runs to its
     end, so that a truncated name is still a name."""
     string = _VALUE.match(text, member.start, member.end)
-    if string is None:
-        return None
-    closed = string.end() - string.start() > 1 and string.group().endswith(b'"')
-    return string.start() + 1, string.end() - closed
+    return None if string is None else string.span("inside")

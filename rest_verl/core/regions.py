@@ -8,13 +8,15 @@ THINK.
 from __future__ import annotations
 
 from enum import IntEnum
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 
+from rest_verl.core.formats import get_format
 from rest_verl.core.token_bytes import TokenBytes
-from rest_verl.core.tool_calls import Turn, get_format
+from rest_verl.core.tool_calls import Turn
 
 
 class Region(IntEnum):
@@ -70,8 +72,8 @@ def turn_bounds(mask: np.ndarray) -> list[tuple[int, int]]:
     """
     begins = mask.copy()
     begins[:, 1:] &= ~mask[:, :-1]
-    firsts = np.flatnonzero(begins[mask])
-    return list(zip(firsts.tolist(), [*firsts[1:].tolist(), int(mask.sum())], strict=True))
+    edges = [*np.flatnonzero(begins[mask]).tolist(), int(mask.sum())]
+    return list(pairwise(edges))
 
 
 def paint(regions: np.ndarray, turn: Turn) -> None:

@@ -12,6 +12,7 @@ from rest_verl.core.json_spans import ObjectScanner, inside_quotes
 from rest_verl.core.tool_calls import CallSpan, Span, Turn
 
 _THINK_TAG = re.compile(rb"</?think>")
+_CALL_BEGINS = re.compile(rb"<tool_call>\s*\{")
 _CALL_CLOSE = b"</tool_call>"
 _SCANNER = ObjectScanner(_CALL_CLOSE)
 _BLOCK_STEP = re.compile(rb"\{|" + re.escape(_CALL_CLOSE))
@@ -48,9 +49,10 @@ def parse_tagged(text: bytes, blocks: tuple[bytes, ...]) -> tuple[Turn, list[Spa
 
 def _begin_inside_think(text: bytes, turn: Turn) -> int:
     """Chat templates of reasoning models end the prompt with `<think>`: then the first think tag of the turn is its
-    closing one, and what stands before it is reasoning."""
+    closing one, and what stands before it is reasoning, tags that it talks about included. Where a call has begun
+    before it, the closing tag is part of that call's text."""
     first = _THINK_TAG.search(text)
-    if first is None or first.group() != b"</think>":
+    if first is None or first.group() != b"</think>" or _CALL_BEGINS.search(text, 0, first.start()):
         return 0
     _append(turn.think, 0, first.start())
     turn.markers.append(first.span())

@@ -46,7 +46,7 @@ class TokenBytes:
             if token_id in added:
                 pieces[token_id] = added[token_id].content.encode("utf-8", "surrogatepass")
             else:
-                pieces[token_id] = bytes(_BYTE_OF_CHAR[char] for char in token)
+                pieces[token_id] = _bytes_of(token)
         return cls.from_pieces(pieces)
 
     @classmethod
@@ -86,13 +86,22 @@ def _require_byte_level(tokenizer: Any) -> None:
             f"{type(tokenizer).__name__} is a slow tokenizer, whose bytes per token cannot be read exactly; "
             "load the model's fast tokenizer (tokenizer.json)"
         )
-    decoder = json.loads(tokenizer.backend_tokenizer.decoder.__getstate__())
-    kinds = [step["type"] for step in decoder.get("decoders", [decoder])]
+    decoder = tokenizer.backend_tokenizer.decoder
+    state = {"type": "no decoder"} if decoder is None else json.loads(decoder.__getstate__())
+    kinds = [step["type"] for step in state.get("decoders", [state])]
     if "ByteLevel" not in kinds:
         raise TypeError(
             f"{type(tokenizer).__name__} decodes by {' + '.join(kinds)}; only byte-level BPE tokenizers "
             "(Qwen, Llama 3, GPT-2) can be read exactly"
         )
+
+
+def _bytes_of(token: str) -> bytes:
+    """Bytes of a token as the byte-level decoder takes it: a character that stands for no byte makes it plain text."""
+    try:
+        return bytes(_BYTE_OF_CHAR[char] for char in token)
+    except KeyError:
+        return token.encode("utf-8", "surrogatepass")
 
 
 def _byte_of_char() -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Where a turn's bytes hold its tool calls, tags, reasoning and answer: the types, and the registry of wire formats.
+"""Where a turn's bytes hold its tool calls, tags, reasoning and answer.
 
 One parse serves all: the tagger paints its spans, the reward reads its calls. Spans are byte offsets [start, end) into
 the turn, so nothing is lost between bytes and text, whatever the model wrote.
@@ -10,8 +10,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-
-from rest_verl.core.suggest import unknown_name
 
 Span = tuple[int, int]
 
@@ -72,25 +70,6 @@ class WireFormat:
 
     parse: Callable[[bytes], Turn]
     is_legal: Callable[[bytes, Turn, Kind], bool]
-
-
-_FORMATS: dict[str, WireFormat] = {}
-
-
-def register_format(name: str, wire_format: WireFormat) -> None:
-    """Register a wire format under the name that `rest.format` takes."""
-    if name in _FORMATS:
-        raise ValueError(f"wire format {name!r} is already registered")
-    _FORMATS[name] = wire_format
-
-
-def get_format(name: str) -> WireFormat:
-    """Return a wire format; ValueError names the nearest and all known ones."""
-    import rest_verl.core.formats  # noqa: F401  the built-in formats register themselves
-
-    if name not in _FORMATS:
-        raise ValueError(unknown_name("wire format", name, _FORMATS))
-    return _FORMATS[name]
 
 
 def read_calls(text: bytes, turn: Turn) -> list[ToolCall | None]:

@@ -12,8 +12,8 @@ from verl.experimental.reward_loop.reward_manager import register
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
 from rest_verl.config import ConfigError, load
+from rest_verl.core.formats import get_format
 from rest_verl.core.token_bytes import TokenBytes
-from rest_verl.core.tool_calls import get_format
 from rest_verl.reward.toolrl import Bounds, read_ground_truth, score_response
 
 _read_ground_truth = lru_cache(maxsize=4096)(read_ground_truth)

@@ -6,8 +6,13 @@
 </tool_call>
 """
 
+import re
+
 from rest_verl.core.tags import parse_tagged
-from rest_verl.core.tool_calls import Kind, Turn, WireFormat, register_format
+from rest_verl.core.tool_calls import Kind, Turn
+
+# A prompt may have opened the reasoning, so that the turn holds its closing tag alone.
+_ORDER_OF_TAGS = re.compile(rb"((<think>)?</think>)?(<tool_call></tool_call>)*")
 
 
 def parse_hermes(text: bytes) -> Turn:
@@ -22,17 +27,16 @@ def is_legal_hermes(text: bytes, turn: Turn, kind: Kind) -> bool:
 
     Qwen's models may talk before they call, so text beside calls is legal even where no answer is due.
     """
-    tags = [text[slice(*span)] for span in turn.markers]
-    blocks = tags.count(b"<tool_call>")
+    if not _ORDER_OF_TAGS.fullmatch(b"".join(text[slice(*span)] for span in turn.markers)):
+        return False
+    opened = [end for start, end in turn.markers if text[start:end] == b"<tool_call>"]
+    closed = [start for start, end in turn.markers if text[start:end] == b"</tool_call>"]
     return (
-        tags.count(b"<think>") <= 1
-        and tags.count(b"</think>") in (tags.count(b"<think>"), 1)
-        and tags.count(b"</tool_call>") == blocks
-        and len(turn.calls) == blocks
-        and all(call.complete for call in turn.calls)
-        and (blocks > 0) == kind.calls
+        len(turn.calls) == len(opened)
+        and all(
+            call.complete and begin <= call.whole[0] and call.whole[1] <= end
+            for call, begin, end in zip(turn.calls, opened, closed, strict=True)
+        )
+        and bool(opened) == kind.calls
         and (bool(turn.response) or not kind.answer)
     )
-
-
-register_format("hermes", WireFormat(parse_hermes, is_legal_hermes))

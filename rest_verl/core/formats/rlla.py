@@ -11,7 +11,7 @@
 import re
 
 from rest_verl.core.tags import parse_tagged
-from rest_verl.core.tool_calls import Kind, Turn, WireFormat, register_format
+from rest_verl.core.tool_calls import Kind, Turn
 
 _THINK = rb"^<think>.*?</think>"
 _CALLS = rb"\n<tool_call>\n.*?\n</tool_call>"
@@ -32,6 +32,3 @@ def is_legal_rlla(text: bytes, turn: Turn, kind: Kind) -> bool:
         return False
     pattern = _THINK + _CALLS * kind.calls + _ANSWER * kind.answer + b"$"
     return re.search(pattern, text, re.DOTALL) is not None
-
-
-register_format("rlla", WireFormat(parse_rlla, is_legal_rlla))

@@ -1,0 +1,144 @@
+"""ResT in stock verl on a CPU, from nothing to a picture, in minutes.
+
+1. A small tool-use task is generated (toy_task.py).
+2. A tokenizer and a model of under a million parameters imitate an unreliable teacher until they half know the task
+   (tiny_model.py).
+3. Stock verl (V1 trainer, Ray, FSDP2, vLLM) trains the model with `+rest=paper +platform=cpu`.
+4. A table, a picture and summary.json say what came of it.
+
+What this is good for: every link of the chain is the real one. What it is not: the model is a toy, so the numbers say
+that learning works, not how well ResT does on language models.
+
+    bash examples/quickstart_cpu.sh
+    bash examples/quickstart_cpu.sh --algo grpo --seed 1 --out runs/grpo-1
+"""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import tiny_model
+import torch
+import toy_task
+import typer
+from progress import stages
+from report import Summary, plot, read_summary, summarise, table, write_summary
+from rich.console import Console
+from rich.progress import Progress
+from verl_run import RunFailed, run_verl
+
+SOURCE = "toy_tools"
+VOCABULARY = 480
+IMITATION_STEPS = 1100
+TIMEOUT_SECONDS = 1800.0
+RECIPE = [
+    "+platform=cpu",
+    "data.train_batch_size=32",
+    "data.max_prompt_length=96",
+    "data.max_response_length=128",
+    "actor_rollout_ref.rollout.n=8",
+    "actor_rollout_ref.rollout.max_model_len=256",
+    "actor_rollout_ref.rollout.max_num_batched_tokens=4096",
+    "actor_rollout_ref.rollout.max_num_seqs=256",
+    "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=64",
+    "actor_rollout_ref.actor.ppo_mini_batch_size=32",
+    "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=64",
+    "actor_rollout_ref.actor.optim.lr=5e-4",
+    "trainer.save_freq=-1",
+    "trainer.resume_mode=disable",
+]
+
+console = Console()
+
+
+class Algo(str, Enum):
+    """Presets that the quickstart compares."""
+
+    REST = "rest"
+    GRPO = "grpo"
+
+
+PRESETS = {Algo.REST: "+rest=paper", Algo.GRPO: "+rest=grpo"}
+
+
+def main(
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 15,
+    seed: Annotated[int, typer.Option(help="Seed of the task, the starting model and the rollouts.")] = 0,
+    algo: Annotated[Algo, typer.Option(help="What to train with.")] = Algo.REST,
+    out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("runs/quickstart"),
+) -> None:
+    """Train a tiny model on a small tool-use task with ResT in stock verl."""
+    out.mkdir(parents=True, exist_ok=True)
+    wanted = {"algo": algo.value, "seed": seed, "steps": steps}
+    if (done := read_summary(out / "summary.json")) and {key: getattr(done, key) for key in wanted} == wanted:
+        console.print(f"{out} already holds this run; give another --out to run it again.")
+        show(done, out)
+        return
+    console.print(f"verl's output: {out / 'verl' / 'verl.log'}")
+    try:
+        with stages(console) as progress:
+            start = prepare_start(out, seed, progress)
+            overrides = [
+                PRESETS[algo],
+                *RECIPE,
+                f"data.train_files={start / 'train.parquet'}",
+                f"data.val_files={start / 'validation.parquet'}",
+                f"data.seed={seed}",
+                f"actor_rollout_ref.model.path={start / 'model'}",
+                f"actor_rollout_ref.rollout.seed={seed}",
+                f"trainer.test_freq={max(steps // 3, 1)}",
+            ]
+            run = run_verl(overrides, out / "verl", steps, progress, TIMEOUT_SECONDS)
+    except RunFailed as failure:
+        console.print(f"[red]{failure}")
+        raise typer.Exit(1) from None
+    summary = summarise(run, SOURCE, algo.value, seed)
+    plot(run, SOURCE, out / "training.png")
+    write_summary(summary, out / "summary.json")
+    show(summary, out)
+
+
+def prepare_start(out: Path, seed: int, progress: Progress) -> Path:
+    """Make the task and the starting model, or reuse those that an earlier run with the same seed left here."""
+    start = (out / f"start-seed{seed}").resolve()
+    finished = start / "finished.json"
+    bar = progress.add_task("task and starting model", total=IMITATION_STEPS)
+    if finished.exists():
+        progress.update(bar, completed=IMITATION_STEPS, description="task and starting model: reused")
+        return start
+    task = toy_task.make_task(seed)
+    toy_task.write_parquet(task, start)
+    texts = [part for messages, response in task.demonstrations for part in (messages[-1]["content"], response)]
+    tokenizer = tiny_model.train_tokenizer(texts, VOCABULARY)
+    model = tiny_model.new_model(tokenizer, seed=seed)
+
+    def advance(step: int, _steps: int, loss: float) -> None:
+        progress.update(bar, completed=step, description=f"starting model imitates its teacher, loss {loss:.3f}")
+
+    torch.manual_seed(seed)
+    losses = tiny_model.train_model(
+        model,
+        tokenizer,
+        task.demonstrations,
+        steps=IMITATION_STEPS,
+        batch_size=16,
+        learning_rate=3e-3,
+        seed=seed,
+        on_progress=advance,
+    )
+    tiny_model.save(model, tokenizer, start / "model")
+    finished.write_text(json.dumps({"seed": seed, "final_loss": losses[-1]}) + "\n")
+    return start
+
+
+def show(summary: Summary, out: Path) -> None:
+    """Print what came of the run and where to look."""
+    console.print(table(summary))
+    console.print(f"picture: {out / 'training.png'}   table: {out / 'summary.json'}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

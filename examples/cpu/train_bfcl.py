@@ -1,0 +1,136 @@
+"""ResT in stock verl on a CPU, on real questions: BFCL's, or a ToolRL parquet.
+
+The rows are the real ones, in verl's parquet layout. The model is not: it is tiny, learnt from scratch on the training
+rows' own ground truths for a minute, so that it writes the format and sometimes a right name. Rows with prompts that
+are too long for a laptop are left out. This shows that data, reward and validation work on what users train on; no
+score of such a model means anything.
+
+    bash examples/train_bfcl_cpu.sh
+    bash examples/train_bfcl_cpu.sh --category simple_python --category multiple --steps 5
+    bash examples/train_bfcl_cpu.sh --data path/to/toolrl.parquet
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import tiny_model
+import typer
+from progress import stages
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from verl_run import RunFailed, Step, run_verl
+
+from rest_verl.data.bfcl import bfcl_rows
+from rest_verl.data.rlla import read_rlla
+from rest_verl.data.split import split_by_hash, write_parquet
+
+Row = dict[str, Any]
+
+CATEGORIES = ("simple_python", "multiple", "parallel", "irrelevance")
+VOCABULARY = 4096
+PROMPT_TOKENS, RESPONSE_TOKENS = 1024, 192
+TRAINING_ROWS, VALIDATION_ROWS = 400, 64
+IMITATION_STEPS = 120
+TIMEOUT_SECONDS = 1800.0
+RECIPE = [
+    "+rest=paper",
+    "+platform=cpu",
+    "data.train_batch_size=8",
+    f"data.max_prompt_length={PROMPT_TOKENS}",
+    f"data.max_response_length={RESPONSE_TOKENS}",
+    "actor_rollout_ref.rollout.n=4",
+    f"actor_rollout_ref.rollout.max_model_len={PROMPT_TOKENS + RESPONSE_TOKENS}",
+    "actor_rollout_ref.rollout.max_num_batched_tokens=4096",
+    "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=8",
+    "actor_rollout_ref.actor.ppo_mini_batch_size=8",
+    "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=8",
+    "actor_rollout_ref.actor.optim.lr=1e-4",
+    "trainer.save_freq=-1",
+    "trainer.resume_mode=disable",
+]
+
+console = Console()
+
+
+def main(
+    data: Annotated[Path | None, typer.Option(help="A ToolRL parquet to train on instead of BFCL.")] = None,
+    category: Annotated[list[str] | None, typer.Option(help="BFCL categories; repeat for several.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 3,
+    out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("runs/real-data"),
+) -> None:
+    """Train a tiny model on real tool-use questions with ResT in stock verl."""
+    rows = read_rlla(data) if data else bfcl_rows(category or CATEGORIES)
+    console.print(f"{len(rows)} rows read; verl's output: {out / 'verl' / 'verl.log'}")
+    try:
+        with stages(console) as progress:
+            prepare(rows, out.resolve(), progress)
+            overrides = [
+                *RECIPE,
+                f"data.train_files={(out / 'train.parquet').resolve()}",
+                f"data.val_files={(out / 'validation.parquet').resolve()}",
+                f"actor_rollout_ref.model.path={(out / 'model').resolve()}",
+                f"trainer.test_freq={steps}",
+            ]
+            run = run_verl(overrides, out / "verl", steps, progress, TIMEOUT_SECONDS)
+    except RunFailed as failure:
+        console.print(f"[red]{failure}")
+        raise typer.Exit(1) from None
+    show(run)
+
+
+def prepare(rows: list[Row], out: Path, progress: Progress) -> None:
+    """Write train.parquet, validation.parquet and the starting model into `out`."""
+    bar = progress.add_task("tokenizer, rows", total=IMITATION_STEPS)
+    texts = [message["content"] for row in rows for message in row["prompt"]]
+    tokenizer = tiny_model.train_tokenizer(texts + [truth(row) for row in rows], VOCABULARY)
+    short = [row for row in rows if fits(row, tokenizer)]
+    training, validation = split_by_hash(short, validation_share=0.2)
+    write_parquet(training[:TRAINING_ROWS], out / "train.parquet")
+    # Every n-th row, so that each category keeps its share.
+    write_parquet(validation[:: max(1, len(validation) // VALIDATION_ROWS)], out / "validation.parquet")
+    model = tiny_model.new_model(tokenizer, max_positions=PROMPT_TOKENS + RESPONSE_TOKENS)
+    tiny_model.train_model(
+        model,
+        tokenizer,
+        [(row["prompt"], truth(row)) for row in training],
+        steps=IMITATION_STEPS,
+        batch_size=16,
+        on_progress=lambda step, _, loss: progress.update(
+            bar, completed=step, description=f"starting model learns the format, loss {loss:.2f}"
+        ),
+    )
+    tiny_model.save(model, tokenizer, out / "model")
+
+
+def truth(row: Row) -> str:
+    """The ground truth's text."""
+    return row["reward_model"]["ground_truth"]
+
+
+def fits(row: Row, tokenizer: Any) -> bool:
+    """Whether prompt and ground truth stay within the limits of the run."""
+    prompt, response = tiny_model.encode(tokenizer, (row["prompt"], truth(row)))
+    return len(prompt) <= PROMPT_TOKENS and len(response) <= RESPONSE_TOKENS
+
+
+def show(run: list[Step]) -> None:
+    """Print the validation metrics before and after, and what each step logged."""
+    first, last = run[0].metrics, run[-1].metrics
+    metrics = Table("validation metric", "before", "after")
+    for key in sorted(first):
+        if key.startswith("val-core/"):
+            metrics.add_row(key, f"{first[key]:.4f}", f"{last[key]:.4f}")
+    console.print(metrics)
+    steps = Table("step", "reward", "legal", "name", "tokens weighted", "gradient norm", "seconds")
+    for step in run[1:]:
+        logged = step.metrics
+        keys = ("critic/score/mean", "rest/reward/legal", "rest/reward/name", "rest/weight_ess", "actor/grad_norm")
+        steps.add_row(str(step.step), *(f"{logged[key]:.3f}" for key in keys), f"{logged['timing_s/step']:.1f}")
+    console.print(steps)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,136 @@
+"""Runs stock verl in a process of its own: output into a log file, progress on the terminal, metrics as Python values.
+
+verl, Ray and vLLM print more than a thousand lines before the first step. All of it goes to `verl.log`; what a person
+wants to know (which stage, which step, how long still) is read from the log and from verl's own `file` logger.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.progress import Progress, TaskID
+
+POLL_SECONDS = 0.5
+# What verl logs when a stage of its start-up is over.
+STARTUP_STAGES = {
+    "Started a local Ray instance": "verl: Ray is up, loading the trainer",
+    "train and validate dataloader initialized": "verl: data loaded, building the actor (FSDP2)",
+    "actor and ref model engine initialized": "verl: actor ready, starting vLLM",
+    "all initialize finished": "verl: vLLM ready, validating the starting model",
+    "Initial validation metrics": "verl: started",
+}
+
+
+class RunFailed(RuntimeError):
+    """verl ended with an error or ran out of time; the message says where its log is."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What verl logged at one global step; step 0 is the validation before training."""
+
+    step: int
+    metrics: dict[str, float]
+
+
+def run_verl(overrides: list[str], out: Path, steps: int, progress: Progress, timeout: float) -> list[Step]:
+    """Train with `python -m verl.trainer.main_ppo` and the given overrides.
+
+    Args:
+        overrides: Hydra overrides.
+        out: folder for `verl.log`, `metrics.jsonl` and what verl writes itself.
+        steps: number of training steps, for the progress bar.
+        progress: where to draw.
+        timeout: seconds after which the run is ended: a worker that crashed can leave verl waiting for ever.
+
+    Returns:
+        every logged step, in order.
+
+    Raises:
+        RunFailed: see there.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    log, metrics = out / "verl.log", out / "metrics.jsonl"
+    metrics.unlink(missing_ok=True)
+    command = [
+        sys.executable,
+        "-m",
+        "verl.trainer.main_ppo",
+        *overrides,
+        f"trainer.total_training_steps={steps}",
+        "trainer.logger=[console,file]",
+    ]
+    environment = os.environ | {"VERL_FILE_LOGGER_PATH": str(metrics.resolve()), "HF_HUB_OFFLINE": "1"}
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            command, cwd=out, stdout=sink, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        )
+    # Being ended from outside must not leave verl and Ray behind: turned into an exception it passes the clean-up.
+    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        _follow(process, log, metrics, steps, progress, time.monotonic() + timeout)
+    finally:
+        _end(process)
+        signal.signal(signal.SIGTERM, previous)
+    if process.returncode != 0:
+        raise RunFailed(f"verl ended with status {process.returncode}. Its log: {log}\n{_last_words(log)}")
+    return read_metrics(metrics)
+
+
+def read_metrics(path: Path) -> list[Step]:
+    """Read what verl's `file` logger wrote; a line that is still being written is left out."""
+    if not path.exists():
+        return []
+    lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    return [Step(record["step"], record["data"]) for record in map(json.loads, lines)]
+
+
+def _follow(
+    process: subprocess.Popen[bytes], log: Path, metrics: Path, steps: int, progress: Progress, deadline: float
+) -> None:
+    startup: TaskID = progress.add_task("verl: starting Ray", total=len(STARTUP_STAGES))
+    training: TaskID = progress.add_task("training steps", total=steps, start=False, visible=False)
+    while process.poll() is None:
+        if time.monotonic() > deadline:
+            raise RunFailed(f"verl did not end in time. Its log: {log}\n{_last_words(log)}")
+        time.sleep(POLL_SECONDS)
+        text = log.read_text(errors="replace")
+        passed = [title for marker, title in STARTUP_STAGES.items() if marker in text]
+        if passed:
+            progress.update(startup, completed=len(passed), description=passed[-1])
+        if len(passed) == len(STARTUP_STAGES) and not progress.tasks[training].started:
+            progress.update(training, visible=True)
+            progress.start_task(training)
+        trained = [step for step in read_metrics(metrics) if step.step > 0]
+        if trained:
+            progress.update(training, completed=len(trained))
+    progress.update(startup, completed=len(STARTUP_STAGES))
+    progress.update(training, completed=steps if process.returncode == 0 else None)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the run and the Ray processes it started, which share its session."""
+    for kind in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, kind)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            continue
+    process.wait()
+
+
+def _last_words(log: Path) -> str:
+    """The last lines of a log that say what went wrong, without Ray's prefixes and verl's warnings."""
+    lines = log.read_text(errors="replace").splitlines()
+    telling = [line for line in lines if "Error" in line and "Warning" not in line]
+    return "\n".join((telling or lines)[-5:])

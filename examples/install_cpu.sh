@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Makes .venv in the repository root with the exact CPU stack of constraints-cpu.txt and this package in it.
+# Does nothing where that is done already. Needs Python 3.11 or 3.12 (PYTHON=... to name one), about 4 GB of disk.
+#
+# pip takes torch from the index it is configured for. Its CPU build is enough and far smaller: where pip would take a
+# CUDA build, point PIP_EXTRA_INDEX_URL at PyTorch's index of CPU wheels first.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+PYTHON=${PYTHON:-python3}
+STACK=$(cat constraints-cpu.txt setup.py | sha256sum | cut -c1-16)
+STAMP=.venv/installed-$STACK
+if [[ -f $STAMP ]]; then exit 0; fi
+
+if ! "$PYTHON" -c 'import sys; sys.exit(sys.version_info[:2] not in [(3, 11), (3, 12)])'; then
+    echo "The CPU stack needs Python 3.11 or 3.12, but $PYTHON is $("$PYTHON" --version). Set PYTHON to another." >&2
+    exit 1
+fi
+
+step() { # step NAME COMMAND...: one line with its duration; the output goes to the log
+    local name=$1 begin=$SECONDS
+    shift
+    printf '%s ... ' "$name"
+    if ! "$@" >>.venv/install.log 2>&1; then
+        printf 'failed. The end of .venv/install.log:\n' >&2
+        tail -n 15 .venv/install.log >&2
+        exit 1
+    fi
+    printf '%d s\n' $((SECONDS - begin))
+}
+
+echo "Installing the CPU stack into .venv: 3 to 6 minutes, once (log: .venv/install.log)"
+mkdir -p .venv
+step "virtual environment" "$PYTHON" -m venv .venv
+step "torch" .venv/bin/pip install "$(grep '^torch==' constraints-cpu.txt)"
+step "verl, vLLM, Ray and the rest" .venv/bin/pip install --no-deps -r constraints-cpu.txt
+# strict: files are linked, so edits act at once and packages keep their installed layout, which Hydra's plugins need.
+step "rest-verl" .venv/bin/pip install --no-deps -e . --config-settings editable_mode=strict
+touch "$STAMP"

@@ -1,0 +1,60 @@
+"""Tokenizers for the tests: one that was really trained, and one whose tokens are any bytes."""
+
+from collections.abc import Callable, Iterable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+settings.register_profile("rest_verl", deadline=None)
+settings.load_profile("rest_verl")
+
+END_OF_TURN, PADDING = "<|im_end|>", "<|endoftext|>"
+TAGS = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<response>", "</response>")
+CORPUS = (
+    '{"name": "get_weather", "parameters": {"city": "Paris"}}\n{"name": "get_time", "arguments": {}}\n' * 3,
+    " The weather in Zürich is fine; I call the tool get_weather and then answer the user. " * 3,
+)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    """Byte-level BPE of about 400 tokens; the tags are added tokens but not special ones, as in Qwen's tokenizers."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=[PADDING, END_OF_TURN],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(CORPUS, trainer)
+    bpe.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAGS])
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=END_OF_TURN, pad_token=PADDING)
+
+
+@pytest.fixture(scope="session")
+def tokenizer_of() -> Callable[[Iterable[bytes]], Any]:
+    """Function from distinct pieces to a byte-level tokenizer in which piece i is token i, and no text is special."""
+    character = bytes_to_unicode()
+    backend = Tokenizer(models.BPE())
+    backend.decoder = decoders.ByteLevel()
+
+    def build(pieces: Iterable[bytes]) -> Any:
+        names = ("".join(character[byte] for byte in piece) for piece in pieces)
+        vocabulary = {name: index for index, name in enumerate(names)}
+        return SimpleNamespace(
+            is_fast=True,
+            backend_tokenizer=backend,
+            added_tokens_decoder={},
+            eos_token_id=None,
+            pad_token_id=None,
+            get_vocab=lambda: vocabulary,
+        )
+
+    return build

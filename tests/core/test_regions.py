@@ -1,0 +1,227 @@
+"""Regions of tokens, against turns whose bytes were labelled while they were put together."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rest_verl.core.regions import Region, RegionTagger, turn_bounds
+
+OTHER, THINK, RESPONSE, FORMAT, ARGS, NAME = Region
+PRECEDENCE = (NAME, ARGS, FORMAT, RESPONSE, THINK)
+
+fragments = st.sampled_from([*'ab {}[]":,\\\nüß東🙂', "<tool_call>", "</tool_call>", '{"name": "x"}', "</"])
+texts = st.lists(fragments, max_size=10).map("".join)
+arguments = st.dictionaries(texts, texts | st.integers() | st.dictionaries(texts, texts, max_size=2), max_size=3)
+
+
+def encoded(value, draw):
+    return json.dumps(value, ensure_ascii=draw(st.booleans()), indent=draw(st.sampled_from([None, 1]))).encode()
+
+
+@st.composite
+def labelled_calls(draw):
+    """One call as (bytes, region) parts, name or arguments first, maybe with a misleading member."""
+    key = draw(st.sampled_from([b'"parameters"', b'"arguments"']))
+    name = [(b'"name": "', OTHER), (encoded(draw(texts), draw)[1:-1], NAME), (b'"', OTHER)]
+    members = [name, [(key + b": ", OTHER), (encoded(draw(arguments), draw), ARGS)]]
+    if draw(st.booleans()):
+        members.append([(b'"id" : ' + encoded({"name": "y", "arguments": {"z": []}}, draw), OTHER)])
+    first, *others = draw(st.permutations(members))
+    joined = [part for member in others for part in [(b", ", OTHER), *member]]
+    return [(b"{", OTHER), *first, *joined, (b"}", OTHER)]
+
+
+@st.composite
+def rlla_turns(draw):
+    """A turn of rlla as (bytes, region) parts."""
+    parts = [(b"<think>", FORMAT), (draw(texts).encode(), THINK), (b"</think>", FORMAT), (b"\n", OTHER)]
+    if calls := draw(st.lists(labelled_calls(), max_size=2)):
+        lines = [part for call in calls for part in [*call, (b"\n", OTHER)]]
+        parts += [(b"<tool_call>", FORMAT), (b"\n", OTHER), *lines, (b"</tool_call>", FORMAT), (b"\n x", OTHER)]
+    if draw(st.booleans()):
+        parts += [(b"<response>", FORMAT), (draw(texts).encode(), RESPONSE), (b"</response>", FORMAT)]
+    return parts
+
+
+@st.composite
+def hermes_turns(draw):
+    """A turn of hermes as (bytes, region) parts, with text or mere white space outside of the blocks."""
+    outside = st.sampled_from([(b"\n", OTHER), (b" \r\n", OTHER), (b"\n I look it up: {\xc3\xbc} ", RESPONSE)])
+    parts = [(b"<think>", FORMAT), (draw(texts).encode(), THINK), (b"</think>", FORMAT), draw(outside)]
+    for call in draw(st.lists(labelled_calls(), max_size=2)):
+        parts += [(b"<tool_call>", FORMAT), (b"\n", OTHER), *call, (b"</tool_call>", FORMAT), draw(outside)]
+    return parts
+
+
+def cut(text, sizes):
+    """Cut bytes into pieces of the given sizes, again and again."""
+    pieces, start, count = [], 0, 0
+    while start < len(text):
+        end = start + sizes[count % len(sizes)]
+        pieces.append(text[start:end])
+        start, count = end, count + 1
+    return pieces
+
+
+def expected_regions(pieces, parts):
+    """The slow way: for every token look at the label of each of its bytes, take the first in precedence."""
+    labels = [region for text, region in parts for _ in text]
+    result, start = [], 0
+    for piece in pieces:
+        touched = set(labels[start : start + len(piece)])
+        result.append(next((region for region in PRECEDENCE if region in touched), OTHER))
+        start += len(piece)
+    return result
+
+
+@pytest.mark.parametrize(("format", "turns"), [("rlla", rlla_turns()), ("hermes", hermes_turns())])
+@settings(max_examples=100)
+@given(data=st.data(), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=7))
+def test_every_token_of_any_segmentation_has_the_region_of_what_it_touches(tokenizer_of, format, turns, data, sizes):
+    rows, masks, regions = [], [], []
+    tool_output = [b"<tool_call>", b'{"name": "t"}', b"</think>", b'"']
+    for _ in range(data.draw(st.integers(1, 3))):
+        row, mask, region = [], [], []
+        for _ in range(data.draw(st.integers(1, 2))):
+            parts = data.draw(turns)
+            pieces = cut(b"".join(text for text, _ in parts), sizes)
+            row += pieces + tool_output
+            mask += [1] * len(pieces) + [0] * len(tool_output)
+            region += [*expected_regions(pieces, parts), *[OTHER] * len(tool_output)]
+        rows.append(row)
+        masks.append(mask)
+        regions.append(region)
+    vocabulary = sorted({piece for row in rows for piece in row})
+    width = max(map(len, rows)) + 2
+    outside = len(vocabulary) + 7
+    ids = torch.full((len(rows), width), outside)
+    mask, expected = torch.zeros(len(rows), width, dtype=torch.long), torch.zeros(len(rows), width, dtype=torch.int8)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = torch.tensor([vocabulary.index(piece) for piece in row])
+        mask[index, : len(row)] = torch.tensor(masks[index])
+        expected[index, : len(row)] = torch.tensor(regions[index], dtype=torch.int8)
+    tagged = RegionTagger(tokenizer_of(vocabulary), format)(ids, mask)
+    assert (tagged.dtype, tagged.shape) == (torch.int8, ids.shape)
+    assert torch.equal(tagged, expected)
+
+
+@pytest.mark.parametrize(("format", "turns"), [("rlla", rlla_turns()), ("hermes", hermes_turns())])
+@given(data=st.data())
+def test_every_token_of_the_tokenizers_own_segmentation_has_its_region(tokenizer, format, turns, data):
+    parts = data.draw(turns)
+    text = b"".join(part for part, _ in parts).decode()
+    labels = [region for part, region in parts for _ in part.decode()]
+    encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    expected = []
+    for start, end in encoding["offset_mapping"]:
+        touched = set(labels[start:end])
+        expected.append(next((region for region in PRECEDENCE if region in touched), OTHER))
+    ids = torch.tensor([[*encoding["input_ids"], tokenizer.eos_token_id, tokenizer.pad_token_id]])
+    mask = torch.ones_like(ids)
+    mask[0, -1] = 0
+    assert RegionTagger(tokenizer, format)(ids, mask).tolist() == [[*expected, OTHER, OTHER]]
+
+
+def tag(tokenizer_of, pieces, mask=None, format="rlla"):
+    """Regions of one row of pieces."""
+    vocabulary = sorted(set(pieces))
+    ids = torch.tensor([[vocabulary.index(piece) for piece in pieces]])
+    mask = torch.ones_like(ids) if mask is None else torch.tensor([mask])
+    return RegionTagger(tokenizer_of(vocabulary), format)(ids, mask)[0].tolist()
+
+
+def test_of_two_regions_in_one_token_the_first_in_precedence_wins(tokenizer_of):
+    labelled = [
+        (b"<think>a", FORMAT),
+        (b"b", THINK),
+        (b"c</think>\n<tool_call>\n", FORMAT),
+        (b'{"name": "f', NAME),
+        (b'", "parameters": {', ARGS),
+        (b'"a": 1}}\n</tool_', ARGS),
+        (b'call>\n<tool_call>{"name": "f", "parameters": {}}', NAME),
+        (b"</tool_call><response>d", FORMAT),
+        (b"d", RESPONSE),
+        (b"d</response>", FORMAT),
+    ]
+    assert tag(tokenizer_of, [piece for piece, _ in labelled]) == [region for _, region in labelled]
+
+
+def test_one_byte_is_enough_for_a_token_to_belong_to_a_region(tokenizer_of):
+    labelled = [
+        (b'x<tool_call>{"name"', FORMAT),
+        (b': "', OTHER),
+        (b"f", NAME),
+        (b'g", ', NAME),
+        (b'"parameters": {', ARGS),
+        (b"}", ARGS),
+        (b"}\n", OTHER),
+        (b"\n<", FORMAT),
+        (b"/tool_call", FORMAT),
+        (b">x", FORMAT),
+        (b"x", OTHER),
+    ]
+    assert tag(tokenizer_of, [piece for piece, _ in labelled]) == [region for _, region in labelled]
+
+
+def test_a_tag_opened_in_one_turn_does_not_reach_into_the_next(tokenizer_of):
+    pieces = [b"<think>", b"a", b"tool", b"b", b"</think>", b"c"]
+    regions = tag(tokenizer_of, pieces, [1, 1, 0, 1, 0, 1])
+    assert regions == [FORMAT, THINK, OTHER, OTHER, OTHER, OTHER]
+
+
+def test_a_tag_of_the_tool_does_not_close_the_policys_block(tokenizer_of):
+    pieces = [b"<think>", b"a", b"</think>", b"<think>", b"b"]
+    assert tag(tokenizer_of, pieces, [1, 1, 0, 1, 1]) == [FORMAT, THINK, OTHER, FORMAT, THINK]
+
+
+def test_an_open_block_at_the_end_of_a_row_does_not_reach_into_the_next_row(tokenizer_of):
+    tagger = RegionTagger(tokenizer_of([b"<think>", b"a"]), "rlla")
+    ids = torch.tensor([[0, 1], [1, 1]])
+    assert tagger(ids, torch.ones_like(ids)).tolist() == [[FORMAT, THINK], [OTHER, OTHER]]
+
+
+def test_ids_without_bytes_are_other_and_do_not_split_a_span(tokenizer_of):
+    tagger = RegionTagger(tokenizer_of([b"<think>", b"a"]), "rlla")
+    ids = torch.tensor([[99, 0, 99, 1, -5, 1, 99]])
+    assert tagger(ids, torch.ones_like(ids)).tolist() == [[OTHER, FORMAT, OTHER, THINK, OTHER, THINK, OTHER]]
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int32, torch.int64, torch.float32])
+def test_the_mask_may_be_of_any_type(tokenizer_of, dtype):
+    tagger = RegionTagger(tokenizer_of([b"<think>", b"a"]), "rlla")
+    assert tagger(torch.tensor([[0, 1, 1]]), torch.tensor([[1, 1, 0]]).to(dtype)).tolist() == [[FORMAT, THINK, OTHER]]
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (1, 1), (0, 3), (2, 0)])
+def test_a_batch_without_a_generated_token_is_all_other(tokenizer_of, shape):
+    tagger = RegionTagger(tokenizer_of([b"<think>"]), "rlla")
+    tagged = tagger(torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long))
+    assert (tagged.dtype, tagged.tolist()) == (torch.int8, torch.zeros(shape).tolist())
+
+
+def test_a_row_without_a_generated_token_leaves_the_others_alone(tokenizer_of):
+    tagger = RegionTagger(tokenizer_of([b"<think>", b"a"]), "rlla")
+    ids, mask = torch.tensor([[0, 1], [0, 1], [0, 1]]), torch.tensor([[0, 0], [1, 1], [0, 0]])
+    assert tagger(ids, mask).tolist() == [[OTHER, OTHER], [FORMAT, THINK], [OTHER, OTHER]]
+
+
+def test_the_order_of_the_regions_is_their_precedence():
+    assert [region.name for region in sorted(Region)] == ["OTHER", "THINK", "RESPONSE", "FORMAT", "ARGS", "NAME"]
+
+
+def test_turn_bounds_count_generated_tokens():
+    mask = np.array([[1, 1, 0, 1], [1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 1, 0]], dtype=bool)
+    assert turn_bounds(mask) == [(0, 2), (2, 3), (3, 4), (4, 5), (5, 7)]
+
+
+def test_an_unknown_format_or_a_slow_tokenizer_is_refused_at_construction(tokenizer, tokenizer_of):
+    with pytest.raises(ValueError, match="unknown wire format 'hermse': did you mean 'hermes'"):
+        RegionTagger(tokenizer, "hermse")
+    slow = tokenizer_of([b"a"])
+    slow.is_fast = False
+    with pytest.raises(TypeError, match="slow tokenizer"):
+        RegionTagger(slow, "rlla")

@@ -1,0 +1,51 @@
+"""All names are registered in a Ray worker, with nothing imported and no variable set by the user."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+IN_AN_ACTOR = """
+import json
+import ray
+
+ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+
+
+@ray.remote
+class Actor:
+    def names(self):
+        from rest_verl.doctor import registered_names
+
+        return registered_names()
+
+
+print(json.dumps(ray.get(Actor.remote().names.remote())))
+"""
+
+
+@pytest.fixture
+def bare_environment():
+    return {key: value for key, value in os.environ.items() if not key.startswith("VERL_")}
+
+
+def test_a_ray_actor_finds_all_eight_names(bare_environment):
+    done = subprocess.run(
+        [sys.executable, "-c", IN_AN_ACTOR], env=bare_environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    names = [name for found in json.loads(done.stdout.splitlines()[-1]).values() for name in found]
+    assert sorted(names) == sorted(
+        [
+            "rest",
+            "rest",
+            "rest_tool",
+            "rest_tool_agent",
+            "rest_sync",
+            "rest_colocate_async",
+            "rest_separate_async",
+            "cpu",
+        ]
+    )

@@ -1,0 +1,106 @@
+"""A run on two ranks, stopped at a checkpoint and resumed, goes on as if it had not been stopped."""
+
+import json
+import os
+
+import pytest
+
+SPY = """
+import json
+import os
+import sys
+from pathlib import Path
+
+from rest_verl.doctor import registered_names
+from rest_verl.platforms.vllm_worker import CPUWorkerExtension
+
+
+class Spy(CPUWorkerExtension):
+    \"\"\"Writes down what is registered inside vLLM's worker when weights arrive there for the first time.\"\"\"
+
+    def update_weights_from_ipc(self, *args, **kwargs):
+        report = Path({report!r})
+        if not report.exists():
+            report.write_text(json.dumps({{"command": sys.argv, "pid": os.getpid(), "names": registered_names()}}))
+        return super().update_weights_from_ipc(*args, **kwargs)
+"""
+EXPECTED_NAMES = {
+    "advantage estimator": ["rest"],
+    "policy loss": ["rest"],
+    "reward manager": ["rest_tool"],
+    "agent loop": ["rest_tool_agent"],
+    "trainer mode": ["rest_sync", "rest_colocate_async", "rest_separate_async"],
+    "platform": ["cpu"],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("resumed")
+
+
+@pytest.fixture(scope="module")
+def runs(start, train, folder):
+    """Steps 1 to 3 and, resumed, 4 to 6, of one run on two ranks."""
+    (folder / "spy.py").write_text(SPY.format(report=str(folder / "seen.json")))
+    path = os.environ.get("PYTHONPATH", "")
+    overrides = [
+        "+rest=paper",
+        *start.overrides,
+        "trainer.n_gpus_per_node=2",
+        "trainer.val_before_train=False",
+        "trainer.test_freq=-1",
+        "trainer.save_freq=3",
+        f"trainer.default_local_dir={folder / 'checkpoints'}",
+        "actor_rollout_ref.rollout.engine_kwargs.vllm.worker_extension_cls=spy.Spy",
+        f"+ray_kwargs.ray_init.runtime_env.env_vars.PYTHONPATH={folder}:{path}",
+    ]
+    return train(overrides, folder / "first", 3), train(overrides, folder / "second", 6)
+
+
+def rest_metrics(step):
+    return {key for key in step.metrics if key.startswith("rest/")}
+
+
+def test_a_resumed_run_logs_the_steps_after_the_checkpoint(runs):
+    first, second = runs
+    assert [step.step for step in first] == [1, 2, 3]
+    assert [step.step for step in second] == [4, 5, 6]
+
+
+def test_schedules_go_on_from_the_global_step(runs):
+    for step in [*runs[0], *runs[1]]:
+        assert step.metrics["rest/schedule/think"] == pytest.approx(0.6 + 0.002 * step.step)
+        assert step.metrics["rest/schedule/args"] == pytest.approx(0.6 + 0.002 * step.step)
+        assert step.metrics["rest/schedule/name"] == 1.2
+
+
+def test_a_resumed_run_logs_the_same_metrics(runs):
+    first, second = runs
+    regions = ("format", "name", "args", "think")
+    expected = {f"rest/{kind}/{region}" for kind in ("weight", "entropy", "tokens") for region in regions}
+    for step in [*first, *second]:
+        assert expected <= rest_metrics(step)
+    assert rest_metrics(first[-1]) == rest_metrics(second[0])
+
+
+def test_the_policy_of_the_resumed_run_is_the_one_that_was_saved(runs):
+    """Trained from scratch the entropy of step 4 would be that of step 1 again, on other rows."""
+    first, second = runs
+    drift = abs(first[-1].metrics["actor/entropy"] - first[0].metrics["actor/entropy"])
+    assert abs(second[0].metrics["actor/entropy"] - first[-1].metrics["actor/entropy"]) < max(4 * drift, 0.15)
+    assert second[0].metrics["training/rollout_probs_diff_max"] < 1e-3
+
+
+def test_weights_keep_the_scale_of_the_gradient_on_every_rank(runs):
+    for step in [*runs[0], *runs[1]]:
+        metrics = step.metrics
+        tokens = {key.rpartition("/")[2]: value for key, value in metrics.items() if key.startswith("rest/tokens/")}
+        total = sum(count * metrics[f"rest/weight/{region}"] for region, count in tokens.items() if count)
+        assert total == pytest.approx(sum(tokens.values()), rel=1e-4)
+
+
+def test_the_plugin_is_loaded_inside_vllms_worker(runs, folder):
+    seen = json.loads((folder / "seen.json").read_text())
+    assert seen["names"] == EXPECTED_NAMES
+    assert seen["pid"] != os.getpid()

@@ -1,0 +1,38 @@
+"""Wrong settings end verl's own command before Ray starts, with one readable message."""
+
+import subprocess
+import sys
+
+import pytest
+
+# what verl's own validation asks of every run
+REQUIRED = [
+    "actor_rollout_ref.rollout.name=vllm",
+    "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=1",
+    "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=1",
+]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["+rest=paper", "rest.scheme=papr"], "rest.scheme: unknown value 'papr': did you mean 'paper'?"),
+        (["+rest=paper", "+rest.schem=paper"], "rest: unknown key 'schem': did you mean 'scheme'?"),
+        (["algorithm.adv_estimator=rest"], "set trainer.v1.trainer_mode=rest_sync"),
+        (["+rest=papr"], "Could not find 'rest/papr'"),
+    ],
+    ids=["misspelt value", "misspelt key", "estimator without its trainer", "misspelt preset"],
+)
+def test_a_wrong_setting_ends_before_ray_starts(overrides, message, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "verl.trainer.main_ppo", *overrides, *REQUIRED],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "ray init kwargs" not in done.stdout
+    assert "Ray instance" not in done.stderr

@@ -1,0 +1,87 @@
+"""The reward manager `rest_tool`: what of a trajectory is scored, and when it refuses."""
+
+import asyncio
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from verl import DataProto
+
+from rest_verl.config import ConfigError
+from rest_verl.reward.manager import RestToolRewardManager
+
+CALL = '<think> t </think>\n<tool_call>\n{"name": "get_time", "parameters": {}}\n</tool_call>'
+ANSWER = "<think> t </think>\n<response> Noon. </response>"
+TOOL = '<think> not mine </think>\n<tool_call>\n{"name": "other", "parameters": {}}\n</tool_call>'
+
+
+def config(**settings):
+    return OmegaConf.create({"reward": {"custom_reward_function": {"path": None}}, "rest": settings})
+
+
+def score(tokenizer, turns, step=0, recorded=True, settings=config(), outputs=1):  # noqa: B008
+    """Score a trajectory of the policy's turns and, at odd places, tool output; prompt and padding stand around it."""
+    ids = [tokenizer(text)["input_ids"] + [tokenizer.eos_token_id] for text in turns]
+    edges = np.cumsum([0, *map(len, ids)])
+    bounds = [[int(start), int(end)] for start, end in zip(edges[:-1:2], edges[1::2], strict=True)]
+    response = torch.tensor([[*(token for turn in ids for token in turn), *[tokenizer.pad_token_id] * 5]])
+    attention = torch.ones(1, 3 + response.shape[1], dtype=torch.long)
+    attention[0, -5:] = 0
+    last = DataProto.from_dict(
+        tensors={"prompts": torch.zeros(1, 3, dtype=torch.long), "responses": response, "attention_mask": attention},
+        non_tensors={
+            "reward_model": np.array([{"ground_truth": CALL}], dtype=object),
+            "global_steps": np.array([step]),
+            "__num_turns__": np.array([2 * len(turns)]),
+            "tool_extra_fields": np.array([{"rest_turns": bounds} if recorded else {}], dtype=object),
+        },
+    )
+    if outputs > 1:
+        other = last.slice(0, 1)
+        other.batch["responses"] = torch.full_like(response, tokenizer.pad_token_id)
+        last = DataProto.concat([other] * (outputs - 1) + [last])
+    result = asyncio.run(RestToolRewardManager(settings, tokenizer).run_single(last))
+    assert result["reward_score"] == result["reward_extra_info"]["score"]
+    return result["reward_extra_info"]
+
+
+@pytest.mark.parametrize(("step", "best"), [(0, 4.0), (75, 4.0), (150, 4.0)])
+def test_a_single_turn_is_scored_without_its_end_and_padding(tokenizer, step, best):
+    found = score(tokenizer, [CALL], step=step)
+    assert (found["score"], found["acc"], found["legal"]) == (pytest.approx(best), 1.0, 1.0)
+    assert found["response_tokens"] == len(tokenizer(CALL)["input_ids"]) + 1
+
+
+def test_the_bounds_are_those_of_the_step_of_the_row(tokenizer):
+    assert [score(tokenizer, [ANSWER], step=step)["score"] for step in (0, 75, 150)] == pytest.approx([-4, -3.5, -4])
+
+
+def test_what_a_tool_wrote_is_not_scored(tokenizer):
+    found = score(tokenizer, [CALL, TOOL, ANSWER])
+    assert (found["score"], found["acc"], found["calls"], found["legal"]) == (4.0, 1.0, 1.0, 1.0)
+
+
+def test_a_single_turn_needs_no_recorded_bounds(tokenizer):
+    assert score(tokenizer, [CALL], recorded=False)["score"] == 4.0
+
+
+def test_several_turns_without_bounds_are_refused_with_the_remedy(tokenizer):
+    with pytest.raises(ConfigError, match="default_agent_loop=rest_tool_agent"):
+        score(tokenizer, [CALL, TOOL, ANSWER], recorded=False)
+
+
+def test_of_several_outputs_the_last_is_scored(tokenizer):
+    assert score(tokenizer, [CALL], outputs=3)["acc"] == 1.0
+
+
+def test_the_format_and_the_bounds_are_those_of_the_rest_node(tokenizer):
+    settings = config(format="hermes", reward={"format_max": {"start": 10}})
+    assert score(tokenizer, [CALL.replace("parameters", "arguments")], settings=settings)["score"] == 12.0
+
+
+def test_a_custom_reward_function_would_never_be_called_and_is_refused(tokenizer):
+    settings = config()
+    settings.reward.custom_reward_function.path = "mine.py"
+    with pytest.raises(ConfigError, match=r"custom_reward_function\.path=mine\.py.*name=naive"):
+        RestToolRewardManager(settings, tokenizer)

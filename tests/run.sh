@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Everything that has to hold: style, types, unit tests, and runs of stock verl, Ray and vLLM on the CPU.
+# Installs the CPU stack into .venv where it is not there yet. Arguments go to pytest.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+bash examples/install_cpu.sh
+BIN=$PWD/.venv/bin
+"$BIN/ruff" check .
+"$BIN/ruff" format --check .
+"$BIN/mypy"
+"$BIN/python" -m pytest "$@"

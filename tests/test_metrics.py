@@ -1,0 +1,61 @@
+"""What is logged each step."""
+
+import pytest
+import torch
+
+from rest_verl.core.regions import Region
+from rest_verl.metrics import reward_metrics, weight_metrics
+
+OTHER, THINK, RESPONSE, FORMAT, ARGS, NAME = Region
+
+REGIONS = torch.tensor([[FORMAT, THINK, THINK, NAME], [OTHER, OTHER, THINK, OTHER], [OTHER] * 4], dtype=torch.int8)
+MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]])
+WEIGHTS = torch.tensor([[1.0, 0.5, 0.5, 2.0], [1.0, 1.0, 9.0, 9.0], [9.0] * 4])
+ENTROPY = torch.tensor([[0.25, 1.0, 2.0, 0.5], [3.0, 4.0, 9.0, 9.0], [9.0] * 4])
+
+
+def test_weights_and_entropy_by_region():
+    metrics = weight_metrics(REGIONS, MASK, WEIGHTS, ENTROPY)
+    assert metrics == pytest.approx(
+        {
+            "rest/tokens/other": 2.0,
+            "rest/tokens/think": 2.0,
+            "rest/tokens/response": 0.0,
+            "rest/tokens/format": 1.0,
+            "rest/tokens/args": 0.0,
+            "rest/tokens/name": 1.0,
+            "rest/weight/other": 1.0,
+            "rest/weight/think": 0.5,
+            "rest/weight/format": 1.0,
+            "rest/weight/name": 2.0,
+            "rest/entropy/other": 3.5,
+            "rest/entropy/think": 1.5,
+            "rest/entropy/format": 0.25,
+            "rest/entropy/name": 0.5,
+            # Of the two rows with tokens, the second has no tagged one: its only tagged token is masked.
+            "rest/rows_untagged": 0.5,
+            # (1 + .5 + .5 + 2 + 1 + 1)^2 / (6 (1 + .25 + .25 + 4 + 1 + 1))
+            "rest/weight_ess": 36 / (6 * 7.5),
+        }
+    )
+
+
+def test_without_entropy_none_is_logged():
+    assert not any("entropy" in key for key in weight_metrics(REGIONS, MASK, WEIGHTS, None))
+
+
+def test_an_empty_batch_is_logged_as_zeros():
+    metrics = weight_metrics(REGIONS, torch.zeros_like(MASK), WEIGHTS, ENTROPY)
+    assert set(metrics.values()) == {0.0}
+    assert {"rest/rows_untagged", "rest/weight_ess", "rest/tokens/think"} <= set(metrics)
+
+
+def test_reward_components_are_averaged_over_generated_rows_that_have_them():
+    rows = [
+        {"reward_extra_info": {"acc": 1.0, "legal": 1, "note": "text"}},
+        {"reward_extra_info": {"acc": 0.0}},
+        {"reward_extra_info": {"acc": 100.0}},
+        {},
+    ]
+    mask = torch.tensor([[1, 0], [0, 1], [0, 0], [1, 1]])
+    assert reward_metrics(rows, mask) == {"rest/reward/acc": 0.5, "rest/reward/legal": 1.0}
