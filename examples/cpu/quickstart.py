@@ -124,8 +124,6 @@ def prepare_start(out: Path, seed: int, progress: Progress) -> Path:
         tokenizer,
         task.demonstrations,
         steps=IMITATION_STEPS,
-        batch_size=16,
-        learning_rate=3e-3,
         seed=seed,
         on_progress=advance,
     )

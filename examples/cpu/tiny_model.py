@@ -1,4 +1,4 @@
-"""A tokenizer and a language model of about a million parameters, trained in minutes on a CPU.
+"""A tokenizer and a language model of at most about a million parameters, trained in minutes on a CPU.
 
 No model hub is needed: the tokenizer is learnt from the texts at hand and the model imitates demonstrations from
 scratch. What comes out is an ordinary Hugging Face folder with Qwen2 weights, which verl and vLLM load like any other.
@@ -91,7 +91,6 @@ def new_model(
         pad_token_id=tokenizer.pad_token_id,
         # The usual 0.02 suits wide models; at these widths copying is learnt in half the steps from a larger start.
         initializer_range=0.05,
-        attn_implementation="sdpa",
         dtype="float32",
     )
     with torch.random.fork_rng():

@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 
 # A string ends at its quote, or unclosed at the end of its line: JSON allows no raw line break inside, so a broken
-# string can swallow no more than its own line. The alternatives exclude each other: matching is linear.
-_STRING = rb'"(?P<inside>(?:[^"\\\n]|\\[^\n])*)(?P<closing>"?)'
+# string can swallow no more than its own line. The parts exclude each other: matching is linear.
+_STRING = rb'"(?P<inside>[^"\\\n]*(?:\\[^\n][^"\\\n]*)*)(?P<closing>"?)'
 
 _VALUE = re.compile(_STRING)
 

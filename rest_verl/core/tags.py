@@ -12,7 +12,7 @@ from rest_verl.core.json_spans import ObjectScanner, inside_quotes
 from rest_verl.core.tool_calls import CallSpan, Span, Turn
 
 _THINK_TAG = re.compile(rb"</?think>")
-_CALL_BEGINS = re.compile(rb"<tool_call>\s*\{")
+_THINK_CLOSE = b"</think>"
 _CALL_CLOSE = b"</tool_call>"
 _SCANNER = ObjectScanner(_CALL_CLOSE)
 _BLOCK_STEP = re.compile(rb"\{|" + re.escape(_CALL_CLOSE))
@@ -29,9 +29,24 @@ def parse_tagged(text: bytes, blocks: tuple[bytes, ...]) -> tuple[Turn, list[Spa
         the turn, and the spans of the text that lies outside of every block, in order.
     """
     opening = re.compile(rb"</?(think|" + rb"|".join(blocks) + rb")>")
+    begin = _end_of_open_think(text)
+    if b"<tool_call>" in text[:begin]:
+        # Where the closing tag lies inside of a whole call it is part of that call's text: no reasoning was open.
+        turn, outside = _parse_from(text, 0, opening)
+        if any(call.complete and call.whole[0] < begin <= call.whole[1] for call in turn.calls):
+            return turn, outside
+    return _parse_from(text, begin, opening)
+
+
+def _parse_from(text: bytes, begin: int, opening: re.Pattern[bytes]) -> tuple[Turn, list[Span]]:
+    """Parse a turn whose first `begin` bytes are reasoning that the prompt opened, closing tag included."""
     turn = Turn()
     outside: list[Span] = []
-    position = _begin_inside_think(text, turn)
+    if begin > 0:
+        end = begin - len(_THINK_CLOSE)
+        _append(turn.think, 0, end)
+        turn.markers.append((end, begin))
+    position = begin
     while tag := opening.search(text, position):
         _append(outside, position, tag.start())
         turn.markers.append(tag.span())
@@ -47,16 +62,12 @@ def parse_tagged(text: bytes, blocks: tuple[bytes, ...]) -> tuple[Turn, list[Spa
     return turn, outside
 
 
-def _begin_inside_think(text: bytes, turn: Turn) -> int:
+def _end_of_open_think(text: bytes) -> int:
     """Chat templates of reasoning models end the prompt with `<think>`: then the first think tag of the turn is its
-    closing one, and what stands before it is reasoning, tags that it talks about included. Where a call has begun
-    before it, the closing tag is part of that call's text."""
+    closing one, and what stands before it is reasoning, tags and calls that it talks about included. 0 where the first
+    think tag is another."""
     first = _THINK_TAG.search(text)
-    if first is None or first.group() != b"</think>" or _CALL_BEGINS.search(text, 0, first.start()):
-        return 0
-    _append(turn.think, 0, first.start())
-    turn.markers.append(first.span())
-    return first.end()
+    return first.end() if first is not None and first.group() == _THINK_CLOSE else 0
 
 
 def _take_block(text: bytes, start: int, closing: bytes, spans: list[Span], turn: Turn) -> int:

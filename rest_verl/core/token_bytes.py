@@ -76,7 +76,7 @@ class TokenBytes:
 
     def decode(self, ids: np.ndarray) -> bytes:
         """Bytes of a run of ids: (N,) integers."""
-        return self.gather(np.asarray(ids))[0].tobytes()
+        return self.gather(np.asarray(ids, dtype=np.int64))[0].tobytes()
 
 
 def _require_byte_level(tokenizer: Any) -> None:

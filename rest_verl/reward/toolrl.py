@@ -149,7 +149,7 @@ def match_calls(truth: Sequence[ToolCall], predicted: Sequence[ToolCall]) -> Mat
             arg_keys += best_keys
             arg_values += best_values
     names = jaccard([call.name for call in truth], [call.name for call in predicted])
-    exact = len(predicted) == len(truth) and names + arg_keys + arg_values == _most(truth)
+    exact = names + arg_keys + arg_values == _most(truth)
     return Match(names, arg_keys, arg_values, _most(truth), exact)
 
 

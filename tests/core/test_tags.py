@@ -61,6 +61,16 @@ def test_reasoning_that_the_prompt_opened_ends_at_the_first_closing_tag(format):
 
 
 @pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("draft", ['{"name": "draft", "arguments": {}}', '{"name": "draft", "arg', "{"])
+def test_a_call_inside_of_reasoning_that_the_prompt_opened_is_reasoning(format, draft):
+    reasoning = f"I could write <tool_call>\n{draft}\n</tool_call> but rather ".encode()
+    text = reasoning + b'</think>\n<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
+    turn = get_format(format).parse(text)
+    assert read(text, turn.think) == [reasoning]
+    assert [text[slice(*call.name)] for call in turn.calls] == [b"f"]
+
+
+@pytest.mark.parametrize("format", FORMATS)
 def test_a_think_tag_in_a_string_of_a_call_opens_and_closes_nothing(format):
     text = b'<tool_call>\n{"name": "note", "arguments": {"text": "a </think> b"}}\n</tool_call>'
     turn = get_format(format).parse(text)

@@ -73,9 +73,9 @@ def test_arguments_are_copied_from_the_request(task):
             assert all(str(value) in words for value in call["parameters"].values())
 
 
-def test_the_teacher_errs_in_about_six_demonstrations_of_ten(task):
+def test_the_teacher_errs_in_somewhat_more_than_half_of_the_demonstrations(task):
     wrong = [text != ground_truth(row) for row, (_, text) in zip(task.train, task.demonstrations, strict=True)]
-    assert 0.52 < sum(wrong) / len(wrong) < 0.68
+    assert 0.5 < sum(wrong) / len(wrong) < 0.6
 
 
 def test_the_teacher_errs_in_calls_only(task):
