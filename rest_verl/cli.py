@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -32,13 +34,15 @@ def doctor() -> None:
 @data.command()
 def bfcl(
     out: Annotated[Path, typer.Option(help="Folder for train.parquet and validation.parquet.")],
-    category: Annotated[list[str] | None, typer.Option(help="Repeat for several; all single-turn ones if left out.")],
+    category: Annotated[
+        list[str] | None, typer.Option(help="Repeat for several; all single-turn ones if left out.")
+    ] = None,
     validation_share: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of prompts to hold out.")] = 0.1,
 ) -> None:
     """BFCL's single-turn questions and answers, from the installed package bfcl-eval."""
     from rest_verl.data.bfcl import CATEGORIES, bfcl_rows
 
-    _write_split(bfcl_rows(category or CATEGORIES), validation_share, out)
+    _write_split(lambda: bfcl_rows(category or CATEGORIES), validation_share, out)
 
 
 @data.command()
@@ -50,18 +54,21 @@ def rlla(
     """ToolRL's data, checked and split."""
     from rest_verl.data.rlla import read_rlla
 
-    _write_split(read_rlla(source), validation_share, out)
+    _write_split(lambda: read_rlla(source), validation_share, out)
 
 
-def _write_split(rows: list[dict], validation_share: float, out: Path) -> None:
-    from collections import Counter
-
+def _write_split(read: Callable[[], list[dict]], validation_share: float, out: Path) -> None:
+    """Read rows, split them, write both sides and show how many each has of every data source."""
     from rest_verl.data.split import split_by_hash, write_parquet
 
+    try:
+        sides = split_by_hash(read(), validation_share)
+        for name, side in zip(("train", "validation"), sides, strict=True):
+            write_parquet(side, out / f"{name}.parquet")
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
     table = Table("data source", "train", "validation", title=str(out))
-    sides = split_by_hash(rows, validation_share)
-    for name, side in zip(("train", "validation"), sides, strict=True):
-        write_parquet(side, out / f"{name}.parquet")
     train, validation = (Counter(row["data_source"] for row in side) for side in sides)
     for source in sorted(train | validation):
         table.add_row(source, str(train[source]), str(validation[source]))

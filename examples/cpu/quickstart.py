@@ -28,6 +28,7 @@ from progress import stages
 from report import Summary, plot, read_summary, summarise, table, write_summary
 from rich.console import Console
 from rich.progress import Progress
+from transformers.utils.logging import disable_progress_bar
 from verl_run import RunFailed, run_verl
 
 SOURCE = "toy_tools"
@@ -139,4 +140,5 @@ def show(summary: Summary, out: Path) -> None:
 
 
 if __name__ == "__main__":
+    disable_progress_bar()  # transformers' own bars would tear ours
     typer.run(main)

@@ -21,6 +21,7 @@ from progress import stages
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from transformers.utils.logging import disable_progress_bar
 from verl_run import RunFailed, Step, run_verl
 
 from rest_verl.data.bfcl import bfcl_rows
@@ -133,4 +134,5 @@ def show(run: list[Step]) -> None:
 
 
 if __name__ == "__main__":
+    disable_progress_bar()  # transformers' own bars would tear ours
     typer.run(main)

@@ -40,7 +40,7 @@ def row(a, b):
 
 @pytest.fixture(scope="module")
 def run(train, tmp_path_factory):
-    """Two steps with a model that was taught to call the tool once and then to answer."""
+    """Two steps, over another estimator than GRPO, with a model that was taught to call the tool, then to answer."""
     folder = tmp_path_factory.mktemp("multi_turn")
     (folder / "tools.py").write_text(TOOL)
     sums = [(a, b) for a in range(10) for b in range(10)]
@@ -66,6 +66,7 @@ def run(train, tmp_path_factory):
         "+rest=paper",
         "rest.format=hermes",
         "rest.apply_in=advantage",
+        "rest.base_estimator=rloo",
         "actor_rollout_ref.actor.policy_loss.loss_mode=vanilla",
         f"data.train_files={folder / 'train.parquet'}",
         f"data.val_files={folder / 'validation.parquet'}",

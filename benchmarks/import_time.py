@@ -1,0 +1,46 @@
+"""What the plugin adds to `import verl`: paired runs in fresh processes, with verl's plugins on and off, in turn.
+
+.venv/bin/python benchmarks/import_time.py --pairs 10
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import track
+
+TIMED = "import time; begin = time.perf_counter(); import verl; print(time.perf_counter() - begin)"
+BASELINE = {"VERL_USE_EXTERNAL_PLUGINS": "none"}
+
+
+def seconds(extra: dict[str, str]) -> float:
+    """Seconds that `import verl` takes in a fresh process."""
+    done = subprocess.run(
+        [sys.executable, "-c", TIMED], env=os.environ | extra, capture_output=True, text=True, check=True
+    )
+    return float(done.stdout)
+
+
+def main(pairs: Annotated[int, typer.Option(min=1, help="Paired runs.")] = 10) -> None:
+    """Measure and print the difference."""
+    seconds({})  # the files are in the page cache from here on
+    with_plugin, without = [], []
+    for _ in track(range(pairs), description="importing verl"):
+        without.append(seconds(BASELINE))
+        with_plugin.append(seconds({}))
+    added = [after - before for after, before in zip(with_plugin, without, strict=True)]
+    Console().print(
+        f"import verl: {statistics.median(without):.2f} s without plugins, {statistics.median(with_plugin):.2f} s with; "
+        f"added: median {statistics.median(added):+.3f} s, from {min(added):+.3f} to {max(added):+.3f} "
+        f"({pairs} pairs; ratio of medians {statistics.median(with_plugin) / statistics.median(without):.3f})"
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)
