@@ -34,12 +34,12 @@ def main(pairs: Annotated[int, typer.Option(min=1, help="Paired runs.")] = 10) -
     for _ in track(range(pairs), description="importing verl"):
         without.append(seconds(BASELINE))
         with_plugin.append(seconds({}))
-    added = [after - before for after, before in zip(with_plugin, without, strict=True)]
+    added = [late - early for late, early in zip(with_plugin, without, strict=True)]
+    before, after = statistics.median(without), statistics.median(with_plugin)
     Console().print(
-        f"import verl: {statistics.median(without):.2f} s without plugins, {statistics.median(with_plugin):.2f} s with; "
-        f"added: median {statistics.median(added):+.3f} s, from {min(added):+.3f} to {max(added):+.3f} "
-        f"({pairs} pairs; ratio of medians {statistics.median(with_plugin) / statistics.median(without):.3f})"
+        f"import verl: {before:.2f} s without plugins, {after:.2f} s with (medians of {pairs}, ratio {after / before:.3f})"
     )
+    Console().print(f"added: median {statistics.median(added):+.3f} s, {min(added):+.3f} to {max(added):+.3f}")
 
 
 if __name__ == "__main__":
