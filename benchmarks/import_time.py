@@ -37,7 +37,7 @@ def main(pairs: Annotated[int, typer.Option(min=1, help="Paired runs.")] = 10) -
     added = [late - early for late, early in zip(with_plugin, without, strict=True)]
     before, after = statistics.median(without), statistics.median(with_plugin)
     Console().print(
-        f"import verl: {before:.2f} s without plugins, {after:.2f} s with (medians of {pairs}, ratio {after / before:.3f})"
+        f"medians of {pairs}: {before:.2f} s without plugins, {after:.2f} s with ({after / before:.3f} times)"
     )
     Console().print(f"added: median {statistics.median(added):+.3f} s, {min(added):+.3f} to {max(added):+.3f}")
 

@@ -5,13 +5,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def stages(console: Console) -> Progress:
-    """Context manager that draws the stages added to it."""
+    """Context manager that draws the stages added to it: done, elapsed, remaining. Fits 80 columns."""
     return Progress(
-        TextColumn("{task.description:<50}"),
-        BarColumn(bar_width=20),
+        TextColumn("{task.description:<40}"),
+        BarColumn(bar_width=10),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("left"),
         TimeRemainingColumn(),
         console=console,
     )

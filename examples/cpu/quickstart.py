@@ -117,7 +117,7 @@ def prepare_start(out: Path, seed: int, progress: Progress) -> Path:
     model = tiny_model.new_model(tokenizer, seed=seed)
 
     def advance(step: int, _steps: int, loss: float) -> None:
-        progress.update(bar, completed=step, description=f"starting model imitates its teacher, loss {loss:.3f}")
+        progress.update(bar, completed=step, description=f"imitating an unreliable teacher: {loss:.3f}")
 
     torch.manual_seed(seed)
     losses = tiny_model.train_model(

@@ -100,7 +100,7 @@ def prepare(rows: list[Row], out: Path, progress: Progress) -> None:
         steps=IMITATION_STEPS,
         batch_size=16,
         on_progress=lambda step, _, loss: progress.update(
-            bar, completed=step, description=f"starting model learns the format, loss {loss:.2f}"
+            bar, completed=step, description=f"learning the format: {loss:.2f}"
         ),
     )
     tiny_model.save(model, tokenizer, out / "model")

@@ -20,10 +20,10 @@ from rich.progress import Progress, TaskID
 POLL_SECONDS = 0.5
 # What verl logs when a stage of its start-up is over.
 STARTUP_STAGES = {
-    "Started a local Ray instance": "verl: Ray is up, loading the trainer",
-    "train and validate dataloader initialized": "verl: data loaded, building the actor (FSDP2)",
-    "actor and ref model engine initialized": "verl: actor ready, starting vLLM",
-    "all initialize finished": "verl: vLLM ready, validating the starting model",
+    "Started a local Ray instance": "verl: loading the trainer",
+    "train and validate dataloader initialized": "verl: building the actor (FSDP2)",
+    "actor and ref model engine initialized": "verl: starting vLLM",
+    "all initialize finished": "verl: validating the starting model",
     "Initial validation metrics": "verl: started",
 }
 
