@@ -85,7 +85,7 @@ def plot(run: list[Step], source: str, path: Path) -> None:
     _draw(accuracy, run, {"validation accuracy": f"val-core/{source}/acc/mean@1"}, color="tab:red", marker="o")
     accuracy.set(ylabel="accuracy", ylim=(0, 1))
     lines = left.get_lines() + accuracy.get_lines()
-    left.legend(lines, [str(line.get_label()) for line in lines], loc="upper left")
+    left.legend(lines, [str(line.get_label()) for line in lines], loc="lower right")
     for axes, title, unit in (
         (middle, "entropy", "mean entropy (nats)"),
         (right, "weight", "mean token weight (row-normalised)"),
