@@ -1,7 +1,7 @@
 """ResT in stock verl on a CPU, on real questions: BFCL's, or a ToolRL parquet.
 
 The rows are the real ones, in verl's parquet layout. The model is not: it is tiny, learnt from scratch on the training
-rows' own ground truths for a minute, so that it writes the format and sometimes a right name. Rows with prompts that
+rows' own ground truths for minutes, so that it writes the format and sometimes a right name. Rows with prompts that
 are too long for a laptop are left out. This shows that data, reward and validation work on what users train on; no
 score of such a model means anything.
 
@@ -34,7 +34,7 @@ CATEGORIES = ("simple_python", "multiple", "parallel", "irrelevance")
 VOCABULARY = 4096
 PROMPT_TOKENS, RESPONSE_TOKENS = 1024, 192
 TRAINING_ROWS, VALIDATION_ROWS = 400, 64
-IMITATION_STEPS = 120
+IMITATION_STEPS = 300
 TIMEOUT_SECONDS = 1800.0
 RECIPE = [
     "+rest=paper",
