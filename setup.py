@@ -39,6 +39,8 @@ setup(
         "omegaconf>=2.3,<2.4",
         "pydantic>=2.7",
         "wrapt>=1.16",
+        "psutil",
+        "packaging",
         "typer>=0.12",
         "rich>=13",
         "pandas>=2",
@@ -46,7 +48,7 @@ setup(
     ],
     extras_require={
         "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100"],
-        "dev": ["ruff>=0.8", "mypy>=1.13", "pandas-stubs", "types-PyYAML", "pre-commit>=4"],
+        "dev": ["ruff>=0.8", "mypy>=1.13", "pandas-stubs", "pre-commit>=4"],
         "plot": ["matplotlib>=3.8"],
     },
     entry_points={
