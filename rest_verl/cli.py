@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 app = typer.Typer(help="ResT for stock verl.", no_args_is_help=True, pretty_exceptions_enable=False)
 data = typer.Typer(help="Make training data in verl's parquet layout.", no_args_is_help=True)
@@ -26,7 +27,9 @@ def doctor() -> None:
     problems = 0
     for finding in findings():
         problems += not finding.fine
-        table.add_row(finding.check, f"[{'green' if finding.fine else 'red'}]{finding.found}[/]", finding.remedy)
+        # as plain text: what an import error says may look like markup
+        found = Text(finding.found, style="green" if finding.fine else "red")
+        table.add_row(finding.check, found, Text(finding.remedy))
     console.print(table)
     raise typer.Exit(min(problems, 1))
 

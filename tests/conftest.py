@@ -1,4 +1,4 @@
-"""Tokenizers for the tests: one that was really trained, and one whose tokens are any bytes."""
+"""Tokenizers for the tests, one that was really trained and one whose tokens are any bytes; the registered names."""
 
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
@@ -58,3 +58,16 @@ def tokenizer_of() -> Callable[[Iterable[bytes]], Any]:
         )
 
     return build
+
+
+@pytest.fixture(scope="session")
+def all_names() -> dict[str, list[str]]:
+    """The eight names that verl has to find in every process, by kind."""
+    return {
+        "advantage estimator": ["rest"],
+        "policy loss": ["rest"],
+        "reward manager": ["rest_tool"],
+        "agent loop": ["rest_tool_agent"],
+        "trainer mode": ["rest_sync", "rest_colocate_async", "rest_separate_async"],
+        "platform": ["cpu"],
+    }

@@ -45,15 +45,6 @@ from rest_verl.doctor import registered_names
 print(json.dumps({"heavy": heavy, "core": core, "names": registered_names()}))
 """
 
-NAMES = {
-    "advantage estimator": ["rest"],
-    "policy loss": ["rest"],
-    "reward manager": ["rest_tool"],
-    "agent loop": ["rest_tool_agent"],
-    "trainer mode": ["rest_sync", "rest_colocate_async", "rest_separate_async"],
-    "platform": ["cpu"],
-}
-
 
 @pytest.fixture(scope="module")
 def processes(tmp_path_factory):
@@ -81,9 +72,9 @@ def processes(tmp_path_factory):
     return {script: json.loads(output.splitlines()[-1]) for script, (output, _) in outputs.items()}
 
 
-def test_importing_verl_registers_every_name(processes):
-    assert processes[PLAIN_VERL]["names"] == NAMES
-    assert sum(map(len, NAMES.values())) == 8
+def test_importing_verl_registers_every_name(processes, all_names):
+    assert processes[PLAIN_VERL]["names"] == all_names
+    assert sum(map(len, all_names.values())) == 8
 
 
 def test_importing_verl_loads_nothing_more_of_verl(processes):
@@ -99,9 +90,9 @@ def test_verls_own_validation_begins_with_ours(processes):
     assert processes[PLAIN_VERL]["message"].startswith(expected)
 
 
-def test_the_doctor_finds_every_registration_in_order(processes):
+def test_the_doctor_finds_every_registration_in_order(processes, all_names):
     found = dict(processes[PLAIN_VERL]["findings"])
-    assert {name: found[name] for name in ("plugin", *NAMES)} == dict.fromkeys(("plugin", *NAMES), True)
+    assert {name: found[name] for name in ("plugin", *all_names)} == dict.fromkeys(("plugin", *all_names), True)
 
 
 def test_the_package_its_core_and_the_plugin_load_neither_verl_nor_what_it_needs(processes):
@@ -110,5 +101,5 @@ def test_the_package_its_core_and_the_plugin_load_neither_verl_nor_what_it_needs
     assert {f"rest_verl.core.{name}" for name in expected} <= set(processes[PLUGIN_FIRST]["core"])
 
 
-def test_the_plugin_may_be_imported_before_verl(processes):
-    assert processes[PLUGIN_FIRST]["names"] == NAMES
+def test_the_plugin_may_be_imported_before_verl(processes, all_names):
+    assert processes[PLUGIN_FIRST]["names"] == all_names

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Annotated
 
 import tiny_model
-import torch
 import toy_task
 import typer
 from progress import stages
@@ -94,7 +93,7 @@ def main(
             ]
             run = run_verl(overrides, out / "verl", steps, progress, TIMEOUT_SECONDS)
     except RunFailed as failure:
-        console.print(f"[red]{failure}")
+        console.print(str(failure), style="red", markup=False)  # a log's brackets are no markup
         raise typer.Exit(1) from None
     summary = summarise(run, SOURCE, algo.value, seed)
     plot(run, SOURCE, out / "training.png")
@@ -119,7 +118,6 @@ def prepare_start(out: Path, seed: int, progress: Progress) -> Path:
     def advance(step: int, _steps: int, loss: float) -> None:
         progress.update(bar, completed=step, description=f"imitating an unreliable teacher: {loss:.3f}")
 
-    torch.manual_seed(seed)
     losses = tiny_model.train_model(
         model,
         tokenizer,

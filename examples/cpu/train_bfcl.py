@@ -77,7 +77,7 @@ def main(
             ]
             run = run_verl(overrides, out / "verl", steps, progress, TIMEOUT_SECONDS)
     except RunFailed as failure:
-        console.print(f"[red]{failure}")
+        console.print(str(failure), style="red", markup=False)  # a log's brackets are no markup
         raise typer.Exit(1) from None
     show(run)
 

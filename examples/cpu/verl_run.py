@@ -97,17 +97,19 @@ def _follow(
 ) -> None:
     startup: TaskID = progress.add_task("verl: starting Ray", total=len(STARTUP_STAGES))
     training: TaskID = progress.add_task("training steps", total=steps, start=False, visible=False)
+    passed: list[str] = []
     while process.poll() is None:
         if time.monotonic() > deadline:
             raise RunFailed(f"verl did not end in time. Its log: {log}\n{_last_words(log)}")
         time.sleep(POLL_SECONDS)
-        text = log.read_text(errors="replace")
-        passed = [title for marker, title in STARTUP_STAGES.items() if marker in text]
-        if passed:
-            progress.update(startup, completed=len(passed), description=passed[-1])
-        if len(passed) == len(STARTUP_STAGES) and not progress.tasks[training].started:
-            progress.update(training, visible=True)
-            progress.start_task(training)
+        if len(passed) < len(STARTUP_STAGES):
+            text = log.read_text(errors="replace")
+            passed = [title for marker, title in STARTUP_STAGES.items() if marker in text]
+            if passed:
+                progress.update(startup, completed=len(passed), description=passed[-1])
+            if len(passed) == len(STARTUP_STAGES):
+                progress.update(training, visible=True)
+                progress.start_task(training)
         trained = [step for step in read_metrics(metrics) if step.step > 0]
         if trained:
             progress.update(training, completed=len(trained))

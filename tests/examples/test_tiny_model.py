@@ -1,26 +1,10 @@
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
-
 import pytest
+import tiny_model
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-SOURCE = Path(__file__).parents[2] / "examples" / "cpu" / "tiny_model.py"
 
-
-def load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"examples_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-tiny_model = load(SOURCE)
 ANSWER = '<think> A city. </think>\n<tool_call>\n{"name": "get_time", "parameters": {"city": "Rome"}}\n</tool_call>'
 DEMONSTRATIONS = [
     ([{"role": "user", "content": f"tell me the time in {city}"}], ANSWER.replace("Rome", city))

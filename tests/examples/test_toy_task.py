@@ -1,30 +1,14 @@
-import importlib.util
 import json
 import re
-import sys
 from collections import Counter
-from pathlib import Path
-from types import ModuleType
 
 import pandas as pd
 import pytest
+import toy_task
 
-SOURCE = Path(__file__).parents[2] / "examples" / "cpu" / "toy_task.py"
 LEGAL = re.compile(
     r"<think> [^<>]+ </think>\n(<tool_call>\n(?P<calls>[^<>]+)\n</tool_call>|<response> [^<>]+ </response>)"
 )
-
-
-def load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"examples_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-toy_task = load(SOURCE)
 
 
 @pytest.fixture(scope="module")
