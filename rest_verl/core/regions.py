@@ -7,6 +7,7 @@ THINK.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import IntEnum
 from itertools import pairwise
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 
 from rest_verl.core.formats import get_format
 from rest_verl.core.token_bytes import TokenBytes
-from rest_verl.core.tool_calls import Turn
+from rest_verl.core.tool_calls import Span, Turn
 
 
 class Region(IntEnum):
@@ -57,7 +58,8 @@ class RegionTagger:
         raw = text.tobytes()
         for first, last in turn_bounds(mask):
             begin, end = starts[first], starts[last]
-            paint(painted[begin:end], self._parse(raw[begin:end]))
+            for region, span in region_spans(self._parse(raw[begin:end])):
+                painted[begin:end][slice(*span)] = region
         regions = np.zeros(mask.shape, dtype=np.int8)
         # reduceat takes the maximum over each token's bytes; a token without bytes would be given its neighbour's.
         regions[mask] = np.where(np.diff(starts) > 0, np.maximum.reduceat(painted, starts[:-1]), Region.OTHER)
@@ -76,16 +78,10 @@ def turn_bounds(mask: np.ndarray) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def paint(regions: np.ndarray, turn: Turn) -> None:
-    """Write a parsed turn into the regions of its bytes: (bytes,) int8, in order of precedence."""
-    for span in turn.think:
-        regions[slice(*span)] = Region.THINK
-    for span in turn.response:
-        regions[slice(*span)] = Region.RESPONSE
-    for span in turn.markers:
-        regions[slice(*span)] = Region.FORMAT
-    for call in turn.calls:
-        if call.arguments is not None:
-            regions[slice(*call.arguments)] = Region.ARGS
-        if call.name is not None:
-            regions[slice(*call.name)] = Region.NAME
+def region_spans(turn: Turn) -> Iterator[tuple[Region, Span]]:
+    """The spans of a parsed turn with their regions, in order of precedence: of two that overlap the later wins."""
+    yield from ((Region.THINK, span) for span in turn.think)
+    yield from ((Region.RESPONSE, span) for span in turn.response)
+    yield from ((Region.FORMAT, span) for span in turn.markers)
+    yield from ((Region.ARGS, call.arguments) for call in turn.calls if call.arguments is not None)
+    yield from ((Region.NAME, call.name) for call in turn.calls if call.name is not None)

@@ -6,7 +6,6 @@ the turn, so nothing is lost between bytes and text, whatever the model wrote.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,45 +60,19 @@ class Kind:
 class WireFormat:
     """One way in which a policy writes its turns.
 
-    Both functions return for every input, in time linear in its length, and never raise.
+    The functions return for every input, in time linear in its length, and never raise. None of them evaluates text.
 
     Attributes:
         parse: from the bytes of one turn to its spans.
         is_legal: whether the bytes of one turn, given with its parse, are a legal turn of a kind.
+        read: from the bytes of one turn and one of its complete calls to the call by value; None where it cannot be
+            read.
     """
 
     parse: Callable[[bytes], Turn]
     is_legal: Callable[[bytes, Turn, Kind], bool]
+    read: Callable[[bytes, CallSpan], ToolCall | None]
 
-
-def read_calls(text: bytes, turn: Turn) -> list[ToolCall | None]:
-    """Decode each call of a parsed turn; None stands for one that cannot be read.
-
-    A call can be read when it is complete, its bytes are UTF-8, it is strict JSON (no NaN, no infinities), its name is
-    a string and its arguments an object. Nothing is evaluated.
-    """
-    return [_read_call(text, call) for call in turn.calls]
-
-
-def _read_call(text: bytes, call: CallSpan) -> ToolCall | None:
-    if not call.complete or call.name is None or call.arguments is None:
-        return None
-    try:
-        # Decoding the whole call checks its syntax between the spans as well.
-        _strict_json(text[slice(*call.whole)])
-        name = _strict_json(b'"' + text[slice(*call.name)] + b'"')
-        arguments = _strict_json(text[slice(*call.arguments)])
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(arguments, dict):
-        return None
-    return ToolCall(name, arguments)
-
-
-def _strict_json(text: bytes) -> Any:
-    # Decoded here: json.loads guesses an encoding for bytes, and zeros in hostile text make it guess UTF-16.
-    return json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
-
-
-def _refuse_constant(constant: str) -> float:
-    raise ValueError(f"{constant} is not JSON")
+    def read_calls(self, text: bytes, turn: Turn) -> list[ToolCall | None]:
+        """Decode each call of a parsed turn; None stands for one that is incomplete or cannot be read."""
+        return [self.read(text, call) if call.complete else None for call in turn.calls]

@@ -26,8 +26,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rest_verl.core.curriculum import Schedule
-from rest_verl.core.formats.rlla import parse_rlla
-from rest_verl.core.tool_calls import Kind, ToolCall, Turn, WireFormat, read_calls
+from rest_verl.core.formats.rlla import RLLA
+from rest_verl.core.tool_calls import Kind, ToolCall, Turn, WireFormat
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ def read_ground_truth(text: str) -> GroundTruth:
         ValueError: it has neither a call nor a `<response>`, or a call that is not legal JSON with name and arguments.
     """
     raw = text.encode("utf-8", "surrogatepass")
-    turn = parse_rlla(raw)
-    calls = read_calls(raw, turn)
+    turn = RLLA.parse(raw)
+    calls = RLLA.read_calls(raw, turn)
     readable = [call for call in calls if call is not None]
     if len(readable) < len(calls):
         raise ValueError(f"ground truth with a call that cannot be read: {_shorten(text)}")
@@ -101,7 +101,7 @@ def score_response(
         every component by name; `score` is the reward.
     """
     parsed = [(text, wire_format.parse(text)) for text in turns]
-    calls = [call for text, turn in parsed for call in read_calls(text, turn)]
+    calls = [call for text, turn in parsed for call in wire_format.read_calls(text, turn)]
     readable = [call for call in calls if call is not None]
     parse_ok = len(readable) == len(calls)
     legal = _is_legal(parsed, truth.kind, wire_format)

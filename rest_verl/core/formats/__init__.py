@@ -1,12 +1,13 @@
 """Wire formats: one short module each, and the registry by the name that `rest.format` takes."""
 
-from rest_verl.core.formats import hermes, rlla
+from rest_verl.core.formats.hermes import HERMES
+from rest_verl.core.formats.rlla import RLLA
 from rest_verl.core.suggest import unknown_name
 from rest_verl.core.tool_calls import WireFormat
 
 _FORMATS: dict[str, WireFormat] = {
-    "hermes": WireFormat(hermes.parse_hermes, hermes.is_legal_hermes),
-    "rlla": WireFormat(rlla.parse_rlla, rlla.is_legal_rlla),
+    "hermes": HERMES,
+    "rlla": RLLA,
 }
 
 

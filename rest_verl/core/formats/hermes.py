@@ -8,35 +8,32 @@
 
 import re
 
-from rest_verl.core.tags import parse_tagged
-from rest_verl.core.tool_calls import Kind, Turn
+from rest_verl.core.json_calls import json_calls, read_json_call
+from rest_verl.core.tags import Tags, is_legal_order, parse_tagged
+from rest_verl.core.tool_calls import Kind, Turn, WireFormat
 
+_OPENING, _CLOSING = b"<tool_call>", b"</tool_call>"
+_TAGS = Tags(calls=(_OPENING, _CLOSING), scan_calls=json_calls(_CLOSING))
 # A prompt may have opened the reasoning, so that the turn holds its closing tag alone.
-_ORDER_OF_TAGS = re.compile(rb"((<think>)?</think>)?(<tool_call></tool_call>)*")
+_ORDER = re.compile(rb"((<think>)?</think>)?(<tool_call></tool_call>)*")
 
 
 def parse_hermes(text: bytes) -> Turn:
     """Spans of one hermes turn; what stands outside of every block is the answer."""
-    turn, outside = parse_tagged(text, (b"tool_call",))
-    turn.response.extend(span for span in outside if text[slice(*span)].strip())
-    return turn
+    return parse_tagged(text, _TAGS)
 
 
 def is_legal_hermes(text: bytes, turn: Turn, kind: Kind) -> bool:
-    """At most one reasoning block; every tag closed; one complete call in each call block; an answer where one is due.
-
-    Qwen's models may talk before they call, so text beside calls is legal even where no answer is due.
-    """
-    if not _ORDER_OF_TAGS.fullmatch(b"".join(text[slice(*span)] for span in turn.markers)):
+    """At most one reasoning block; every tag closed; one complete call in each call block; an answer where one is
+    due."""
+    if not is_legal_order(_ORDER, text, turn, kind):
         return False
-    opened = [end for start, end in turn.markers if text[start:end] == b"<tool_call>"]
-    closed = [start for start, end in turn.markers if text[start:end] == b"</tool_call>"]
-    return (
-        len(turn.calls) == len(opened)
-        and all(
-            call.complete and begin <= call.whole[0] and call.whole[1] <= end
-            for call, begin, end in zip(turn.calls, opened, closed, strict=True)
-        )
-        and bool(opened) == kind.calls
-        and (bool(turn.response) or not kind.answer)
+    opened = [end for start, end in turn.markers if text[start:end] == _OPENING]
+    closed = [start for start, end in turn.markers if text[start:end] == _CLOSING]
+    return len(turn.calls) == len(opened) and all(
+        begin <= call.whole[0] and call.whole[1] <= end
+        for call, begin, end in zip(turn.calls, opened, closed, strict=True)
     )
+
+
+HERMES = WireFormat(parse_hermes, is_legal_hermes, read_json_call)

@@ -10,8 +10,15 @@
 
 import re
 
-from rest_verl.core.tags import parse_tagged
-from rest_verl.core.tool_calls import Kind, Turn
+from rest_verl.core.json_calls import json_calls, read_json_call
+from rest_verl.core.tags import Tags, parse_tagged
+from rest_verl.core.tool_calls import Kind, Turn, WireFormat
+
+_TAGS = Tags(
+    calls=(b"<tool_call>", b"</tool_call>"),
+    scan_calls=json_calls(b"</tool_call>"),
+    answer=(b"<response>", b"</response>"),
+)
 
 _THINK = rb"^<think>.*?</think>"
 _CALLS = rb"\n<tool_call>\n.*?\n</tool_call>"
@@ -20,8 +27,7 @@ _ANSWER = rb"\n<response>.*?</response>"
 
 def parse_rlla(text: bytes) -> Turn:
     """Spans of one rlla turn; text outside of every block belongs to no region."""
-    turn, _ = parse_tagged(text, (b"tool_call", b"response"))
-    return turn
+    return parse_tagged(text, _TAGS)
 
 
 def is_legal_rlla(text: bytes, turn: Turn, kind: Kind) -> bool:
@@ -32,3 +38,6 @@ def is_legal_rlla(text: bytes, turn: Turn, kind: Kind) -> bool:
         return False
     pattern = _THINK + _CALLS * kind.calls + _ANSWER * kind.answer + b"$"
     return re.search(pattern, text, re.DOTALL) is not None
+
+
+RLLA = WireFormat(parse_rlla, is_legal_rlla, read_json_call)

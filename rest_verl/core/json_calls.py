@@ -1,0 +1,82 @@
+"""Tool calls written as JSON objects: `{"name": ..., "arguments": {...}}`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from rest_verl.core.json_spans import ObjectScanner, ObjectSpan, inside_quotes
+from rest_verl.core.tool_calls import CallSpan, ToolCall, Turn
+
+
+def json_calls(closing: bytes) -> Callable[[bytes, int, Turn], int]:
+    """Scanner of a block (`Tags.scan_calls`) that takes every JSON object up to the closing tag as a call."""
+    scanner = ObjectScanner(closing)
+    step = re.compile(rb"\{|" + re.escape(closing))
+
+    def scan(text: bytes, start: int, turn: Turn) -> int:
+        position = start
+        while found := step.search(text, position):
+            if found.group() == closing:
+                turn.markers.append(found.span())
+                return found.end()
+            call = scanner.scan(text, found.start())
+            turn.calls.append(call_of(text, call))
+            position = call.end
+        return len(text)
+
+    return scan
+
+
+def call_of(text: bytes, found: ObjectSpan) -> CallSpan:
+    """The call that an object is: its name, and its `parameters` or `arguments`."""
+    name = found.last(b"name")
+    arguments = found.last(b"parameters", b"arguments")
+    return CallSpan(
+        whole=(found.start, found.end),
+        name=inside_quotes(text, name) if name else None,
+        arguments=(arguments.start, arguments.end) if arguments else None,
+        complete=found.complete,
+    )
+
+
+def read_json_call(text: bytes, call: CallSpan) -> ToolCall | None:
+    """Read a call that is one JSON object (`WireFormat.read`).
+
+    It can be read when its bytes are UTF-8, it is strict JSON (no NaN, no infinities), its name is a string and its
+    arguments an object. Nothing is evaluated.
+    """
+    if call.name is None or call.arguments is None:
+        return None
+    try:
+        # Decoding the whole call checks its syntax between the spans as well.
+        strict_json(text[slice(*call.whole)])
+        name = strict_json(b'"' + text[slice(*call.name)] + b'"')
+        arguments = strict_json(text[slice(*call.arguments)])
+    except (ValueError, RecursionError):
+        return None
+    return ToolCall(name, arguments) if isinstance(arguments, dict) else None
+
+
+def read_named_call(text: bytes, call: CallSpan) -> ToolCall | None:
+    """Read a call whose name stands as plain text beside a JSON object of arguments (`WireFormat.read`)."""
+    if call.name is None or call.arguments is None:
+        return None
+    try:
+        name = text[slice(*call.name)].decode("utf-8")
+        arguments = strict_json(text[slice(*call.arguments)])
+    except (ValueError, RecursionError):
+        return None
+    return ToolCall(name, arguments) if isinstance(arguments, dict) else None
+
+
+def strict_json(text: bytes) -> Any:
+    """Value of JSON text; ValueError for what JSON does not allow, RecursionError for what nests too deep."""
+    # Decoded here: json.loads guesses an encoding for bytes, and zeros in hostile text make it guess UTF-16.
+    return json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
+
+
+def _refuse_constant(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
