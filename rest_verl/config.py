@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field, fields
-from typing import Any, Literal
+from importlib import import_module
+from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from rest_verl.core import curriculum
 from rest_verl.core.formats import get_format
+from rest_verl.core.regions import Region
 from rest_verl.core.suggest import unknown_name
 
 
@@ -53,7 +55,8 @@ def ramp(start: float, slope: float = 0.0, limit: float | None = None) -> Any:
 
 @dataclass(frozen=True, config=_strict)
 class RegionWeights:
-    """Weight of each region before normalisation, in scheme `paper`. Defaults: the authors' released constants."""
+    """Weight of each region before normalisation, in scheme `paper`; one below 0 counts as 0. Defaults: the authors'
+    released constants."""
 
     format: Ramp = ramp(1.0)
     name: Ramp = ramp(1.2)
@@ -61,6 +64,66 @@ class RegionWeights:
     think: Ramp = ramp(0.6, 0.002, 1.0)
     response: Ramp = ramp(0.0)
     other: Ramp = ramp(0.0)
+
+    def schedules(self) -> dict[Region, curriculum.Schedule]:
+        """The schedule of each region."""
+        return {region: getattr(self, region.name.lower()).schedule() for region in Region}
+
+
+Target = Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True, config=_strict)
+class RegionTargets:
+    """Reasoning target g of each region in the schemes that measure entropy: the weights at the end of the curriculum,
+    up to a common factor."""
+
+    format: Target = 1.0
+    name: Target = 1.0
+    args: Target = 1.2
+    think: Target = 1.2
+    response: Target = 1.0
+    other: Target = 1.0
+
+    def of(self, region: Region) -> float:
+        """Target of a region."""
+        return getattr(self, region.name.lower())
+
+
+def _known(get: Any) -> AfterValidator:
+    """Validator of a registered name by its registry's getter, which raises for an unknown one."""
+
+    def check(name: str) -> str:
+        get(name)
+        return name
+
+    return AfterValidator(check)
+
+
+@dataclass(frozen=True, config=_strict)
+class CurriculumConfig:
+    """How lam moves from structure (0) to the reasoning targets (1), in the schemes that measure entropy.
+
+    Attributes:
+        kind: constant, linear, cosine, exponential, step, adaptive, or one of your own (`core.curriculum`).
+        unit: whether begin and end count steps or are fractions of training.
+        begin, end: the interval in which lam moves.
+        low, high: lam = low + (high - low) * kind. high below low reverses the curriculum; for kind=constant lam is
+            `high`.
+    """
+
+    kind: Annotated[str, _known(curriculum.get_curriculum)] = "linear"
+    unit: Literal["step", "fraction"] = "fraction"
+    begin: float = Field(default=0.0, ge=0)
+    end: float = Field(default=1.0, gt=0)
+    low: float = Field(default=0.0, ge=0, le=1)
+    high: float = Field(default=1.0, ge=0, le=1)
+
+    def __post_init__(self) -> None:
+        if self.begin >= self.end:
+            raise ValueError(f"begin={self.begin} must lie before end={self.end}")
+        if self.unit == "fraction" and self.end > 1:
+            raise ValueError(f"end={self.end} is no fraction of training: at most 1, or set unit=step")
 
 
 @dataclass(frozen=True, config=_strict)
@@ -79,29 +142,44 @@ class RestConfig:
     """Settings of ResT.
 
     Attributes:
-        scheme: `paper` weights tokens by region and step; `uniform` weights all alike, which is the base estimator.
+        scheme: `paper` weights tokens by region and step, `entropy` by the measured variance of their region, `token`
+            by their own; `uniform` weights all alike, which is the base estimator. Or one of your own (`schemes`).
         format: wire format of the policy's tool calls.
+        modules: Python modules to import in every process that reads these settings: where your own schemes,
+            curricula and formats register themselves.
         apply_in: `advantage` multiplies the advantages, under any policy loss; `loss` multiplies the clipped surrogate
             in the policy loss `rest`, which also reports weighted metrics.
         base_estimator: the verl estimator whose advantages are reshaped.
-        normalisation: `row` keeps sum_t m w = sum_t m in every row; `none` leaves the weights as they are.
-        clamp_min, clamp_max: bounds of positive region weights.
-        weights: weight of each region in scheme `paper`.
+        normalisation: `row` keeps sum_t m w = sum_t m in every row; `positive` gives the weighted tokens of each row
+            mean 1 and keeps the sum over the batch, as the authors do; `none` leaves the weights as they are.
+        clamp_min, clamp_max: bounds of positive weights before normalisation.
+        weights: weight of each region, in scheme `paper`.
+        alpha: exponent of the structural weight (V + eps)^(-alpha) in schemes `entropy` and `token`: 1 minimises
+            variance, 0 weights all alike, below 0 prefers tokens of high entropy.
+        eps: what is added to V.
+        decay: share of the old value in the moving average of a region's entropy; 0 takes each batch as it is.
+        targets: reasoning target of each region, in schemes `entropy` and `token`.
+        curriculum: from the structural weights to the targets, in schemes `entropy` and `token`.
         reward: bounds of the reward manager `rest_tool`.
     """
 
-    scheme: Literal["paper", "uniform"] = "paper"
-    format: str = "rlla"
+    scheme: str = "paper"
+    format: Annotated[str, _known(get_format)] = "rlla"
+    modules: list[str] = field(default_factory=list)
     apply_in: Literal["advantage", "loss"] = "advantage"
     base_estimator: str = "grpo"
-    normalisation: Literal["row", "none"] = "row"
+    normalisation: Literal["row", "positive", "none"] = "row"
     clamp_min: float = Field(default=1e-3, gt=0)
     clamp_max: float = Field(default=8.0, gt=0)
     weights: RegionWeights = field(default_factory=RegionWeights)
+    alpha: float = 1.0
+    eps: float = Field(default=0.05, gt=0)
+    decay: float = Field(default=0.9, ge=0, lt=1)
+    targets: RegionTargets = field(default_factory=RegionTargets)
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
 
     def __post_init__(self) -> None:
-        get_format(self.format)
         if self.base_estimator == "rest":
             raise ValueError("rest.base_estimator=rest: name the estimator that ResT reshapes, such as grpo")
         if self.clamp_min > self.clamp_max:
@@ -117,13 +195,29 @@ def load(config: DictConfig | Mapping[str, Any]) -> RestConfig:
     Raises:
         ConfigError: one line for each wrong key or value.
     """
-    node = config.get("rest") or {}
+    node: Any = config.get("rest") or {}
     if isinstance(node, DictConfig):
         node = OmegaConf.to_container(node, resolve=True)
+    modules = node.get("modules") if isinstance(node, dict) else None
+    if isinstance(modules, list):
+        # First of all: names that these modules register are allowed values below.
+        for module in modules:
+            _import(str(module))
     try:
         return TypeAdapter(RestConfig).validate_python(node)
     except ValidationError as error:
         raise ConfigError("\n".join(_describe(item) for item in error.errors())) from None
+
+
+def _import(module: str) -> None:
+    try:
+        import_module(module)
+    except ImportError as error:
+        raise ConfigError(
+            f"rest.modules: cannot import {module!r} ({error}). It must be importable in every process of the run: "
+            "install it, or put its folder on PYTHONPATH, here and in "
+            "+ray_kwargs.ray_init.runtime_env.env_vars.PYTHONPATH"
+        ) from None
 
 
 def defaults() -> dict[str, Any]:

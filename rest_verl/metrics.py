@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 
-from rest_verl.core.entropy import region_means
 from rest_verl.core.regions import Region
-from rest_verl.core.weights import effective_share
+from rest_verl.core.tagged import TaggedBatch
+from rest_verl.core.weights import effective_share, gini
 
 
-def weight_metrics(
-    regions: torch.Tensor, response_mask: torch.Tensor, weights: torch.Tensor, entropy: torch.Tensor | None
-) -> dict[str, float]:
-    """Per region: tokens, mean weight and mean entropy in nats; over all: the effective share of tokens, and the share
-    of rows in which no token belongs to a region.
+def weight_metrics(batch: TaggedBatch, weights: torch.Tensor, entropy: torch.Tensor | None) -> dict[str, float]:
+    """Per region: tokens, mean weight and mean entropy in nats; over all: the effective share of tokens, the Gini
+    coefficient of the weights, and the share of rows in which no token belongs to a region.
 
     Args:
-        regions: (B, T) int8 of `Region`.
-        response_mask: (B, T).
+        batch: regions and mask.
         weights: (B, T) float.
         entropy: (B, T) float in nats; None where verl computes none (bypass mode).
     """
-    generated = response_mask.bool()
-    counts = torch.bincount(regions[generated].long(), minlength=len(Region))
-    metrics = {f"rest/tokens/{_name(region)}": float(counts[region]) for region in Region}
-    metrics |= _by_region("rest/weight", region_means(weights, regions, response_mask))
+    metrics = {f"rest/tokens/{_name(region)}": float(batch.counts[region]) for region in Region}
+    metrics |= by_region("rest/weight", batch.means(weights))
     if entropy is not None:
-        metrics |= _by_region("rest/entropy", region_means(entropy, regions, response_mask))
-    rows = generated.any(dim=-1)
-    untagged = rows & ~(generated & (regions != Region.OTHER)).any(dim=-1)
-    metrics["rest/rows_untagged"] = float(untagged.sum() / rows.sum().clamp_min(1))
-    metrics["rest/weight_ess"] = effective_share(weights, response_mask)
+        metrics |= by_region("rest/entropy", batch.means(entropy))
+    rows = batch.generated.any(dim=-1)
+    tagged = (batch.regions.masked_fill(~batch.generated, Region.OTHER) != Region.OTHER).any(dim=-1)
+    metrics["rest/rows_untagged"] = float((rows & ~tagged).sum() / rows.sum().clamp_min(1))
+    metrics["rest/weight_ess"] = effective_share(weights, batch.response_mask)
+    metrics["rest/weight_gini"] = gini(weights, batch.response_mask)
     return metrics
 
 
@@ -53,7 +49,8 @@ def reward_metrics(extra_fields: Iterable[dict[str, Any]], response_mask: torch.
     return {f"rest/reward/{key}": sum(found) / len(found) for key, found in values.items()}
 
 
-def _by_region(prefix: str, values: dict[Region, float]) -> dict[str, float]:
+def by_region(prefix: str, values: Mapping[Region, float]) -> dict[str, float]:
+    """Values by region under their names in the log: `<prefix>/<region>`."""
     return {f"{prefix}/{_name(region)}": value for region, value in values.items()}
 
 

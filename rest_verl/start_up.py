@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rest_verl.config import ConfigError, RestConfig, load
 from rest_verl.core.suggest import unknown_name
+from rest_verl.schemes import SCHEME_SETTINGS, get_scheme, scheme_names
 
 # The modes of verl's V1 trainer that ResT extends; any other name is a trainer of the user's own.
 STOCK_MODES = ("sync", "colocate_async", "separate_async")
@@ -40,6 +41,7 @@ def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:
     if rest.base_estimator not in (allowed := set(estimators) - {"rest"}):
         raise ConfigError("rest.base_estimator: " + unknown_name("estimator", rest.base_estimator, allowed))
     reshaped = OmegaConf.select(config, _ESTIMATOR) == "rest"
+    _check_scheme(config, rest, reshaped)
     _check_trainer(config, rest, reshaped)
     _check_loss(config, rest, reshaped)
     if OmegaConf.select(config, _MANAGER) == "rest_tool" and OmegaConf.select(config, _AGENT) == "tool_agent":
@@ -48,6 +50,30 @@ def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:
             f"turns begin: set {_AGENT}=rest_tool_agent"
         )
     return rest
+
+
+def _check_scheme(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
+    try:
+        scheme = get_scheme(rest.scheme)
+    except ValueError as error:
+        raise ConfigError(f"rest.scheme: {error}") from None
+    for name in sorted(SCHEME_SETTINGS - scheme.reads):
+        if getattr(rest, name) != getattr(RestConfig(), name):
+            readers = [other for other in scheme_names() if name in get_scheme(other).reads]
+            raise ConfigError(
+                f"rest.{name} is set, but rest.scheme={rest.scheme} does not read it: drop it, or set rest.scheme to "
+                f"one that does: {', '.join(readers)}"
+            )
+    if rest.curriculum.kind == "adaptive" and "curriculum" in scheme.reads and not scheme.measures_entropy:
+        raise ConfigError(
+            f"rest.curriculum.kind=adaptive follows the measured entropy, and rest.scheme={rest.scheme} measures "
+            "none: set another kind, or register the scheme with measures_entropy=True"
+        )
+    if reshaped and scheme.measures_entropy and OmegaConf.select(config, _BYPASS):
+        raise ConfigError(
+            f"rest.scheme={rest.scheme} needs the policy's entropy, which verl does not compute with {_BYPASS}=True: "
+            f"set {_BYPASS}=False, or rest.scheme=paper"
+        )
 
 
 def _check_trainer(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:

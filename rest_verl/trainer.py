@@ -7,6 +7,9 @@ queue. The mixin lets verl compute the base estimator's advantages with everythi
 
 from __future__ import annotations
 
+import json
+import logging
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -23,13 +26,18 @@ from verl.trainer.ppo.v1 import (
     register_trainer,
 )
 from verl.utils.debug import marked_timer
-from verl.workers.utils.padding import response_to_nested
+from verl.workers.utils.padding import response_from_nested, response_to_nested
 
 from rest_verl.advantage import reshape_advantages
 from rest_verl.core.regions import RegionTagger
+from rest_verl.core.tagged import TaggedBatch
 from rest_verl.metrics import reward_metrics, weight_metrics
 from rest_verl.start_up import check_run
 from rest_verl.weighting import TokenWeighting
+
+STATE_FILE = "rest.json"  # in the folder of a checkpoint: what the weighting has measured so far
+
+logger = logging.getLogger(__name__)
 
 
 class RestTrainerMixin(PPOTrainer):
@@ -47,13 +55,43 @@ class RestTrainerMixin(PPOTrainer):
             config.trainer.v1.trainer_mode = self.base_mode
             config.algorithm.adv_estimator = rest.base_estimator
         self._rest = rest
-        self._weighting = TokenWeighting(rest)
         super().__init__(config)
 
     def _init_tokenizer(self) -> None:
         super()._init_tokenizer()
         # At start-up, before any worker: a tokenizer that cannot be read exactly must not fail an hour later.
         self._tagger = RegionTagger(self.tokenizer, self._rest.format)
+
+    def _init_dataloader(self) -> None:
+        super()._init_dataloader()
+        self._weighting = TokenWeighting(self._rest, self.total_training_steps)
+
+    def _save_checkpoint(self) -> None:
+        # Before verl's part: the last thing that it writes is the file that declares the checkpoint whole.
+        folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / STATE_FILE).write_text(json.dumps(self._weighting.state()))
+        super()._save_checkpoint()
+
+    def _load_checkpoint(self) -> None:
+        super()._load_checkpoint()
+        if self.global_steps == 0:
+            return  # verl found no checkpoint
+        trainer = self.config.trainer
+        given = trainer.resume_from_path if trainer.resume_mode == "resume_path" else None
+        state = Path(given or f"{trainer.default_local_dir}/global_step_{self.global_steps}") / STATE_FILE
+        if state.exists():
+            self._weighting.restore(json.loads(state.read_text()))
+        else:
+            logger.warning("%s is not there: averages of measured entropy start anew", state)
+
+    def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
+        # V is exact instead of bounded where the actor reports the sum of squared probabilities. verl's trainer asks
+        # it to for no estimator of its own. Not in the update: there nobody reads it, and it costs another pass.
+        batch.extra_info["calculate_sum_pi_squared"] = self.config.actor_rollout_ref.actor.calculate_sum_pi_squared
+        batch = super()._compute_old_log_prob(batch, metrics)
+        batch.extra_info.pop("calculate_sum_pi_squared", None)
+        return batch
 
     def _compute_advantage(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
         with marked_timer("rest", self.timing_raw):
@@ -67,14 +105,17 @@ class RestTrainerMixin(PPOTrainer):
     def _write_weights(self, batch: KVBatchMeta, regions: torch.Tensor, metrics: dict[str, Any]) -> KVBatchMeta:
         """Weight the advantages, or put the weights where the policy loss finds them."""
         field = "advantages" if self._rest.apply_in == "advantage" else "rollout_is_weights"
-        nested = _read(batch, ["response_mask", "entropy", "extra_fields", field])
+        nested = _read(batch, ["response_mask", "entropy", "sum_pi_squared", "extra_fields", field])
         extra_fields = nested.pop("extra_fields").tolist()
+        if "sum_pi_squared" in nested:  # as the actor wrote it: with the prompt
+            nested["sum_pi_squared"] = response_from_nested(nested["sum_pi_squared"], nested["response_mask"])
         data = nested.to_padded_tensor()
         mask = data["response_mask"]
-        weights = self._weighting(regions, mask, self.global_steps)
+        tagged = TaggedBatch(regions, mask)
+        weights = self._weighting(tagged, self.global_steps, data.get("entropy"), data.get("sum_pi_squared"))
         current = data.get(field, torch.ones_like(weights))
         written = response_to_nested(reshape_advantages(current, weights), nested["response_mask"])
-        metrics.update(weight_metrics(regions, mask, weights, data.get("entropy")))
+        metrics.update(weight_metrics(tagged, weights, data.get("entropy")))
         metrics.update(self._weighting.metrics(self.global_steps))
         metrics.update(reward_metrics(extra_fields, mask))
         fields = TensorDict({field: written}, batch_size=len(batch))

@@ -81,10 +81,11 @@ def test_slope_zero_switches_every_default_ramp_off():
     [
         (
             {"shceme": "paper"},
-            "rest: unknown key 'shceme': did you mean 'scheme'? allowed: apply_in, base_estimator, clamp_max, "
-            "clamp_min, format, normalisation, reward, scheme, weights",
+            "rest: unknown key 'shceme': did you mean 'scheme'? allowed: alpha, apply_in, base_estimator, "
+            "clamp_max, clamp_min, curriculum, decay, eps, format, modules, normalisation, reward, scheme, targets, "
+            "weights",
         ),
-        ({"zzz": 1}, "rest: unknown key 'zzz': allowed: apply_in, "),
+        ({"zzz": 1}, "rest: unknown key 'zzz': allowed: alpha, apply_in, "),
         (
             {"weights": {"arg": {"start": 1}}},
             "rest.weights: unknown key 'arg': did you mean 'args'? allowed: args, format, name, other, response, "
@@ -99,13 +100,27 @@ def test_slope_zero_switches_every_default_ramp_off():
             "rest.reward: unknown key 'format_mx': did you mean 'format_max'? allowed: correctness_max, "
             "correctness_min, format_max, format_min",
         ),
-        ({"scheme": "papr"}, "rest.scheme: unknown value 'papr': did you mean 'paper'? allowed: paper, uniform"),
         ({"apply_in": "los"}, "rest.apply_in: unknown value 'los': did you mean 'loss'? allowed: advantage, loss"),
         (
             {"normalisation": "rows"},
-            "rest.normalisation: unknown value 'rows': did you mean 'row'? allowed: none, row",
+            "rest.normalisation: unknown value 'rows': did you mean 'row'? allowed: none, positive, row",
         ),
-        ({"format": "rla"}, "unknown wire format 'rla': did you mean 'rlla'? allowed: hermes, rlla"),
+        ({"format": "rla"}, "rest.format: unknown wire format 'rla': did you mean 'rlla'? allowed: "),
+        (
+            {"curriculum": {"kind": "lineer"}},
+            "rest.curriculum.kind: unknown curriculum 'lineer': did you mean 'linear'? allowed: adaptive, ",
+        ),
+        ({"curriculum": {"begin": 0.5, "end": 0.5}}, "rest.curriculum: begin=0.5 must lie before end=0.5"),
+        (
+            {"curriculum": {"end": 150}},
+            "rest.curriculum: end=150.0 is no fraction of training: at most 1, or set unit=step",
+        ),
+        ({"curriculum": {"low": -0.1}}, "rest.curriculum.low=-0.1: Input should be greater than or equal to 0"),
+        ({"targets": {"think": -1}}, "rest.targets.think=-1: Input should be greater than or equal to 0"),
+        ({"eps": 0}, "rest.eps=0: Input should be greater than 0"),
+        ({"decay": 1.0}, "rest.decay=1.0: Input should be less than 1"),
+        ({"modules": "mine"}, "rest.modules='mine': Input should be a valid list"),
+        ({"modules": ["no_such_module_anywhere"]}, "rest.modules: cannot import 'no_such_module_anywhere' ("),
         ({"base_estimator": "rest"}, "rest.base_estimator=rest: name the estimator that ResT reshapes, such as grpo"),
         ({"clamp_min": 0}, "rest.clamp_min=0: Input should be greater than 0"),
         ({"clamp_max": -1.5}, "rest.clamp_max=-1.5: Input should be greater than 0"),

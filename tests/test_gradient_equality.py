@@ -21,6 +21,7 @@ from verl.workers.utils.padding import response_to_nested
 from rest_verl.advantage import compute_rest_advantage
 from rest_verl.config import RestConfig
 from rest_verl.core.regions import Region, RegionTagger
+from rest_verl.core.tagged import TaggedBatch
 from rest_verl.weighting import TokenWeighting
 
 STEP = 50
@@ -127,7 +128,7 @@ def log_probs_of(model, input_ids):
 def weights(tokenizer, rollouts):
     regions = RegionTagger(tokenizer, "rlla")(rollouts.responses, rollouts.response_mask)
     assert set(regions.unique().tolist()) == set(Region)
-    return TokenWeighting(RestConfig())(regions, rollouts.response_mask, STEP)
+    return TokenWeighting(RestConfig(), total_steps=100)(TaggedBatch(regions, rollouts.response_mask), STEP)
 
 
 def gradient(model, rollouts, fields, loss_mode, micro_batch_size):

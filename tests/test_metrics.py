@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rest_verl.core.regions import Region
+from rest_verl.core.tagged import TaggedBatch
 from rest_verl.metrics import reward_metrics, weight_metrics
 
 OTHER, THINK, RESPONSE, FORMAT, ARGS, NAME = Region
@@ -15,7 +16,7 @@ ENTROPY = torch.tensor([[0.25, 1.0, 2.0, 0.5], [3.0, 4.0, 9.0, 9.0], [9.0] * 4])
 
 
 def test_weights_and_entropy_by_region():
-    metrics = weight_metrics(REGIONS, MASK, WEIGHTS, ENTROPY)
+    metrics = weight_metrics(TaggedBatch(REGIONS, MASK), WEIGHTS, ENTROPY)
     assert metrics == pytest.approx(
         {
             "rest/tokens/other": 2.0,
@@ -36,16 +37,18 @@ def test_weights_and_entropy_by_region():
             "rest/rows_untagged": 0.5,
             # (1 + .5 + .5 + 2 + 1 + 1)^2 / (6 (1 + .25 + .25 + 4 + 1 + 1))
             "rest/weight_ess": 36 / (6 * 7.5),
+            # ascending .5 .5 1 1 1 2 with ranks -5 -3 -1 1 3 5: (-4 + 3 + 10) / (6 * 6)
+            "rest/weight_gini": 9 / 36,
         }
     )
 
 
 def test_without_entropy_none_is_logged():
-    assert not any("entropy" in key for key in weight_metrics(REGIONS, MASK, WEIGHTS, None))
+    assert not any("entropy" in key for key in weight_metrics(TaggedBatch(REGIONS, MASK), WEIGHTS, None))
 
 
 def test_an_empty_batch_is_logged_as_zeros():
-    metrics = weight_metrics(REGIONS, torch.zeros_like(MASK), WEIGHTS, ENTROPY)
+    metrics = weight_metrics(TaggedBatch(REGIONS, torch.zeros_like(MASK)), WEIGHTS, ENTROPY)
     assert set(metrics.values()) == {0.0}
     assert {"rest/rows_untagged", "rest/weight_ess", "rest/tokens/think"} <= set(metrics)
 

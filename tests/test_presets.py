@@ -9,9 +9,10 @@ from hydra import compose, initialize_config_module
 from hydra.errors import MissingConfigException
 from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
 
-from rest_verl.config import ConfigError, RestConfig
+from rest_verl.config import ConfigError, CurriculumConfig, Ramp, RegionWeights, RestConfig
 from rest_verl.start_up import check_run
 
+VANILLA = "actor_rollout_ref.actor.policy_loss.loss_mode=vanilla"
 ROOT = Path(__file__).parents[1]
 COMPOSE = """
 from hydra import compose, initialize
@@ -48,6 +49,41 @@ def test_the_preset_grpo_is_stock_grpo_with_the_same_reward(composed):
     assert config.reward.reward_manager.name == "rest_tool"
 
 
+@pytest.mark.parametrize(
+    ("preset", "settings"),
+    [
+        ("entropy", {"scheme": "entropy"}),
+        ("entropy_adaptive", {"scheme": "entropy", "curriculum": CurriculumConfig(kind="adaptive")}),
+        ("token_low", {"scheme": "token", "curriculum": CurriculumConfig(kind="constant", high=0.0)}),
+        ("token_high", {"scheme": "token", "alpha": -1.0, "curriculum": CurriculumConfig(kind="constant", high=0.0)}),
+        ("static", {"weights": RegionWeights(args=Ramp(0.6, 0.0, 1.2), think=Ramp(0.6, 0.0, 1.0))}),
+        ("no_think", {"weights": RegionWeights(think=Ramp(0.0, 0.0, 1.0))}),
+    ],
+)
+def test_every_other_preset_is_the_papers_run_but_for_its_own_settings(composed, preset, settings):
+    config, paper = composed(f"+rest={preset}"), composed("+rest=paper")
+    assert check_run(config, ADV_ESTIMATOR_REGISTRY) == RestConfig(apply_in="loss", **settings)
+    config.rest = paper.rest
+    assert config == paper
+
+
+def test_there_is_no_preset_without_a_test(composed):
+    names = {path.stem for path in (ROOT / "hydra_configs" / "rest").glob("*.yaml")}
+    tested = {"paper", "grpo", "entropy", "entropy_adaptive", "token_low", "token_high", "static", "no_think"}
+    assert names == tested
+
+
+@pytest.mark.parametrize("preset", ["entropy", "entropy_adaptive", "token_low", "token_high"])
+def test_presets_that_need_entropy_refuse_a_run_in_which_verl_computes_none(composed, preset):
+    bypass = "algorithm.rollout_correction.bypass_mode=true"
+    config = composed(f"+rest={preset}", bypass, "rest.apply_in=advantage", VANILLA)
+    with pytest.raises(
+        ConfigError, match=r"needs the policy's entropy, which verl does not compute with .*bypass_mode"
+    ):
+        check_run(config, ADV_ESTIMATOR_REGISTRY)
+    assert check_run(composed("+rest=paper", bypass, "rest.apply_in=advantage", VANILLA), ADV_ESTIMATOR_REGISTRY)
+
+
 def test_a_setting_on_the_command_line_changes_a_preset(composed):
     config = composed("+rest=paper", "rest.weights.args.start=0.7", "rest.format=hermes")
     rest = check_run(config, ADV_ESTIMATOR_REGISTRY)
@@ -61,7 +97,7 @@ def test_half_a_preset_is_refused(composed):
 
 
 def test_a_misspelt_preset_is_answered_with_those_that_exist(composed):
-    with pytest.raises(MissingConfigException, match=r"'rest/papr'[\s\S]*grpo\s+paper"):
+    with pytest.raises(MissingConfigException, match=r"'rest/papr'[\s\S]*grpo[\s\S]*paper"):
         composed("+rest=papr")
 
 

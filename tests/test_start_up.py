@@ -4,6 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from rest_verl.config import ConfigError, RestConfig
+from rest_verl.schemes import register_scheme
 from rest_verl.start_up import check_run
 
 ESTIMATORS = ["gae", "grpo", "rest", "rloo"]
@@ -161,3 +162,38 @@ def test_the_reward_manager_needs_the_agent_loop_that_records_turns(settings):
         },
     )
     assert found.endswith("set actor_rollout_ref.rollout.agent.default_agent_loop=rest_tool_agent")
+
+
+def test_an_unknown_scheme_is_answered_with_the_nearest():
+    assert message({"rest.scheme": "papr"}).startswith("rest.scheme: unknown scheme 'papr': did you mean 'paper'?")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "setting", "readers"),
+    [
+        ("paper", {"alpha": 0.5}, "entropy, token"),
+        ("paper", {"curriculum.kind": "cosine"}, "entropy, token"),
+        ("uniform", {"clamp_max": 2.0}, "entropy, paper, token"),
+        ("entropy", {"weights.name.start": 2.0}, "paper"),
+    ],
+)
+def test_a_setting_that_the_scheme_does_not_read_is_refused(scheme, setting, readers):
+    found = message({"rest.scheme": scheme}, {f"rest.{key}": value for key, value in setting.items()})
+    name = next(iter(setting)).partition(".")[0]
+    assert found.startswith(f"rest.{name} is set, but rest.scheme={scheme} does not read it")
+    listed = found.rpartition(": ")[2].split(", ")
+    assert set(readers.split(", ")) <= set(listed) and scheme not in listed
+
+
+def test_entropy_that_verl_does_not_compute_is_missed_before_the_run():
+    bypass = {"algorithm.rollout_correction.bypass_mode": True}
+    assert "rest.scheme=entropy needs the policy's entropy" in message(
+        IN_ADVANTAGE, bypass, {"rest.scheme": "entropy"}
+    )
+    assert check(bypass, {"rest.scheme": "entropy"}).scheme == "entropy"  # stock GRPO beside the settings of ResT
+
+
+def test_the_adaptive_curriculum_needs_a_scheme_that_measures():
+    register_scheme("blind")(lambda batch, settings: batch.response_mask.float())
+    assert "rest.scheme=blind measures none" in message({"rest.scheme": "blind", "rest.curriculum.kind": "adaptive"})
+    assert check({"rest.scheme": "blind", "rest.curriculum.kind": "linear", "rest.alpha": 0.5}).scheme == "blind"

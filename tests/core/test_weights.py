@@ -6,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rest_verl.core.regions import Region
-from rest_verl.core.weights import effective_share, normalise_rows, region_weights, token_weights
+from rest_verl.core.weights import (
+    blend,
+    clamp_positive,
+    effective_share,
+    gini,
+    normalise_positive,
+    normalise_rows,
+    per_region,
+    scheduled_weights,
+    structural_weights,
+)
 
 ONE_EACH = {
     Region.OTHER: 0.0,
@@ -18,30 +28,51 @@ ONE_EACH = {
 }
 
 
-def test_positive_weights_are_clamped_and_others_are_zero():
-    schedules = {
-        Region.NAME: lambda step: 100.0 + step,
-        Region.ARGS: lambda step: 1e-9,
-        Region.THINK: lambda step: 0.25 * step,
-        Region.RESPONSE: lambda step: step - 2.5,
-        Region.OTHER: lambda step: 0.0,
-    }
-    assert region_weights(schedules, 2, 1e-3, 8.0) == {
-        Region.NAME: 8.0,
-        Region.ARGS: 1e-3,
-        Region.THINK: 0.5,
-        Region.RESPONSE: 0.0,
-        Region.OTHER: 0.0,
-    }
+def test_weights_follow_their_schedules_and_negative_ones_count_as_zero():
+    schedules = {Region.NAME: lambda step: 100.0 + step, Region.RESPONSE: lambda step: step - 2.5}
+    assert scheduled_weights(schedules, 2) == {Region.NAME: 102.0, Region.RESPONSE: 0.0}
 
 
-def test_a_token_has_the_weight_of_its_region_where_the_mask_is_1():
-    regions = torch.tensor([[0, 1, 2, 3, 4, 5], [5, 5, 5, 0, 0, 0]], dtype=torch.int8)
-    mask = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 0, 1, 1, 0, 0]])
-    weights = token_weights(regions, mask, ONE_EACH)
-    assert weights.dtype == torch.float32
-    expected = torch.tensor([[0.0, 0.6, 0.1, 1.0, 0.7, 1.2], [1.2, 0.0, 1.2, 0.0, 0.0, 0.0]])
-    torch.testing.assert_close(weights, expected, rtol=0, atol=1e-7)
+def test_positive_weights_are_clamped_and_zero_stays_zero():
+    weights = torch.tensor([[100.0, 1e-9, 0.5, 0.0]])
+    assert clamp_positive(weights, 0.001953125, 8.0).tolist() == [[8.0, 0.001953125, 0.5, 0.0]]
+
+
+def test_a_token_has_the_value_of_its_region():
+    regions = torch.tensor([[0, 1, 2], [3, 4, 5]], dtype=torch.int8)
+    values = per_region(regions, ONE_EACH)
+    assert values.dtype == torch.float32
+    torch.testing.assert_close(values, torch.tensor([[0.0, 0.6, 0.1], [1.0, 0.7, 1.2]]), rtol=0, atol=1e-7)
+
+
+def test_structural_weights_have_mean_one_over_tokens_and_the_ratio_of_the_inverse_variances():
+    variance, tokens = torch.tensor([0.15, 0.35, 0.75, 0.5]), torch.tensor([30, 10, 5, 0])
+    weights = structural_weights(variance, tokens, alpha=1.0, eps=0.05)
+    torch.testing.assert_close(weights[:3] / weights[0], torch.tensor([1.0, 0.5, 0.25]))
+    assert float((weights * tokens).sum()) == pytest.approx(45.0)
+
+
+@pytest.mark.parametrize(("alpha", "ratio"), [(2.0, 0.25), (1.0, 0.5), (0.0, 1.0), (-1.0, 2.0)])
+def test_alpha_is_the_exponent_and_its_sign_the_camp(alpha, ratio):
+    weights = structural_weights(torch.tensor([0.15, 0.35]), torch.tensor([1, 1]), alpha, eps=0.05)
+    assert float(weights[1] / weights[0]) == pytest.approx(ratio)
+
+
+def test_structural_weights_of_certain_tokens_are_finite():
+    assert structural_weights(torch.zeros(2), torch.tensor([3, 0]), alpha=1.0, eps=0.05).tolist() == [1.0, 1.0]
+    assert torch.isfinite(structural_weights(torch.zeros(2), torch.tensor([0, 0]), alpha=1.0, eps=0.05)).all()
+
+
+def test_the_blend_leads_from_structure_to_targets():
+    structural, targets = torch.tensor([4.0, 0.25]), torch.tensor([1.0, 4.0])
+    assert blend(structural, targets, 0.0).tolist() == [4.0, 0.25]
+    assert blend(structural, targets, 0.5).tolist() == [2.0, 1.0]
+    assert blend(structural, targets, 1.0).tolist() == [1.0, 4.0]
+
+
+def test_a_target_of_zero_switches_a_region_off_as_soon_as_the_curriculum_moves():
+    assert blend(torch.tensor([4.0]), torch.tensor([0.0]), 0.0).tolist() == [4.0]
+    assert blend(torch.tensor([4.0]), torch.tensor([0.0]), 0.01).tolist() == [0.0]
 
 
 def test_rows_are_scaled_to_sum_to_their_number_of_tokens():
@@ -94,3 +125,49 @@ def test_normalising_one_row_does_not_depend_on_the_others():
 )
 def test_effective_share_of_tokens(weights, mask, share):
     assert effective_share(torch.tensor(weights), torch.tensor(mask)) == pytest.approx(share)
+
+
+def test_positive_normalisation_gives_weighted_tokens_mean_one_in_each_row_up_to_one_common_factor():
+    weights = torch.tensor([[1.0, 3.0, 0.0, 0.0], [5.0, 5.0, 5.0, 9.0], [0.0, 0.0, 0.0, 0.0]])
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0]])
+    # mean 1 over positive tokens: [.5, 1.5], [1, 1, 1], nothing; their sum 5 becomes that of the mask, 9
+    expected = torch.tensor([[0.5, 1.5, 0.0, 0.0], [1.0, 1.0, 1.0, 0.0], [0.0] * 4]) * (9 / 5)
+    torch.testing.assert_close(normalise_positive(weights, mask), expected)
+
+
+@given(
+    batch=st.lists(st.lists(st.just(0.0) | st.floats(0.001953125, 8, width=32), min_size=5, max_size=5), min_size=1)
+)
+def test_positive_normalisation_keeps_the_total_of_the_batch(batch):
+    weights, mask = torch.tensor(batch), torch.tensor([[1, 1, 0, 1, 1]] * len(batch))
+    scaled = normalise_positive(weights, mask)
+    assert float(scaled.sum()) == pytest.approx(float(mask.sum()), rel=1e-4)
+    assert (scaled >= 0).all() and (scaled[mask == 0] == 0).all()
+
+
+def plain_gini(values):
+    """Mean absolute difference over twice the mean."""
+    return sum(abs(a - b) for a in values for b in values) / (2 * len(values) * sum(values))
+
+
+@given(row=st.lists(st.just(0.0) | st.floats(0.001953125, 8, width=32), min_size=1, max_size=40).filter(any))
+def test_the_gini_coefficient_is_the_mean_difference_over_twice_the_mean(row):
+    weights = torch.tensor([[*row, 5.0]])
+    mask = torch.ones_like(weights)
+    mask[0, -1] = 0
+    assert gini(weights, mask) == pytest.approx(plain_gini(row), abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("weights", "value"), [([2.0, 2.0, 2.0], 0.0), ([0.0, 0.0, 0.0, 4.0], 0.75), ([0.0, 0.0], 0.0), ([1.0, 3.0], 0.25)]
+)
+def test_gini_coefficients(weights, value):
+    assert gini(torch.tensor([weights]), torch.ones(1, len(weights))) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (0, 3), (2, 0)])
+def test_a_batch_without_a_token_has_zero_share_and_zero_gini(shape):
+    assert (gini(torch.ones(shape), torch.zeros(shape)), effective_share(torch.ones(shape), torch.zeros(shape))) == (
+        0,
+        0,
+    )

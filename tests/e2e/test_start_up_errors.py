@@ -16,7 +16,7 @@ REQUIRED = [
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["+rest=paper", "rest.scheme=papr"], "rest.scheme: unknown value 'papr': did you mean 'paper'?"),
+        (["+rest=paper", "rest.scheme=papr"], "rest.scheme: unknown scheme 'papr': did you mean 'paper'?"),
         (["+rest=paper", "+rest.schem=paper"], "rest: unknown key 'schem': did you mean 'scheme'?"),
         (["algorithm.adv_estimator=rest"], "set trainer.v1.trainer_mode=rest_sync"),
         (["+rest=papr"], "Could not find 'rest/papr'"),
