@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -96,30 +97,39 @@ class RestTrainerMixin(PPOTrainer):
     def _compute_advantage(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
         with marked_timer("rest", self.timing_raw):
             # Before verl's own part: its rejection sampling may clear the mask inside a turn and so cut it in two.
-            data = _read(batch, ["responses", "response_mask"]).to_padded_tensor()
-            regions = self._tagger(data["responses"], data["response_mask"])
+            seen = _read(batch, ["responses", "response_mask", "entropy", "sum_pi_squared", "extra_fields"])
+            extra_fields = seen.pop("extra_fields").tolist()
+            if "sum_pi_squared" in seen:  # as the actor wrote it: with the prompt
+                seen["sum_pi_squared"] = response_from_nested(seen["sum_pi_squared"], seen["response_mask"])
+            data = seen.to_padded_tensor()
+            regions = self._tagger(data.pop("responses"), data["response_mask"])
         batch = super()._compute_advantage(batch, metrics)
         with marked_timer("rest", self.timing_raw):
-            return self._write_weights(batch, regions, metrics)
+            field, current = self._reread(batch, data)
+            tagged = TaggedBatch(regions, data["response_mask"])
+            weights = self._weighting(tagged, self.global_steps, data.get("entropy"), data.get("sum_pi_squared"))
+            weighted = weights if current is None else reshape_advantages(current, weights)
+            fields = TensorDict({field: response_to_nested(weighted, seen["response_mask"])}, batch_size=len(batch))
+            with ThreadPoolExecutor(1) as background:  # the queue takes as long to take them as the metrics do
+                put = background.submit(
+                    tq.kv_batch_put, keys=batch.keys, partition_id=batch.partition_id, fields=fields
+                )
+                metrics.update(weight_metrics(tagged, weights, data.get("entropy")))
+                metrics.update(self._weighting.metrics(self.global_steps))
+                metrics.update(reward_metrics(extra_fields, data["response_mask"]))
+                return put.result()
 
-    def _write_weights(self, batch: KVBatchMeta, regions: torch.Tensor, metrics: dict[str, Any]) -> KVBatchMeta:
-        """Weight the advantages, or put the weights where the policy loss finds them."""
-        field = "advantages" if self._rest.apply_in == "advantage" else "rollout_is_weights"
-        nested = _read(batch, ["response_mask", "entropy", "sum_pi_squared", "extra_fields", field])
-        extra_fields = nested.pop("extra_fields").tolist()
-        if "sum_pi_squared" in nested:  # as the actor wrote it: with the prompt
-            nested["sum_pi_squared"] = response_from_nested(nested["sum_pi_squared"], nested["response_mask"])
-        data = nested.to_padded_tensor()
-        mask = data["response_mask"]
-        tagged = TaggedBatch(regions, mask)
-        weights = self._weighting(tagged, self.global_steps, data.get("entropy"), data.get("sum_pi_squared"))
-        current = data.get(field, torch.ones_like(weights))
-        written = response_to_nested(reshape_advantages(current, weights), nested["response_mask"])
-        metrics.update(weight_metrics(tagged, weights, data.get("entropy")))
-        metrics.update(self._weighting.metrics(self.global_steps))
-        metrics.update(reward_metrics(extra_fields, mask))
-        fields = TensorDict({field: written}, batch_size=len(batch))
-        return tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)
+    def _reread(self, batch: KVBatchMeta, data: TensorDict) -> tuple[str, torch.Tensor | None]:
+        """Take from the queue what verl has written meanwhile: the mask, where it has rejected tokens, goes into
+        `data`; the field that the weights go into is returned with what is there already, (B, T) float or None."""
+        correction: Any = self.config.algorithm.rollout_correction or {}
+        in_advantage = self._rest.apply_in == "advantage"
+        field = "advantages" if in_advantage else "rollout_is_weights"
+        fields = [field] if in_advantage or correction.get("rollout_is") else []
+        fields += ["response_mask"] if correction.get("rollout_rs") else []
+        if fields:
+            data.update(_read(batch, fields).to_padded_tensor())
+        return field, data.get(field)
 
 
 def _read(batch: KVBatchMeta, fields: list[str]) -> TensorDict:

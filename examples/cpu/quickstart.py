@@ -3,20 +3,20 @@
 1. A small tool-use task is generated (toy_task.py).
 2. A tokenizer and a model of under a million parameters imitate an unreliable teacher until they half know the task
    (tiny_model.py).
-3. Stock verl (V1 trainer, Ray, FSDP2, vLLM) trains the model with `+rest=paper +platform=cpu`.
+3. Stock verl (V1 trainer, Ray, FSDP2, vLLM) trains the model with `+rest=paper +platform=cpu`, or another preset.
 4. A table, a picture and summary.json say what came of it.
 
 What this is good for: every link of the chain is the real one. What it is not: the model is a toy, so the numbers say
 that learning works, not how well ResT does on language models.
 
     bash examples/quickstart_cpu.sh
-    bash examples/quickstart_cpu.sh --algo grpo --seed 1 --out runs/grpo-1
+    bash examples/quickstart_cpu.sh --preset grpo --seed 1 --out runs/grpo-1
 """
 
 from __future__ import annotations
 
 import json
-from enum import Enum
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +29,9 @@ from rich.console import Console
 from rich.progress import Progress
 from transformers.utils.logging import disable_progress_bar
 from verl_run import RunFailed, run_verl
+
+from rest_verl import hydra_configs
+from rest_verl.core.suggest import unknown_name
 
 SOURCE = "toy_tools"
 VOCABULARY = 480
@@ -54,25 +57,31 @@ RECIPE = [
 console = Console()
 
 
-class Algo(str, Enum):
-    """Presets that the quickstart compares."""
+PRESETS = sorted(
+    file.name.removesuffix(".yaml")
+    for file in (files(hydra_configs) / "rest").iterdir()
+    if file.name.endswith(".yaml")
+)
 
-    REST = "rest"
-    GRPO = "grpo"
 
-
-PRESETS = {Algo.REST: "+rest=paper", Algo.GRPO: "+rest=grpo"}
+def known_preset(preset: str) -> str:
+    """The preset, if there is one of that name."""
+    if preset not in PRESETS:
+        raise typer.BadParameter(unknown_name("preset", preset, PRESETS))
+    return preset
 
 
 def main(
     steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 15,
     seed: Annotated[int, typer.Option(help="Seed of the task, the starting model and the rollouts.")] = 0,
-    algo: Annotated[Algo, typer.Option(help="What to train with.")] = Algo.REST,
+    preset: Annotated[
+        str, typer.Option(callback=known_preset, help=f"What to train with: {', '.join(PRESETS)}.")
+    ] = "paper",
     out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("runs/quickstart"),
 ) -> None:
     """Train a tiny model on a small tool-use task with ResT in stock verl."""
     out.mkdir(parents=True, exist_ok=True)
-    wanted = {"algo": algo.value, "seed": seed, "steps": steps}
+    wanted = {"preset": preset, "seed": seed, "steps": steps}
     if (done := read_summary(out / "summary.json")) and {key: getattr(done, key) for key in wanted} == wanted:
         console.print(f"{out} already holds this run; give another --out to run it again.")
         show(done, out)
@@ -82,7 +91,7 @@ def main(
         with stages(console) as progress:
             start = prepare_start(out, seed, progress)
             overrides = [
-                PRESETS[algo],
+                f"+rest={preset}",
                 *RECIPE,
                 f"data.train_files={start / 'train.parquet'}",
                 f"data.val_files={start / 'validation.parquet'}",
@@ -95,7 +104,7 @@ def main(
     except RunFailed as failure:
         console.print(str(failure), style="red", markup=False)  # a log's brackets are no markup
         raise typer.Exit(1) from None
-    summary = summarise(run, SOURCE, algo.value, seed)
+    summary = summarise(run, SOURCE, preset, seed)
     plot(run, SOURCE, out / "training.png")
     write_summary(summary, out / "summary.json")
     show(summary, out)

@@ -29,7 +29,7 @@ class Summary:
         seconds_per_step: mean over all training steps.
     """
 
-    algo: str
+    preset: str
     seed: int
     steps: int
     acc_before: float
@@ -38,14 +38,14 @@ class Summary:
     seconds_per_step: float
 
 
-def summarise(run: list[Step], source: str, algo: str, seed: int) -> Summary:
+def summarise(run: list[Step], source: str, preset: str, seed: int) -> Summary:
     """Read the outcome off the metrics of a run that validated before training and at its last step."""
     first, last = run[0].metrics, run[-1].metrics
     seconds = [step.metrics["timing_s/step"] for step in run[1:]]
     accuracy = f"val-core/{source}/acc/mean@1"
     names = {name: f"val-aux/{source}/{name}/mean@1" for name in COMPONENTS}
     return Summary(
-        algo=algo,
+        preset=preset,
         seed=seed,
         steps=len(seconds),
         acc_before=first[accuracy],
@@ -57,7 +57,9 @@ def summarise(run: list[Step], source: str, algo: str, seed: int) -> Summary:
 
 def table(summary: Summary) -> Table:
     """The summary for the terminal."""
-    shown = Table("validation", "before", "after", title=f"{summary.algo}, seed {summary.seed}, {summary.steps} steps")
+    shown = Table(
+        "validation", "before", "after", title=f"{summary.preset}, seed {summary.seed}, {summary.steps} steps"
+    )
     shown.add_row("[bold]accuracy", f"[bold]{summary.acc_before:.3f}", f"[bold]{summary.acc_after:.3f}")
     for name, (before, after) in summary.reward.items():
         shown.add_row(f"reward: {name}", f"{before:.3f}", f"{after:.3f}")

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from rest_verl.core.json_spans import ObjectScanner, ObjectSpan, inside_quotes
-from rest_verl.core.tool_calls import CallSpan, ToolCall, Turn
+from rest_verl.core.json_spans import ObjectScanner, ObjectSpan, find, inside_quotes, trimmed
+from rest_verl.core.tool_calls import CallSpan, Span, ToolCall, Turn
 
 
 def json_calls(closing: bytes) -> Callable[[bytes, int, Turn], int]:
@@ -26,6 +26,26 @@ def json_calls(closing: bytes) -> Callable[[bytes, int, Turn], int]:
             turn.calls.append(call_of(text, call))
             position = call.end
         return len(text)
+
+    return scan
+
+
+def json_arguments(*markers: bytes) -> Callable[[bytes, int], tuple[Span | None, bool]]:
+    """Scanner of a JSON object of arguments that stands by itself, behind a name, and ends before any of the markers.
+
+    It takes the text and the position from which on the arguments are to stand, and returns their span and whether
+    they are a closed object. What begins otherwise than an object counts as arguments up to the next marker; where
+    there is nothing but white space before it the span is None.
+    """
+    scanner = ObjectScanner(*markers)
+    marker = re.compile(b"|".join(map(re.escape, markers)))
+    begin = re.compile(rb"\s*\{")
+
+    def scan(text: bytes, start: int) -> tuple[Span | None, bool]:
+        if opened := begin.match(text, start):
+            found = scanner.scan(text, opened.end() - 1)
+            return trimmed(text, found.start, found.end), found.complete
+        return trimmed(text, start, find(marker, text, start)[0]), False
 
     return scan
 

@@ -7,7 +7,7 @@ THINK.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from itertools import pairwise
 from typing import Any
@@ -54,28 +54,55 @@ class RegionTagger:
         """
         mask = response_mask.numpy().astype(bool)
         text, starts = self._table.gather(responses.numpy()[mask])
-        painted = np.zeros(len(text) + 1, dtype=np.int8)
         raw = text.tobytes()
-        for first, last in turn_bounds(mask):
-            begin, end = starts[first], starts[last]
-            for region, span in region_spans(self._parse(raw[begin:end])):
-                painted[begin:end][slice(*span)] = region
+        # Three lists of numbers and not one of tuples: tens of thousands of those would set off the garbage collector,
+        # which takes longer over all that a trainer process holds than the parse does.
+        labels: list[int] = []
+        begins: list[int] = []
+        ends: list[int] = []
+        for begin, end in pairwise(starts[turn_edges(mask)].tolist()):
+            for region, (start, stop) in region_spans(self._parse(raw[begin:end])):
+                if start < stop:
+                    labels.append(int(region))
+                    begins.append(begin + start)
+                    ends.append(begin + stop)
         regions = np.zeros(mask.shape, dtype=np.int8)
-        # reduceat takes the maximum over each token's bytes; a token without bytes would be given its neighbour's.
-        regions[mask] = np.where(np.diff(starts) > 0, np.maximum.reduceat(painted, starts[:-1]), Region.OTHER)
+        regions[mask] = paint_tokens(starts, labels, begins, ends)
         return torch.from_numpy(regions)
 
 
-def turn_bounds(mask: np.ndarray) -> list[tuple[int, int]]:
-    """Bounds [first, last) of every run of True, row by row, counted in masked tokens.
+def paint_tokens(starts: np.ndarray, labels: Sequence[int], begins: Sequence[int], ends: Sequence[int]) -> np.ndarray:
+    """Give every token that a span touches the span's region; of several spans the later one wins.
+
+    Args:
+        starts: (N + 1,) int64, ascending; token k owns the bytes [starts[k], starts[k + 1]).
+        labels: the `Region` of each span.
+        begins, ends: the bytes [begin, end) of each span; none of them is empty.
+
+    Returns:
+        (N,) int8 of `Region`; OTHER for tokens without bytes.
+    """
+    regions = np.zeros(len(starts) - 1, dtype=np.int8)
+    first = np.searchsorted(starts, np.asarray(begins, dtype=np.int64), side="right") - 1
+    behind = np.searchsorted(starts, np.asarray(ends, dtype=np.int64), side="left")
+    for label, token, stop in zip(labels, first.tolist(), behind.tolist(), strict=True):
+        regions[token:stop] = label
+    regions[starts[1:] == starts[:-1]] = Region.OTHER
+    return regions
+
+
+def turn_edges(mask: np.ndarray) -> np.ndarray:
+    """Where the runs of True begin, row by row, counted in masked tokens, and the number of masked tokens at the end.
 
     Args:
         mask: (B, T) bool.
+
+    Returns:
+        (turns + 1,) int64.
     """
     begins = mask.copy()
     begins[:, 1:] &= ~mask[:, :-1]
-    edges = [*np.flatnonzero(begins[mask]).tolist(), int(mask.sum())]
-    return list(pairwise(edges))
+    return np.append(np.flatnonzero(begins[mask]), mask.sum())
 
 
 def region_spans(turn: Turn) -> Iterator[tuple[Region, Span]]:

@@ -13,6 +13,8 @@ from functools import cached_property
 
 from rest_verl.core.tool_calls import Kind, Span, Turn
 
+_ANY_ORDER = re.compile(b".*", re.DOTALL)
+
 
 @dataclass(frozen=True)
 class Tags:
@@ -24,12 +26,19 @@ class Tags:
             the turn to add to, to the position where the block has ended (the end of the text where it is unclosed).
         think: around reasoning.
         answer: around the answer; None where the answer is what stands outside of every block.
+        stops: tokens that end a turn but are no end-of-sequence tokens to the tokenizer, and so stand in the turn's
+            text: at the very end of a turn one of them is a marker.
+        in_string: whether a string is open at the end of a text, from the text and where in it an unclosed call
+            begins: a tag in a string is text. None where values have no quotes: there the first tag of reasoning, if
+            it is a closing one, ends reasoning wherever it stands.
     """
 
     calls: tuple[bytes, bytes | None]
     scan_calls: Callable[[bytes, int, Turn], int]
     think: tuple[bytes, bytes] = (b"<think>", b"</think>")
     answer: tuple[bytes, bytes] | None = None
+    stops: tuple[bytes, ...] = ()
+    in_string: Callable[[bytes, int], bool] | None = None
 
     @cached_property
     def any_tag(self) -> re.Pattern[bytes]:
@@ -50,13 +59,13 @@ def parse_tagged(text: bytes, tags: Tags) -> Turn:
         text: the bytes of one turn.
         tags: the format's tags.
     """
-    begin = _end_of_open_think(text, tags)
-    if tags.calls[0] in text[:begin]:
-        # Where the closing tag lies inside of a whole call it is part of that call's text: no reasoning was open.
-        turn = _parse_from(text, 0, tags)
-        if any(call.complete and call.whole[0] < begin <= call.whole[1] for call in turn.calls):
+    for stop in tags.stops:
+        if text.endswith(stop):
+            end = len(text) - len(stop)
+            turn = _parse_blocks(text[:end], tags)
+            turn.markers.append((end, len(text)))
             return turn
-    return _parse_from(text, begin, tags)
+    return _parse_blocks(text, tags)
 
 
 def is_legal_order(order: re.Pattern[bytes], text: bytes, turn: Turn, kind: Kind) -> bool:
@@ -75,6 +84,15 @@ def is_legal_order(order: re.Pattern[bytes], text: bytes, turn: Turn, kind: Kind
     )
 
 
+def is_legal_outline(outline: re.Pattern[bytes], text: bytes, turn: Turn, kind: Kind) -> bool:
+    """`is_legal_order` for formats whose markers do not tell by themselves where calls are due: `outline` describes
+    the markers with `{}` in the place of each call."""
+    pieces = [(start, text[start:end]) for start, end in turn.markers]
+    pieces += [(call.whole[0], b"{}") for call in turn.calls]
+    order = b"".join(piece for _, piece in sorted(pieces))
+    return outline.fullmatch(order) is not None and is_legal_order(_ANY_ORDER, text, turn, kind)
+
+
 def uncovered(text: bytes, turn: Turn) -> bytes:
     """What of a turn no span covers."""
     spans = [*turn.markers, *turn.think, *turn.response, *(call.whole for call in turn.calls)]
@@ -83,6 +101,19 @@ def uncovered(text: bytes, turn: Turn) -> bytes:
         rest.append(text[position:start])
         position = max(position, end)
     return b"".join([*rest, text[position:]])
+
+
+def _parse_blocks(text: bytes, tags: Tags) -> Turn:
+    """Parse a turn without its stop token."""
+    begin = _end_of_open_think(text, tags)
+    if begin > 0 and tags.in_string is not None:
+        # In a string of a call the tag is part of that call's text, and no reasoning was open. What follows the tag is
+        # not asked: it may not be written yet.
+        before = text[: begin - len(tags.think[1])]
+        calls = _parse_from(before, 0, tags).calls if tags.calls[0] in before else []
+        if calls and calls[-1].whole[1] == len(before) and tags.in_string(before, calls[-1].whole[0]):
+            return _parse_from(text, 0, tags)
+    return _parse_from(text, begin, tags)
 
 
 def _parse_from(text: bytes, begin: int, tags: Tags) -> Turn:

@@ -104,9 +104,9 @@ def normalise_positive(weights: torch.Tensor, response_mask: torch.Tensor) -> to
 
 def effective_share(weights: torch.Tensor, response_mask: torch.Tensor) -> float:
     """Effective share of tokens, (sum w)^2 / (n sum w^2) in (0, 1]: 1 when all n weights are equal; 0 for no token."""
-    generated = weights[response_mask.bool()].double()
-    squares = float((generated**2).sum())
-    return float(generated.sum()) ** 2 / (len(generated) * squares) if squares > 0 else 0.0
+    generated = weights * response_mask
+    total, squares = generated.sum(dtype=torch.float64), (generated * generated).sum(dtype=torch.float64)
+    return float(total**2 / (response_mask.sum() * squares)) if squares > 0 else 0.0
 
 
 def gini(weights: torch.Tensor, response_mask: torch.Tensor) -> float:

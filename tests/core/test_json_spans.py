@@ -174,3 +174,15 @@ def test_any_text_has_ordered_members_inside_of_its_object(text):
 def test_hostile_text_is_scanned_to_its_end(text):
     found = SCANNER.scan(text, 0)
     assert (found.end, found.complete) == (len(text), False)
+
+
+PIECES = ['{"name": "f"', ', "arguments": ', "{", "}", '"a": 1', ', "b": "x, {y"', '"', "\\", "\\u00e9", "[", "]", ":"]
+OTHERS = [",", " ", "\n", "é", "</tool_call>", '"name": "g"', '"parameters": {}', "null"]
+
+
+@given(pieces=st.lists(st.sampled_from(PIECES + OTHERS), max_size=12), usual=st.booleans())
+def test_the_short_cut_for_usual_calls_finds_what_the_scan_finds(pieces, usual):
+    begin = '{"name": "f", "arguments": {"a": ' if usual else "{"
+    text = (begin + "".join(pieces) + ("}}" if usual else "")).encode()
+    scanner = ObjectScanner(b"</tool_call>")
+    assert scanner.scan(text, 0) == scanner.scan_any(text, 0)

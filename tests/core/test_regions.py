@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rest_verl.core.regions import Region, RegionTagger, turn_bounds
+from rest_verl.core.regions import Region, RegionTagger, paint_tokens, turn_edges
 
 OTHER, THINK, RESPONSE, FORMAT, ARGS, NAME = Region
 PRECEDENCE = (NAME, ARGS, FORMAT, RESPONSE, THINK)
@@ -213,9 +213,17 @@ def test_the_order_of_the_regions_is_their_precedence():
     assert [region.name for region in sorted(Region)] == ["OTHER", "THINK", "RESPONSE", "FORMAT", "ARGS", "NAME"]
 
 
-def test_turn_bounds_count_generated_tokens():
+def test_turn_edges_count_generated_tokens():
     mask = np.array([[1, 1, 0, 1], [1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 1, 0]], dtype=bool)
-    assert turn_bounds(mask) == [(0, 2), (2, 3), (3, 4), (4, 5), (5, 7)]
+    assert turn_edges(mask).tolist() == [0, 2, 3, 4, 5, 7]
+
+
+def test_a_span_paints_every_token_that_it_touches_and_a_later_one_paints_over_it():
+    starts = np.array([0, 2, 2, 5, 9, 9, 12])  # tokens of 2, 0, 3, 4, 0 and 3 bytes
+    assert paint_tokens(starts, [], [], []).tolist() == [OTHER] * 6
+    painted = paint_tokens(starts, [THINK, NAME], [1, 4], [6, 5])
+    assert painted.tolist() == [THINK, OTHER, NAME, THINK, OTHER, OTHER]
+    assert paint_tokens(starts, [ARGS], [2], [12]).tolist() == [OTHER, OTHER, ARGS, ARGS, OTHER, ARGS]
 
 
 def test_an_unknown_format_or_a_slow_tokenizer_is_refused_at_construction(tokenizer, tokenizer_of):

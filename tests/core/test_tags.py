@@ -79,6 +79,14 @@ def test_a_think_tag_in_a_string_of_a_call_opens_and_closes_nothing(format):
 
 
 @pytest.mark.parametrize("format", FORMATS)
+def test_the_string_may_still_be_open(format):
+    text = b'<tool_call>\n{"name": "note", "arguments": {"text": "a </think> b'
+    turn = get_format(format).parse(text)
+    assert turn.think == []
+    assert [(text[slice(*call.name)], call.complete) for call in turn.calls] == [(b"note", False)]
+
+
+@pytest.mark.parametrize("format", FORMATS)
 def test_an_unclosed_reasoning_block_runs_to_the_end(format):
     text = b"<think> a <tool_call> {"
     turn = get_format(format).parse(text)
@@ -194,3 +202,11 @@ def test_an_unfinished_name_of_lone_surrogates_is_a_name(format):
     text = '<tool_call>{"name": "\ud800\udfff'.encode("utf-8", "surrogatepass")
     (call,) = get_format(format).parse(text).calls
     assert text[slice(*call.name)] == b"\xed\xa0\x80\xed\xbf\xbf"
+
+
+@pytest.mark.parametrize("format", ["glm", "qwen3_coder"])
+def test_where_values_are_plain_text_a_tag_that_reasoning_mentions_opens_no_call(format):
+    text = b"I could write <tool_call>\n<function=f> or not.</think>\n"
+    turn = get_format(format).parse(text)
+    assert read(text, turn.think) == [b"I could write <tool_call>\n<function=f> or not."]
+    assert turn.calls == []

@@ -26,7 +26,7 @@ def finished(start, tmp_path_factory):
 def test_summary_holds_the_table(finished):
     out, _, _ = finished
     summary = json.loads((out / "summary.json").read_text())
-    assert (summary["algo"], summary["seed"], summary["steps"]) == ("rest", 0, 2)
+    assert (summary["preset"], summary["seed"], summary["steps"]) == ("paper", 0, 2)
     assert 0 <= summary["acc_before"] <= 1 and 0 <= summary["acc_after"] <= 1
     assert summary["seconds_per_step"] > 0
     assert {"score", "format", "correctness"} <= set(summary["reward"])

@@ -1,13 +1,38 @@
-"""Wire formats: one short module each, and the registry by the name that `rest.format` takes."""
+"""Wire formats: one short module each, and the registry by the name that `rest.format` takes.
 
+Names are those of verl's `multi_turn.format` where it has one.
+"""
+
+from rest_verl.core.formats.deepseek_v4 import DEEPSEEK_V4
+from rest_verl.core.formats.gemma4 import GEMMA4
+from rest_verl.core.formats.glm import GLM
+from rest_verl.core.formats.gpt_oss import GPT_OSS
 from rest_verl.core.formats.hermes import HERMES
+from rest_verl.core.formats.kimi import KIMI
+from rest_verl.core.formats.llama3_json import LLAMA3_JSON
+from rest_verl.core.formats.minimax import MINIMAX
+from rest_verl.core.formats.mistral import MISTRAL
+from rest_verl.core.formats.pythonic import PYTHONIC
+from rest_verl.core.formats.qwen3_coder import QWEN3_CODER
 from rest_verl.core.formats.rlla import RLLA
+from rest_verl.core.formats.seed import SEED
 from rest_verl.core.suggest import unknown_name
 from rest_verl.core.tool_calls import WireFormat
 
 _FORMATS: dict[str, WireFormat] = {
+    "deepseek_v4": DEEPSEEK_V4,
+    "gemma4": GEMMA4,
+    "glm": GLM,
+    "gpt-oss": GPT_OSS,
     "hermes": HERMES,
+    "kimi": KIMI,
+    "llama3_json": LLAMA3_JSON,
+    "minimax": MINIMAX,
+    "mistral": MISTRAL,
+    "pythonic": PYTHONIC,
+    "qwen3_coder": QWEN3_CODER,
     "rlla": RLLA,
+    "seed": SEED,
 }
 
 

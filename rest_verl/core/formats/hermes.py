@@ -9,13 +9,13 @@
 import re
 
 from rest_verl.core.json_calls import json_calls, read_json_call
-from rest_verl.core.tags import Tags, is_legal_order, parse_tagged
+from rest_verl.core.json_spans import ends_in_string
+from rest_verl.core.tags import Tags, is_legal_outline, parse_tagged
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
 
-_OPENING, _CLOSING = b"<tool_call>", b"</tool_call>"
-_TAGS = Tags(calls=(_OPENING, _CLOSING), scan_calls=json_calls(_CLOSING))
+_TAGS = Tags(calls=(b"<tool_call>", b"</tool_call>"), scan_calls=json_calls(b"</tool_call>"), in_string=ends_in_string)
 # A prompt may have opened the reasoning, so that the turn holds its closing tag alone.
-_ORDER = re.compile(rb"((<think>)?</think>)?(<tool_call></tool_call>)*")
+_OUTLINE = re.compile(rb"((<think>)?</think>)?(<tool_call>\{\}</tool_call>)*")
 
 
 def parse_hermes(text: bytes) -> Turn:
@@ -26,14 +26,7 @@ def parse_hermes(text: bytes) -> Turn:
 def is_legal_hermes(text: bytes, turn: Turn, kind: Kind) -> bool:
     """At most one reasoning block; every tag closed; one complete call in each call block; an answer where one is
     due."""
-    if not is_legal_order(_ORDER, text, turn, kind):
-        return False
-    opened = [end for start, end in turn.markers if text[start:end] == _OPENING]
-    closed = [start for start, end in turn.markers if text[start:end] == _CLOSING]
-    return len(turn.calls) == len(opened) and all(
-        begin <= call.whole[0] and call.whole[1] <= end
-        for call, begin, end in zip(turn.calls, opened, closed, strict=True)
-    )
+    return is_legal_outline(_OUTLINE, text, turn, kind)
 
 
 HERMES = WireFormat(parse_hermes, is_legal_hermes, read_json_call)

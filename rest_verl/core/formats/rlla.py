@@ -11,6 +11,7 @@
 import re
 
 from rest_verl.core.json_calls import json_calls, read_json_call
+from rest_verl.core.json_spans import ends_in_string
 from rest_verl.core.tags import Tags, parse_tagged
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
 
@@ -18,6 +19,7 @@ _TAGS = Tags(
     calls=(b"<tool_call>", b"</tool_call>"),
     scan_calls=json_calls(b"</tool_call>"),
     answer=(b"<response>", b"</response>"),
+    in_string=ends_in_string,
 )
 
 _THINK = rb"^<think>.*?</think>"

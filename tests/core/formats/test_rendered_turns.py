@@ -2,7 +2,7 @@
 
 import pytest
 from parts import labels_of, painted, text_of
-from render import RENDERERS
+from render import CALLS_OR_ANSWER, RENDERERS
 
 from rest_verl.core.formats import get_format
 from rest_verl.core.tool_calls import Kind, ToolCall
@@ -33,7 +33,3 @@ def test_a_rendered_turn_is_labelled_legal_and_read_back(format, calls, thought,
     if (calls or answer) and not (calls and answer and format in CALLS_OR_ANSWER):
         assert wire_format.is_legal(text, turn, Kind(calls=bool(calls), answer=bool(answer))), text
     assert wire_format.read_calls(text, turn) == [ToolCall(name, arguments) for name, arguments in calls], text
-
-
-# formats in which a turn is either calls or an answer
-CALLS_OR_ANSWER = ("pythonic", "llama3_json")

@@ -1,0 +1,160 @@
+"""Tool calls written as Python calls with keyword arguments: `get_weather(city="Paris", days=3)`."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import warnings
+from typing import Any
+
+from rest_verl.core.tool_calls import CallSpan, Span, ToolCall, Turn
+
+# A name may hold dots; where it may end in one is for Python's parser to say, since the text may break off behind it.
+NAME = rb"[A-Za-z_\x80-\xff][\w.\x80-\xff]*"
+
+_TOKEN = re.compile(
+    rb"(?P<quote>\"\"\"|'''|\"|')"
+    rb"|[\[,]\s*(?P<item>" + NAME + rb")?"
+    rb"|(?P<name>(?<![\w.\x80-\xff])" + NAME + rb"(?=\())"
+    rb"|[\]()]"
+)
+
+# What may end a string: its own quote, or for a string of one line the end of it; what is escaped ends nothing.
+_END_OF_STRING = {
+    quote: re.compile(rb"\\(?:\r\n|.)|" + quote + (b"" if len(quote) == 3 else rb"|[\r\n]"), re.DOTALL)
+    for quote in (b'"""', b"'''", b'"', b"'")
+}
+
+# CPython 3.10 overflows its stack, and with it the process, on one chain of operators from about 400 kB on.
+_LONGEST = 2**16
+
+_JSON_NAMES = {"true": True, "false": False, "null": None}
+
+
+def scan_python_calls(text: bytes, start: int, turn: Turn) -> int:
+    """Take the calls of a list and its closing bracket.
+
+    A call begins at a name that opens the list, stands behind a comma or has a parenthesis behind it. It ends at the
+    parenthesis that closes it, or incomplete at the bracket that closes the list.
+
+    Args:
+        text: the bytes of one turn.
+        start: the position of the list's opening bracket.
+        turn: the calls and the closing bracket are added to it.
+
+    Returns:
+        The position behind the closing bracket; the end of the text where it is missing.
+    """
+    name: Span | None = None  # of the call that is open
+    position, parentheses, brackets = start, 0, 0
+    while token := _TOKEN.search(text, position):
+        position = token.end()
+        kind = token.group()[:1]
+        if token["quote"]:
+            position = _end_of_string(text, position, token["quote"])
+        elif kind == b"(":
+            parentheses += 1
+        elif kind == b")":
+            parentheses -= 1
+            if name is not None and parentheses == 0:
+                turn.calls.append(_call(text, name, position, complete=True))
+                name, brackets = None, 1
+        elif kind == b"[":
+            brackets += 1
+        elif kind == b"]":
+            brackets -= 1
+            if brackets == 0:
+                if name is not None:
+                    turn.calls.append(_call(text, name, token.start(), complete=False))
+                turn.markers.append(token.span())
+                return position
+        if token.lastgroup in ("item", "name") and name is None and brackets == 1:
+            found = token.span(token.lastgroup)
+            if text.startswith(b"(", found[1]):
+                name, parentheses = found, 0
+            else:
+                turn.calls.append(_call(text, found, found[1], complete=False))
+    if name is not None:
+        turn.calls.append(_call(text, name, len(text), complete=False))
+    return len(text)
+
+
+def _call(text: bytes, name: Span, end: int, complete: bool) -> CallSpan:
+    """The call that has this name and ends at `end`, or at the last character before it that is no white space."""
+    end = name[1] + len(text[name[1] : end].rstrip())
+    arguments = (name[1], end) if end > name[1] else None
+    return CallSpan(whole=(name[0], end), name=name, arguments=arguments, complete=complete)
+
+
+def _end_of_string(text: bytes, start: int, quote: bytes) -> int:
+    """Where the string ends whose opening quote stands before `start`: behind its closing quote or, where that is
+    missing, at the end of its line; a string in triple quotes then runs to the end of the text."""
+    for found in _END_OF_STRING[quote].finditer(text, start):
+        if found.group() == quote:
+            return found.end()
+        if found.group() in (b"\r", b"\n"):
+            return found.start()
+    return len(text)
+
+
+def read_python_call(text: bytes, call: CallSpan) -> ToolCall | None:
+    """Read a call (`WireFormat.read`): Python's own parser builds the syntax tree, and nothing is evaluated.
+
+    The call can be read when its bytes are UTF-8 and no more than 64 KiB, and its arguments are given by keyword, none
+    of them twice. Their values are literals that JSON can hold: strings, finite numbers with or without a sign, True,
+    False and None in the spelling of Python or JSON, lists, tuples (as lists), dicts with strings as keys (of repeated
+    ones the last counts).
+    """
+    start, end = call.whole
+    if call.name is None or end - start > _LONGEST:
+        return None
+    try:
+        name = text[slice(*call.name)].decode("utf-8")
+        arguments = _arguments(text[start:end].decode("utf-8"))
+    except (SyntaxError, ValueError, OverflowError, MemoryError, RecursionError):
+        return None
+    return ToolCall(name, arguments)
+
+
+def _arguments(text: str) -> dict[str, Any]:
+    """Arguments of a call; the errors of `ast.parse`, and ValueError for what is no call of literals by keyword."""
+    with warnings.catch_warnings():
+        # Python warns of unknown escapes in strings; what a model writes is no code of ours.
+        warnings.simplefilter("ignore")
+        tree = ast.parse(text, mode="eval").body
+    if not isinstance(tree, ast.Call) or tree.args:
+        raise ValueError("not a call with keyword arguments alone")
+    arguments: dict[str, Any] = {}
+    for keyword in tree.keywords:
+        if keyword.arg is None or keyword.arg in arguments:
+            raise ValueError("an argument without a name, or a second one of the same name")
+        arguments[keyword.arg] = _literal(keyword.value)
+    json.dumps(arguments, allow_nan=False)  # ValueError for an infinity and for an integer too long to be written
+    return arguments
+
+
+def _literal(node: ast.expr | None) -> Any:
+    """Value of a literal; ValueError for any other expression. No deeper than the 200 brackets that Python takes."""
+    match node:
+        case ast.Constant(value=(str() | int() | float() | None) as value):
+            return value
+        case ast.Name(id=name) if name in _JSON_NAMES:
+            return _JSON_NAMES[name]
+        case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=ast.Constant(value=(int() | float()) as number)) if (
+            not isinstance(number, bool)
+        ):
+            return -number if isinstance(node.op, ast.USub) else number
+        case ast.List(elts=items) | ast.Tuple(elts=items):
+            return [_literal(item) for item in items]
+        case ast.Dict(keys=keys, values=values):
+            return {_key(key): _literal(value) for key, value in zip(keys, values, strict=True)}
+    raise ValueError("not a literal")
+
+
+def _key(node: ast.expr | None) -> str:
+    """Key of a dict; ValueError unless it is a string."""
+    match node:
+        case ast.Constant(value=str() as key):
+            return key
+    raise ValueError("not a string")

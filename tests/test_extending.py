@@ -1,0 +1,45 @@
+"""What docs/extending.md tells users to write works as it stands there."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
+
+RUN = """
+import torch
+from rest_verl.config import load
+from rest_verl.core.formats import get_format
+from rest_verl.core.regions import Region
+from rest_verl.core.tagged import TaggedBatch
+from rest_verl.core.tool_calls import Kind, ToolCall
+from rest_verl.weighting import TokenWeighting
+
+rest = load({"rest": {"modules": ["my_rest"], "scheme": "names_and_values", "format": "my_format",
+                      "normalisation": "none"}})
+row = torch.tensor([[Region.NAME, Region.THINK, Region.ARGS]], dtype=torch.int8)
+batch = TaggedBatch(row, torch.tensor([[1, 1, 0]]))
+assert TokenWeighting(rest, 100)(batch, 1).tolist() == [[2.0, 1.0, 0.0]]
+
+curriculum = load({"rest": {"modules": ["my_rest"], "scheme": "entropy", "curriculum": {"kind": "square"}}})
+assert TokenWeighting(curriculum, 100).lam(50) == 0.25
+
+text = PAGE_TURN.encode()
+turn = get_format("my_format").parse(text)
+assert get_format("my_format").is_legal(text, turn, Kind(calls=True, answer=False))
+assert get_format("my_format").read_calls(text, turn) == [ToolCall("get_weather", {"city": "Paris"})]
+assert text[slice(*turn.think[0])] == b"look it up"
+"""
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_the_module_on_the_page_registers_a_scheme_a_curriculum_and_a_format(tmp_path, times):
+    page = PAGE.read_text()
+    (tmp_path / "my_rest.py").write_text("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)))
+    turn = re.search(r"^    (<plan>.*)$", page, re.MULTILINE).group(1)
+    script = RUN.replace("PAGE_TURN", repr(turn)) * times  # settings are read more than once in a process
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
