@@ -91,6 +91,12 @@ def test_the_policy_calls_tools_over_several_turns(run):
     assert all(step.metrics["training/num_turns/max"] >= 4 for step in run)
 
 
+def test_the_schedule_follows_the_global_step(run):
+    for step in run:
+        assert step.metrics["rest/schedule/think"] == pytest.approx(0.6 + 0.002 * step.step)
+        assert step.metrics["rest/schedule/name"] == 1.2
+
+
 def test_calls_in_tool_output_are_not_scored(run):
     for step in run:
         assert 0 < step.metrics["rest/reward/calls"] <= 1.2

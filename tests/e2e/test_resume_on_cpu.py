@@ -1,9 +1,12 @@
 """A run on two ranks, stopped at a checkpoint and resumed, goes on as if it had not been stopped."""
 
 import json
+import math
 import os
 
 import pytest
+
+from rest_verl.trainer import STATE_FILE
 
 SPY = """
 import json
@@ -37,7 +40,8 @@ def runs(start, train, folder):
     (folder / "spy.py").write_text(SPY.format(report=str(folder / "seen.json")))
     path = os.environ.get("PYTHONPATH", "")
     overrides = [
-        "+rest=paper",
+        "+rest=entropy_adaptive",
+        "actor_rollout_ref.actor.calculate_sum_pi_squared=True",
         *start.overrides,
         "trainer.n_gpus_per_node=2",
         "trainer.val_before_train=False",
@@ -60,11 +64,41 @@ def test_a_resumed_run_logs_the_steps_after_the_checkpoint(runs):
     assert [step.step for step in second] == [4, 5, 6]
 
 
-def test_schedules_go_on_from_the_global_step(runs):
-    for step in [*runs[0], *runs[1]]:
-        assert step.metrics["rest/schedule/think"] == pytest.approx(0.6 + 0.002 * step.step)
-        assert step.metrics["rest/schedule/args"] == pytest.approx(0.6 + 0.002 * step.step)
-        assert step.metrics["rest/schedule/name"] == 1.2
+@pytest.fixture(scope="module")
+def states(runs, folder):
+    """What the checkpoints of steps 3 and 6 hold of the measured entropies."""
+    return [json.loads((folder / "checkpoints" / f"global_step_{step}" / STATE_FILE).read_text()) for step in (3, 6)]
+
+
+def after(averages, steps):
+    """Moving averages of region entropies after more steps, from what these logged."""
+    for step in steps:
+        for region in averages:
+            if (new := step.metrics.get(f"rest/entropy/{region.lower()}")) is not None:
+                averages[region] = 0.9 * averages[region] + 0.1 * new
+    return averages
+
+
+def test_averages_of_measured_entropy_go_on_from_the_checkpoint(runs, states):
+    third, sixth = states
+    assert sixth["structure_first"] == third["structure_first"]
+    assert {"FORMAT", "NAME", "ARGS", "THINK", "OTHER"} <= set(third["entropy"])
+    expected = after(dict(third["entropy"]), runs[1])
+    assert {region: sixth["entropy"][region] for region in expected} == pytest.approx(expected)
+
+
+def test_the_curriculum_follows_the_averages(runs, states):
+    for state, last in zip(states, (runs[0][-1], runs[1][-1]), strict=True):
+        lam = 1 - state["structure"] / state["structure_first"]
+        assert last.metrics["rest/curriculum"] == pytest.approx(min(max(lam, 0.0), 1.0))
+
+
+def test_variances_are_the_exact_ones_of_the_actor_and_below_their_bound_by_entropy(states):
+    for state in states:
+        for region, entropy in state["entropy"].items():
+            assert 0.0 <= state["variance"][region] <= 1 - math.exp(-entropy) + 1e-6
+    # A policy that is nearly sure has V near 2 q where its entropy is near q (1 - log q): far below the bound.
+    assert states[0]["variance"]["OTHER"] < 0.9 * (1 - math.exp(-states[0]["entropy"]["OTHER"]))
 
 
 def test_a_resumed_run_logs_the_same_metrics(runs):
