@@ -21,6 +21,7 @@ import transfer_queue as tq
 import typer
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, open_dict
+from page import machine, write_between_marks
 from qwen import qwen_tokenizer
 from rich.console import Console
 from rich.progress import Progress
@@ -34,7 +35,8 @@ from rest_verl.weighting import TokenWeighting
 
 STEP_SECONDS = 60.0  # of a short step on real hardware
 PARTITION = "train"
-WHOLE, REST, QUEUE = "advantages, with ResT", "ResT (timing_s/rest)", "the same fields through the queue alone"
+WHOLE, REST, QUEUE, OWN = "advantages, with ResT", "ResT (timing_s/rest)", "the queue's part", "ResT's own work"
+PARTS = (REST, QUEUE, OWN)
 
 
 def composed(preset: str) -> DictConfig:
@@ -97,13 +99,15 @@ def timed_step(trainer: Any, fields: TensorDict) -> dict[str, float]:
     weights = fields.select("entropy")
     write = seconds_of(lambda: tq.kv_batch_put(keys=keys, partition_id=PARTITION, fields=weights), 1)
     tq.kv_clear(keys=keys, partition_id=PARTITION)
-    return {WHOLE: whole, REST: trainer.timing_raw["rest"], QUEUE: read + write}
+    rest = trainer.timing_raw["rest"]
+    return {WHOLE: whole, REST: rest, QUEUE: read + write, OWN: rest - read - write}
 
 
 def main(
     preset: Annotated[str, typer.Option(help="What to weigh with.")] = "entropy_adaptive",
     rows: Annotated[int, typer.Option(help="Rollouts of a step.")] = 2048,
     tokens: Annotated[int, typer.Option(help="Tokens of a rollout.")] = 2048,
+    write: Annotated[bool, typer.Option(help="Write the result into docs/speed.md.")] = True,
 ) -> None:
     """Measure what ResT adds to a step."""
     torch.set_num_threads(1)
@@ -127,8 +131,14 @@ def main(
     for name, seconds in timings[-1].items():
         table.add_row(name, f"{seconds:.3f}")
     console.print(table)
-    for name in (REST, QUEUE):
-        console.print(f"{name}: {timings[-1][name] / STEP_SECONDS:.2%} of a step of {STEP_SECONDS:.0f} s")
+    shares = [f"{name}: {timings[-1][name] / STEP_SECONDS:.2%} of a step of {STEP_SECONDS:.0f} s" for name in PARTS]
+    for share in shares:
+        console.print(share)
+    if write:
+        lines = [f"| `+rest={preset}`, {rows} x {tokens} | seconds |", "|---|---|"]
+        lines += [f"| {name} | {seconds:.2f} |" for name, seconds in timings[-1].items()]
+        write_between_marks("benchmarks/step.py", [*lines, "", f"{'; '.join(shares)}. {machine()}."])
+        console.print("written into docs/speed.md")
 
 
 if __name__ == "__main__":

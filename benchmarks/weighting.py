@@ -13,19 +13,18 @@ Where a batch has more than 128 rows, the straightforward way does 128 of them a
 
 from __future__ import annotations
 
-import platform
 import random
 import re
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
+from page import machine, write_between_marks
 from qwen import qwen_tokenizer
 from rich.console import Console
 from rich.progress import Progress
@@ -40,8 +39,6 @@ SIZES = ((128, 128), (128, 512), (128, 2048), (512, 1024), (2048, 2048), (2048, 
 QUICK_SIZES = ((128, 128), (128, 512), (128, 2048))
 BASELINE_ROWS = 128
 STEP = 50
-PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
-BEGIN, END = "<!-- benchmarks/weighting.py -->", "<!-- end -->"
 
 WORDS = (
     "the",
@@ -155,16 +152,15 @@ def measure(tokenizer: Any, tagger: RegionTagger, format: str, rows: int, tokens
 
 
 def linear_fit(rows: list[Row]) -> str:
-    """Seconds as so much a response and so much a token, by least squares, and how much of them that explains."""
-    sizes = np.array([(row.rows, row.rows * row.tokens) for row in rows], dtype=float)
-    seconds = np.array([row.seconds for row in rows])
-    (per_row, per_token), *_ = np.linalg.lstsq(sizes, seconds, rcond=None)
-    unexplained = ((seconds - sizes @ (per_row, per_token)) ** 2).sum() / ((seconds - seconds.mean()) ** 2).sum()
-    return f"{per_row * 1e6:.0f} us a response + {per_token * 1e9:.1f} ns a token (R^2 = {1 - unexplained:.4f})"
+    """Seconds as so much a batch and so much a token, by least squares, and how much of them that explains."""
+    tokens, seconds = np.array([(row.rows * row.tokens, row.seconds) for row in rows]).T
+    per_token, constant = np.polyfit(tokens, seconds, 1)
+    explained = np.corrcoef(tokens, seconds)[0, 1] ** 2
+    return f"{constant * 1e3:.1f} ms + {per_token * 1e9:.1f} ns a token (R^2 = {explained:.4f})"
 
 
-def write_page(rows: list[Row], page: Path) -> None:
-    """Put the table between its two marks in the page."""
+def as_markdown(rows: list[Row]) -> list[str]:
+    """The table for docs/speed.md."""
     lines = [
         "| format | batch | seconds | tokens per second | straightforward, s | ratio |",
         "|---|---|---|---|---|---|",
@@ -174,11 +170,7 @@ def write_page(rows: list[Row], page: Path) -> None:
         f"| {row.straightforward:.2f} | {row.ratio:.0f} |"
         for row in rows
     ]
-    machine = f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}"
-    lines += ["", f"One thread on {machine}. Linear fit: {linear_fit(rows)}."]
-    text = page.read_text()
-    head, tail = text.index(BEGIN) + len(BEGIN), text.index(END)
-    page.write_text(text[:head] + "\n" + "\n".join(lines) + "\n" + text[tail:])
+    return [*lines, "", f"{machine()}. Linear fit: {linear_fit(rows)}."]
 
 
 def main(
@@ -208,8 +200,8 @@ def main(
     console.print(table)
     console.print(f"linear fit: {linear_fit(measured)}")
     if write:
-        write_page(measured, PAGE)
-        console.print(f"written into {PAGE}")
+        write_between_marks("benchmarks/weighting.py", as_markdown(measured))
+        console.print("written into docs/speed.md")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def weight_metrics(batch: TaggedBatch, weights: torch.Tensor, entropy: torch.Ten
 
     Args:
         batch: regions and mask.
-        weights: (B, T) float.
+        weights: (B, T) float32, 0 where the mask is 0.
         entropy: (B, T) float in nats; None where verl computes none (bypass mode).
     """
     metrics = {f"rest/tokens/{_name(region)}": float(batch.counts[region]) for region in Region}

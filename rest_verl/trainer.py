@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -110,14 +109,10 @@ class RestTrainerMixin(PPOTrainer):
             weights = self._weighting(tagged, self.global_steps, data.get("entropy"), data.get("sum_pi_squared"))
             weighted = weights if current is None else reshape_advantages(current, weights)
             fields = TensorDict({field: response_to_nested(weighted, seen["response_mask"])}, batch_size=len(batch))
-            with ThreadPoolExecutor(1) as background:  # the queue takes as long to take them as the metrics do
-                put = background.submit(
-                    tq.kv_batch_put, keys=batch.keys, partition_id=batch.partition_id, fields=fields
-                )
-                metrics.update(weight_metrics(tagged, weights, data.get("entropy")))
-                metrics.update(self._weighting.metrics(self.global_steps))
-                metrics.update(reward_metrics(extra_fields, data["response_mask"]))
-                return put.result()
+            metrics.update(weight_metrics(tagged, weights, data.get("entropy")))
+            metrics.update(self._weighting.metrics(self.global_steps))
+            metrics.update(reward_metrics(extra_fields, data["response_mask"]))
+            return tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)
 
     def _reread(self, batch: KVBatchMeta, data: TensorDict) -> tuple[str, torch.Tensor | None]:
         """Take from the queue what verl has written meanwhile: the mask, where it has rejected tokens, goes into

@@ -11,7 +11,7 @@ OTHER, THINK, RESPONSE, FORMAT, ARGS, NAME = Region
 
 REGIONS = torch.tensor([[FORMAT, THINK, THINK, NAME], [OTHER, OTHER, THINK, OTHER], [OTHER] * 4], dtype=torch.int8)
 MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]])
-WEIGHTS = torch.tensor([[1.0, 0.5, 0.5, 2.0], [1.0, 1.0, 9.0, 9.0], [9.0] * 4])
+WEIGHTS = torch.tensor([[1.0, 0.5, 0.5, 2.0], [1.0, 1.0, 0.0, 0.0], [0.0] * 4])
 ENTROPY = torch.tensor([[0.25, 1.0, 2.0, 0.5], [3.0, 4.0, 9.0, 9.0], [9.0] * 4])
 
 
@@ -48,7 +48,7 @@ def test_without_entropy_none_is_logged():
 
 
 def test_an_empty_batch_is_logged_as_zeros():
-    metrics = weight_metrics(TaggedBatch(REGIONS, torch.zeros_like(MASK)), WEIGHTS, ENTROPY)
+    metrics = weight_metrics(TaggedBatch(REGIONS, torch.zeros_like(MASK)), torch.zeros(3, 4), ENTROPY)
     assert set(metrics.values()) == {0.0}
     assert {"rest/rows_untagged", "rest/weight_ess", "rest/tokens/think"} <= set(metrics)
 

@@ -11,6 +11,7 @@ import torch
 
 from rest_verl.core.curriculum import Schedule
 from rest_verl.core.regions import Region
+from rest_verl.core.tagged import sum_by
 
 
 def scheduled_weights(schedules: Mapping[Region, Schedule], step: int) -> dict[Region, float]:
@@ -103,10 +104,15 @@ def normalise_positive(weights: torch.Tensor, response_mask: torch.Tensor) -> to
 
 
 def effective_share(weights: torch.Tensor, response_mask: torch.Tensor) -> float:
-    """Effective share of tokens, (sum w)^2 / (n sum w^2) in (0, 1]: 1 when all n weights are equal; 0 for no token."""
-    generated = weights * response_mask
-    total, squares = generated.sum(dtype=torch.float64), (generated * generated).sum(dtype=torch.float64)
-    return float(total**2 / (response_mask.sum() * squares)) if squares > 0 else 0.0
+    """Effective share of tokens, (sum w)^2 / (n sum w^2) in (0, 1]: 1 when all n weights are equal; 0 for no token.
+
+    Args:
+        weights: (B, T) float32, 0 where the mask is 0.
+        response_mask: (B, T).
+    """
+    flat = weights.flatten()
+    tokens, squares = float(response_mask.sum()), float(flat @ flat)
+    return float(flat.sum()) ** 2 / (tokens * squares) if squares > 0 else 0.0
 
 
 def gini(weights: torch.Tensor, response_mask: torch.Tensor) -> float:
@@ -115,13 +121,18 @@ def gini(weights: torch.Tensor, response_mask: torch.Tensor) -> float:
 
     Weights that agree in their leading 8 bits count as equal (an error below 0.002): counting them so takes a tenth of
     the time of sorting millions.
+
+    Args:
+        weights: (B, T) float32, 0 where the mask is 0.
+        response_mask: (B, T).
     """
-    # The bits of floats >= 0 have the order of their values.
-    leading = (weights.float().contiguous().view(torch.int32) >> 16).masked_fill(~response_mask.bool(), 0).flatten()
-    masked = (weights * response_mask).flatten().double()
-    counts = torch.bincount(leading, minlength=1).double()
-    counts[0] -= float((~response_mask.bool()).sum())
-    sums = torch.bincount(leading, weights=masked, minlength=1)
+    flat = weights.flatten()
+    if not len(flat):
+        return 0.0
+    leading = (flat.view(torch.int32) >> 16).short()  # the bits of floats >= 0 have the order of their values
+    bins = int(leading.max()) + 1
+    counts, sums = sum_by(leading, None, bins), sum_by(leading, flat, bins)
+    counts[0] -= float(response_mask.numel() - response_mask.sum())
     tokens, total = counts.cumsum(0), float(sums.sum())
     # Of n tokens in ascending order the i-th has rank 2 i - n - 1; a bin has the mean of its tokens' ranks.
     ranks = 2 * tokens - counts - tokens[-1]
