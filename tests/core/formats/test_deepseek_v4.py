@@ -1,12 +1,17 @@
 """The format `deepseek_v4`: what is where in a turn, which turns are legal, and which values are read."""
 
 import pytest
+from format_view import ANSWER, BOTH, CALLS, NEITHER, FormatView
 from render_xml import DSML
 
 from rest_verl.core.formats.deepseek_v4 import DEEPSEEK_V4
-from rest_verl.core.tool_calls import Kind, ToolCall
+from rest_verl.core.tool_calls import ToolCall
 
-CALLS, ANSWER, BOTH, NEITHER = Kind(True, False), Kind(False, True), Kind(True, True), Kind(False, False)
+VIEW = FormatView(DEEPSEEK_V4)
+parts = VIEW.parts
+legal = VIEW.legal
+read_calls = VIEW.read_calls
+kinds_of = VIEW.kinds_of
 
 THINK = "<think>\nt\n</think>\n\n"
 BLOCK, BLOCK_END = f"<{DSML}tool_calls>", f"</{DSML}tool_calls>"
@@ -14,32 +19,6 @@ PARAMETER = f'<{DSML}parameter name="a" string="false">1</{DSML}parameter>'
 INVOKE = f'<{DSML}invoke name="f">\n{PARAMETER}\n</{DSML}invoke>'
 CALL = f"{BLOCK}\n{INVOKE}\n{BLOCK_END}"
 INVOKE_MARKERS = [f'<{DSML}invoke name="', '">', f"</{DSML}invoke>"]
-
-
-def parts(text):
-    """What the parse found, as text: markers, think, response, and (name, arguments, complete) of each call."""
-    raw = text.encode()
-    turn = DEEPSEEK_V4.parse(raw)
-
-    def read(spans):
-        return [span and raw[slice(*span)].decode() for span in spans]
-
-    calls = [(*read([call.name, call.arguments]), call.complete) for call in turn.calls]
-    return read(turn.markers), read(turn.think), read(turn.response), calls
-
-
-def legal(text, kind):
-    raw = text.encode()
-    return DEEPSEEK_V4.is_legal(raw, DEEPSEEK_V4.parse(raw), kind)
-
-
-def kinds_of(text):
-    return [kind for kind in (CALLS, ANSWER, BOTH, NEITHER) if legal(text, kind)]
-
-
-def read_calls(text):
-    raw = text.encode()
-    return DEEPSEEK_V4.read_calls(raw, DEEPSEEK_V4.parse(raw))
 
 
 def test_a_turn_with_reasoning_text_and_two_calls_in_a_block():

@@ -3,13 +3,17 @@
 import itertools
 
 import pytest
+from format_view import ANSWER, BOTH, CALLS, NEITHER, FormatView
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rest_verl.core.formats.gemma4 import GEMMA4
-from rest_verl.core.tool_calls import Kind, ToolCall
+from rest_verl.core.tool_calls import ToolCall
 
-CALLS, ANSWER, BOTH, NEITHER = Kind(True, False), Kind(False, True), Kind(True, True), Kind(False, False)
+VIEW = FormatView(GEMMA4)
+parts = VIEW.parts
+legal = VIEW.legal
+read = VIEW.read_calls
 
 THINK = "<|channel>thought\nt\n<channel|>"
 CALL = '<|tool_call>call:f{a:1,b:<|"|>x<|"|>}<tool_call|>'
@@ -22,28 +26,6 @@ def quoted(text):
 
 def block(arguments, name="f"):
     return f"<|tool_call>call:{name}{arguments}<tool_call|>"
-
-
-def parts(text):
-    """What the parse found, as text: markers, think, response, and (name, arguments, complete) of each call."""
-    raw = text.encode()
-    turn = GEMMA4.parse(raw)
-
-    def read(spans):
-        return [span and raw[slice(*span)].decode() for span in spans]
-
-    calls = [(*read([call.name, call.arguments]), call.complete) for call in turn.calls]
-    return read(turn.markers), read(turn.think), read(turn.response), calls
-
-
-def legal(text, kind):
-    raw = text.encode()
-    return GEMMA4.is_legal(raw, GEMMA4.parse(raw), kind)
-
-
-def read(text):
-    raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-    return GEMMA4.read_calls(raw, GEMMA4.parse(raw))
 
 
 def arguments_of(arguments):

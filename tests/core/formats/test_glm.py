@@ -1,41 +1,20 @@
 """The format `glm`: what is where in a turn, which turns are legal, and which values are read."""
 
 import pytest
+from format_view import ANSWER, BOTH, CALLS, NEITHER, FormatView
 
 from rest_verl.core.formats.glm import GLM
-from rest_verl.core.tool_calls import Kind, ToolCall
+from rest_verl.core.tool_calls import ToolCall
 
-CALLS, ANSWER, BOTH, NEITHER = Kind(True, False), Kind(False, True), Kind(True, True), Kind(False, False)
+VIEW = FormatView(GLM)
+parts = VIEW.parts
+legal = VIEW.legal
+read_calls = VIEW.read_calls
+kinds_of = VIEW.kinds_of
 
 THINK = "<think>\nt\n</think>\n\n"
 PAIR = "<arg_key>a</arg_key>\n<arg_value>1</arg_value>"
 CALL = f"<tool_call>f\n{PAIR}\n</tool_call>"
-
-
-def parts(text):
-    """What the parse found, as text: markers, think, response, and (name, arguments, complete) of each call."""
-    raw = text.encode()
-    turn = GLM.parse(raw)
-
-    def read(spans):
-        return [span and raw[slice(*span)].decode() for span in spans]
-
-    calls = [(*read([call.name, call.arguments]), call.complete) for call in turn.calls]
-    return read(turn.markers), read(turn.think), read(turn.response), calls
-
-
-def legal(text, kind):
-    raw = text.encode()
-    return GLM.is_legal(raw, GLM.parse(raw), kind)
-
-
-def kinds_of(text):
-    return [kind for kind in (CALLS, ANSWER, BOTH, NEITHER) if legal(text, kind)]
-
-
-def read_calls(text):
-    raw = text.encode()
-    return GLM.read_calls(raw, GLM.parse(raw))
 
 
 def test_a_turn_with_reasoning_two_call_blocks_and_text():

@@ -1,13 +1,17 @@
 """The format `gpt-oss`: what is where in a turn, and which turns are legal."""
 
 import pytest
+from format_view import ANSWER, BOTH, CALLS, NEITHER, FormatView
 from parts import labels_of, painted, text_of
 from render_json import render_gpt_oss
 
 from rest_verl.core.formats.gpt_oss import GPT_OSS
-from rest_verl.core.tool_calls import Kind, ToolCall
+from rest_verl.core.tool_calls import ToolCall
 
-CALLS, ANSWER, BOTH, NEITHER = Kind(True, False), Kind(False, True), Kind(True, True), Kind(False, False)
+VIEW = FormatView(GPT_OSS)
+parts = VIEW.parts
+legal = VIEW.legal
+read_calls = VIEW.read_calls
 
 NEXT = "<|start|>assistant"
 THINK = "<|channel|>analysis<|message|>t<|end|>"
@@ -16,28 +20,6 @@ FINAL = "<|channel|>final<|message|>Done.<|return|>"
 HEADER = "<|channel|>commentary to=functions.f <|constrain|>json<|message|>"
 CALL = HEADER + '{"a": 1}<|call|>'
 FOUND = ("f", '{"a": 1}', True)
-
-
-def parts(text):
-    """What the parse found, as text: markers, think, response, and (name, arguments, complete) of each call."""
-    raw = text.encode()
-    turn = GPT_OSS.parse(raw)
-
-    def read(spans):
-        return [span and raw[slice(*span)].decode() for span in spans]
-
-    calls = [(*read([call.name, call.arguments]), call.complete) for call in turn.calls]
-    return read(turn.markers), read(turn.think), read(turn.response), calls
-
-
-def legal(text, kind):
-    raw = text.encode()
-    return GPT_OSS.is_legal(raw, GPT_OSS.parse(raw), kind)
-
-
-def read_calls(text):
-    raw = text.encode()
-    return GPT_OSS.read_calls(raw, GPT_OSS.parse(raw))
 
 
 def test_a_rendered_turn_has_the_regions_it_was_put_together_from():

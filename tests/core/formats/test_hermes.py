@@ -1,33 +1,17 @@
 """The format `hermes`: what is where in a turn, and which turns are legal."""
 
 import pytest
+from format_view import ANSWER, BOTH, CALLS, NEITHER, FormatView
 
 from rest_verl.core.formats import get_format
-from rest_verl.core.tool_calls import Kind
 
-HERMES = get_format("hermes")
-CALLS, ANSWER, BOTH, NEITHER = Kind(True, False), Kind(False, True), Kind(True, True), Kind(False, False)
+VIEW = FormatView(get_format("hermes"))
+parts = VIEW.parts
+legal = VIEW.legal
 
 THINK = "<think>\nt\n</think>\n\n"
 OBJECT = '{"name": "f", "arguments": {"a": 1}}'
 CALL = f"<tool_call>\n{OBJECT}\n</tool_call>"
-
-
-def parts(text):
-    """What the parse found, as text: markers, think, response, and (name, arguments, complete) of each call."""
-    raw = text.encode()
-    turn = HERMES.parse(raw)
-
-    def read(spans):
-        return [span and raw[slice(*span)].decode() for span in spans]
-
-    calls = [(*read([call.name, call.arguments]), call.complete) for call in turn.calls]
-    return read(turn.markers), read(turn.think), read(turn.response), calls
-
-
-def legal(text, kind):
-    raw = text.encode()
-    return HERMES.is_legal(raw, HERMES.parse(raw), kind)
 
 
 def test_a_turn_with_reasoning_two_call_blocks_and_text():

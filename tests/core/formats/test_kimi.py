@@ -1,13 +1,17 @@
 """The format `kimi`: what is where in a turn, and which turns are legal."""
 
 import pytest
+from format_view import ANSWER, BOTH, CALLS, NEITHER, FormatView
 from parts import labels_of, painted, text_of
 from render_json import render_kimi
 
 from rest_verl.core.formats.kimi import KIMI
-from rest_verl.core.tool_calls import Kind, ToolCall
+from rest_verl.core.tool_calls import ToolCall
 
-CALLS, ANSWER, BOTH, NEITHER = Kind(True, False), Kind(False, True), Kind(True, True), Kind(False, False)
+VIEW = FormatView(KIMI)
+parts = VIEW.parts
+legal = VIEW.legal
+read_calls = VIEW.read_calls
 
 THINK = "<think>t</think>"
 OPEN, CLOSE = "<|tool_calls_section_begin|>", "<|tool_calls_section_end|>"
@@ -15,28 +19,6 @@ BEGIN, ARGUMENTS, END = "<|tool_call_begin|>", "<|tool_call_argument_begin|>", "
 CALL = f'{BEGIN}functions.f:0{ARGUMENTS}{{"a": 1}}{END}'
 SECTION = OPEN + CALL + CLOSE
 FOUND = ("f", '{"a": 1}', True)
-
-
-def parts(text):
-    """What the parse found, as text: markers, think, response, and (name, arguments, complete) of each call."""
-    raw = text.encode()
-    turn = KIMI.parse(raw)
-
-    def read(spans):
-        return [span and raw[slice(*span)].decode() for span in spans]
-
-    calls = [(*read([call.name, call.arguments]), call.complete) for call in turn.calls]
-    return read(turn.markers), read(turn.think), read(turn.response), calls
-
-
-def legal(text, kind):
-    raw = text.encode()
-    return KIMI.is_legal(raw, KIMI.parse(raw), kind)
-
-
-def read_calls(text):
-    raw = text.encode()
-    return KIMI.read_calls(raw, KIMI.parse(raw))
 
 
 def test_a_rendered_turn_has_the_regions_it_was_put_together_from():

@@ -1,13 +1,16 @@
 """The format `llama3_json`: what is where in a turn, and which turns are legal."""
 
 import pytest
+from format_view import ANSWER, BOTH, CALLS, NEITHER, FormatView
 from parts import labels_of, painted, text_of
 from render_json import render_llama3_json
 
 from rest_verl.core.formats.llama3_json import LLAMA3_JSON
-from rest_verl.core.tool_calls import Kind, ToolCall
+from rest_verl.core.tool_calls import ToolCall
 
-CALLS, ANSWER, BOTH, NEITHER = Kind(True, False), Kind(False, True), Kind(True, True), Kind(False, False)
+VIEW = FormatView(LLAMA3_JSON)
+legal = VIEW.legal
+read_calls = VIEW.read_calls
 
 F = '{"name": "f", "parameters": {"a": 1}}'
 G = '{"name": "g", "parameters": {}}'
@@ -25,16 +28,6 @@ def parts(text):
 
     calls = [(*read([call.name, call.arguments]), call.complete) for call in turn.calls]
     return read(turn.markers), read(turn.response), calls
-
-
-def legal(text, kind):
-    raw = text.encode()
-    return LLAMA3_JSON.is_legal(raw, LLAMA3_JSON.parse(raw), kind)
-
-
-def read_calls(text):
-    raw = text.encode()
-    return LLAMA3_JSON.read_calls(raw, LLAMA3_JSON.parse(raw))
 
 
 def test_a_rendered_turn_of_calls_has_the_regions_it_was_put_together_from():

@@ -1,43 +1,22 @@
 """The format `minimax`: what is where in a turn, which turns are legal, and which values are read."""
 
 import pytest
+from format_view import ANSWER, BOTH, CALLS, NEITHER, FormatView
 
 from rest_verl.core.formats.minimax import MINIMAX
-from rest_verl.core.tool_calls import Kind, ToolCall
+from rest_verl.core.tool_calls import ToolCall
 
-CALLS, ANSWER, BOTH, NEITHER = Kind(True, False), Kind(False, True), Kind(True, True), Kind(False, False)
+VIEW = FormatView(MINIMAX)
+parts = VIEW.parts
+legal = VIEW.legal
+read_calls = VIEW.read_calls
+kinds_of = VIEW.kinds_of
 
 THINK = "<think>\nt\n</think>\n\n"
 PARAMETER = '<parameter name="a">1</parameter>'
 INVOKE = f'<invoke name="f">\n{PARAMETER}\n</invoke>'
 CALL = f"<minimax:tool_call>\n{INVOKE}\n</minimax:tool_call>"
 INVOKE_MARKERS = ['<invoke name="', '">', "</invoke>"]
-
-
-def parts(text):
-    """What the parse found, as text: markers, think, response, and (name, arguments, complete) of each call."""
-    raw = text.encode()
-    turn = MINIMAX.parse(raw)
-
-    def read(spans):
-        return [span and raw[slice(*span)].decode() for span in spans]
-
-    calls = [(*read([call.name, call.arguments]), call.complete) for call in turn.calls]
-    return read(turn.markers), read(turn.think), read(turn.response), calls
-
-
-def legal(text, kind):
-    raw = text.encode()
-    return MINIMAX.is_legal(raw, MINIMAX.parse(raw), kind)
-
-
-def kinds_of(text):
-    return [kind for kind in (CALLS, ANSWER, BOTH, NEITHER) if legal(text, kind)]
-
-
-def read_calls(text):
-    raw = text.encode()
-    return MINIMAX.read_calls(raw, MINIMAX.parse(raw))
 
 
 def test_a_turn_with_reasoning_text_and_two_calls_in_a_block():

@@ -1,40 +1,22 @@
 """The format `mistral`: what is where in a turn, in its newer and older forms, and which turns are legal."""
 
 import pytest
+from format_view import ANSWER, BOTH, CALLS, NEITHER, FormatView
 from parts import labels_of, painted, text_of
 from render_json import render_mistral, render_mistral_list
 
 from rest_verl.core.formats.mistral import MISTRAL
 from rest_verl.core.tool_calls import Kind, ToolCall
 
-CALLS, ANSWER, BOTH, NEITHER = Kind(True, False), Kind(False, True), Kind(True, True), Kind(False, False)
+VIEW = FormatView(MISTRAL)
+parts = VIEW.parts
+legal = VIEW.legal
+read_calls = VIEW.read_calls
 
 THINK = "[THINK]t[/THINK]"
 CALL = '[TOOL_CALLS]f[ARGS]{"a": 1}'
 OBJECT = '{"name": "f", "arguments": {"a": 1}}'
 FOUND = ("f", '{"a": 1}', True)
-
-
-def parts(text):
-    """What the parse found, as text: markers, think, response, and (name, arguments, complete) of each call."""
-    raw = text.encode()
-    turn = MISTRAL.parse(raw)
-
-    def read(spans):
-        return [span and raw[slice(*span)].decode() for span in spans]
-
-    calls = [(*read([call.name, call.arguments]), call.complete) for call in turn.calls]
-    return read(turn.markers), read(turn.think), read(turn.response), calls
-
-
-def legal(text, kind):
-    raw = text.encode()
-    return MISTRAL.is_legal(raw, MISTRAL.parse(raw), kind)
-
-
-def read_calls(text):
-    raw = text.encode()
-    return MISTRAL.read_calls(raw, MISTRAL.parse(raw))
 
 
 @pytest.mark.parametrize("thought", ["A [TOOL_CALLS] in thought.", ""])

@@ -4,43 +4,25 @@ import itertools
 import warnings
 
 import pytest
+from format_view import ANSWER, BOTH, CALLS, NEITHER, FormatView
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rest_verl.core.formats.pythonic import PYTHONIC
-from rest_verl.core.tool_calls import Kind, ToolCall
+from rest_verl.core.tool_calls import ToolCall
 
-CALLS, ANSWER, BOTH, NEITHER = Kind(True, False), Kind(False, True), Kind(True, True), Kind(False, False)
+VIEW = FormatView(PYTHONIC)
+parts = VIEW.parts
+legal = VIEW.legal
+read = VIEW.read_calls
 
 THINK = "<think>\nt\n</think>\n\n"
 CALL = 'f(a=1, b="x")'
 START, END = "<|python_start|>", "<|python_end|>"
 
 
-def parts(text):
-    """What the parse found, as text: markers, think, response, and (name, arguments, complete) of each call."""
-    raw = text.encode("utf-8", "surrogatepass")
-    turn = PYTHONIC.parse(raw)
-
-    def read(spans):
-        return [span and raw[slice(*span)].decode("utf-8", "surrogatepass") for span in spans]
-
-    calls = [(*read([call.name, call.arguments]), call.complete) for call in turn.calls]
-    return read(turn.markers), read(turn.think), read(turn.response), calls
-
-
 def calls_of(text):
     return parts(text)[3]
-
-
-def legal(text, kind):
-    raw = text.encode()
-    return PYTHONIC.is_legal(raw, PYTHONIC.parse(raw), kind)
-
-
-def read(text):
-    raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-    return PYTHONIC.read_calls(raw, PYTHONIC.parse(raw))
 
 
 def arguments_of(arguments):

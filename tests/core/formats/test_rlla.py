@@ -3,33 +3,17 @@
 import json
 
 import pytest
+from format_view import ANSWER, BOTH, CALLS, FormatView
 
 from rest_verl.core.formats import get_format
-from rest_verl.core.tool_calls import Kind
 
-RLLA = get_format("rlla")
-CALLS, ANSWER, BOTH = Kind(True, False), Kind(False, True), Kind(True, True)
-
-
-def parts(text):
-    """What the parse found, as text: markers, think, response, and (name, arguments, complete) of each call."""
-    raw = text.encode()
-    turn = RLLA.parse(raw)
-
-    def read(spans):
-        return [span and raw[slice(*span)].decode() for span in spans]
-
-    calls = [(*read([call.name, call.arguments]), call.complete) for call in turn.calls]
-    return read(turn.markers), read(turn.think), read(turn.response), calls
+VIEW = FormatView(get_format("rlla"))
+parts = VIEW.parts
+legal = VIEW.legal
 
 
 def calls_of(block):
     return parts(f"<tool_call>{block}</tool_call>")[3]
-
-
-def legal(text, kind):
-    raw = text.encode()
-    return RLLA.is_legal(raw, RLLA.parse(raw), kind)
 
 
 def test_a_turn_with_reasoning_two_calls_and_an_answer():

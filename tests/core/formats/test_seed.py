@@ -1,43 +1,21 @@
 """The format `seed`: what is where in a turn, which turns are legal, and which values are read."""
 
 import pytest
+from format_view import ANSWER, BOTH, CALLS, NEITHER, FormatView
 
 from rest_verl.core.formats.seed import SEED
-from rest_verl.core.tool_calls import Kind
 
-CALLS, ANSWER, BOTH, NEITHER = Kind(True, False), Kind(False, True), Kind(True, True), Kind(False, False)
+VIEW = FormatView(SEED)
+parts = VIEW.parts
+legal = VIEW.legal
+read_calls = VIEW.read_calls
+kinds_of = VIEW.kinds_of
 
 THINK = "<seed:think>\nt\n</seed:think>\n\n"
 PARAMETER = "<parameter=a>1</parameter>"
 FUNCTION = f"<function=f>\n{PARAMETER}\n</function>"
 CALL = f"<seed:tool_call>\n{FUNCTION}\n</seed:tool_call>"
 CALL_MARKERS = ["<seed:tool_call>", "<function=", ">", "</function>", "</seed:tool_call>"]
-
-
-def parts(text):
-    """What the parse found, as text: markers, think, response, and (name, arguments, complete) of each call."""
-    raw = text.encode()
-    turn = SEED.parse(raw)
-
-    def read(spans):
-        return [span and raw[slice(*span)].decode() for span in spans]
-
-    calls = [(*read([call.name, call.arguments]), call.complete) for call in turn.calls]
-    return read(turn.markers), read(turn.think), read(turn.response), calls
-
-
-def legal(text, kind):
-    raw = text.encode()
-    return SEED.is_legal(raw, SEED.parse(raw), kind)
-
-
-def kinds_of(text):
-    return [kind for kind in (CALLS, ANSWER, BOTH, NEITHER) if legal(text, kind)]
-
-
-def read_calls(text):
-    raw = text.encode()
-    return SEED.read_calls(raw, SEED.parse(raw))
 
 
 def test_a_turn_with_reasoning_two_call_blocks_and_text():
