@@ -60,6 +60,29 @@ def rlla(
     _write_split(lambda: read_rlla(source), validation_share, out)
 
 
+@data.command()
+def check(files: Annotated[list[Path], typer.Argument(help="Parquet files in verl's layout.")]) -> None:
+    """Name every row whose ground truth the reward manager rest_tool cannot read. Exit status 0 only if there is none.
+
+    In a run such rows are skipped and counted as reward component `skipped`.
+    """
+    from rest_verl.reward.check import unscorable_rows
+
+    failed = False
+    for file in files:
+        try:
+            rows, reasons = unscorable_rows(file)
+        except (ValueError, OSError) as error:
+            typer.echo(str(error), err=True)
+            failed = True
+            continue
+        failed |= bool(reasons)
+        typer.echo(f"{file}: {rows} rows, {len(reasons)} cannot be scored")
+        for number, reason in reasons:
+            typer.echo(f"{file}, row {number}: {reason}")
+    raise typer.Exit(int(failed))
+
+
 def _write_split(read: Callable[[], list[dict]], validation_share: float, out: Path) -> None:
     """Read rows, split them, write both sides and show how many each has of every data source."""
     from rest_verl.data.split import split_by_hash, write_parquet

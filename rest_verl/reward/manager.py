@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import lru_cache
 from typing import Any
 
@@ -14,9 +15,19 @@ from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 from rest_verl.config import ConfigError, load
 from rest_verl.core.formats import get_format
 from rest_verl.core.token_bytes import TokenBytes
-from rest_verl.reward.toolrl import Bounds, read_ground_truth, score_response
+from rest_verl.reward.toolrl import Bounds, GroundTruth, read_ground_truth, score_response, skipped_components
 
-_read_ground_truth = lru_cache(maxsize=4096)(read_ground_truth)
+logger = logging.getLogger(__name__)
+
+
+@lru_cache(maxsize=4096)
+def _ground_truth(text: str) -> GroundTruth | None:
+    """The ground truth of a row; None, and one line in the log, where it cannot be read."""
+    try:
+        return read_ground_truth(text)
+    except ValueError as error:
+        logger.warning("rows with this ground truth are skipped (`rest-verl data check FILE` lists all): %s", error)
+        return None
 
 
 @register("rest_tool")
@@ -51,8 +62,11 @@ class RestToolRewardManager(RewardManagerBase):
         responses = item.batch["responses"].numpy()
         length = int(item.batch["attention_mask"][-len(responses) :].sum())
         turns = [self._table.decode(responses[start:end]) for start, end in _turn_bounds(row, length)]
-        truth = _read_ground_truth(row["reward_model"]["ground_truth"])
-        components = score_response(turns, truth, self._format, self._bounds, int(row["global_steps"]))
+        truth = _ground_truth(row["reward_model"]["ground_truth"])
+        if truth is None:
+            components = skipped_components()
+        else:
+            components = score_response(turns, truth, self._format, self._bounds, int(row["global_steps"]))
         components["response_tokens"] = float(length)
         return {"reward_score": components["score"], "reward_extra_info": components}
 

@@ -71,8 +71,11 @@ def read_ground_truth(text: str) -> GroundTruth:
     """Read a ground truth in the rlla format, as ToolRL's data holds it.
 
     Raises:
-        ValueError: it has neither a call nor a `<response>`, or a call that is not legal JSON with name and arguments.
+        ValueError: it is no text, has neither a call nor a `<response>`, or has a call that is not legal JSON with
+            name and arguments.
     """
+    if not isinstance(text, str):
+        raise ValueError(f"ground truth that is no text but {text!r:.120}")
     raw = text.encode("utf-8", "surrogatepass")
     turn = RLLA.parse(raw)
     calls = RLLA.read_calls(raw, turn)
@@ -124,7 +127,16 @@ def score_response(
         "calls": float(len(calls)),
         "extra_calls": float(max(len(calls) - len(truth.calls), 0)),
         "acc": float(parse_ok and match.exact if truth.kind.calls else answered),
+        "skipped": 0.0,
     }
+
+
+def skipped_components() -> dict[str, float]:
+    """Components of a response whose ground truth cannot be read: all 0, counted by `skipped`. All responses to the
+    prompt score alike, so a group-relative advantage makes nothing of them."""
+    nothing = GroundTruth(Kind(calls=False, answer=True), [])
+    still = Bounds(*[lambda step: 0.0] * 4)
+    return dict.fromkeys(score_response([], nothing, RLLA, still, 0), 0.0) | {"skipped": 1.0}
 
 
 def match_calls(truth: Sequence[ToolCall], predicted: Sequence[ToolCall]) -> Match:

@@ -20,7 +20,7 @@ def config(**settings):
     return OmegaConf.create({"reward": {"custom_reward_function": {"path": None}}, "rest": settings})
 
 
-def score(tokenizer, turns, step=0, recorded=True, settings=config(), outputs=1):  # noqa: B008
+def score(tokenizer, turns, step=0, recorded=True, settings=config(), outputs=1, truth=CALL):  # noqa: B008
     """Score a trajectory of the policy's turns and, at odd places, tool output; prompt and padding stand around it."""
     ids = [tokenizer(text)["input_ids"] + [tokenizer.eos_token_id] for text in turns]
     edges = np.cumsum([0, *map(len, ids)])
@@ -31,7 +31,7 @@ def score(tokenizer, turns, step=0, recorded=True, settings=config(), outputs=1)
     last = DataProto.from_dict(
         tensors={"prompts": torch.zeros(1, 3, dtype=torch.long), "responses": response, "attention_mask": attention},
         non_tensors={
-            "reward_model": np.array([{"ground_truth": CALL}], dtype=object),
+            "reward_model": np.array([{"ground_truth": truth}], dtype=object),
             "global_steps": np.array([step]),
             "__num_turns__": np.array([2 * len(turns)]),
             "tool_extra_fields": np.array([{"rest_turns": bounds} if recorded else {}], dtype=object),
@@ -73,6 +73,18 @@ def test_several_turns_without_bounds_are_refused_with_the_remedy(tokenizer):
 
 def test_of_several_outputs_the_last_is_scored(tokenizer):
     assert score(tokenizer, [CALL], outputs=3)["acc"] == 1.0
+
+
+@pytest.mark.parametrize("truth", ["no tags", '<tool_call>{"name": "f"}</tool_call>', "", None])
+def test_a_row_whose_ground_truth_cannot_be_read_is_skipped_counted_and_logged_once(tokenizer, caplog, truth):
+    found = [score(tokenizer, [text], truth=truth) for text in (CALL, ANSWER)]
+    assert found[0].keys() == score(tokenizer, [CALL]).keys()
+    for components in found:
+        length = components.pop("response_tokens")
+        assert length > 0 and components.pop("skipped") == 1.0
+        assert set(components.values()) == {0.0}
+    assert [record.levelname for record in caplog.records].count("WARNING") <= 1
+    assert score(tokenizer, [CALL])["skipped"] == 0.0
 
 
 def test_the_format_and_the_bounds_are_those_of_the_rest_node(tokenizer):

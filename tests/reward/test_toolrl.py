@@ -68,6 +68,7 @@ def test_every_component_of_a_perfect_response():
             "calls": 1.0,
             "extra_calls": 0.0,
             "acc": 1.0,
+            "skipped": 0.0,
         }
     )
 
@@ -92,6 +93,7 @@ def test_every_component_of_a_partly_right_response():
             "calls": 3.0,
             "extra_calls": 1.0,
             "acc": 0.0,
+            "skipped": 0.0,
         }
     )
 
