@@ -115,15 +115,13 @@ class RestTrainerMixin(PPOTrainer):
             return tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)
 
     def _reread(self, batch: KVBatchMeta, data: TensorDict) -> tuple[str, torch.Tensor | None]:
-        """Take from the queue what verl has written meanwhile: the mask, where it has rejected tokens, goes into
-        `data`; the field that the weights go into is returned with what is there already, (B, T) float or None."""
+        """Take from the queue what verl may have written meanwhile: the mask goes into `data`; returned are the field
+        that the weights go into and what is there already, (B, T) float or None."""
         correction: Any = self.config.algorithm.rollout_correction or {}
         in_advantage = self._rest.apply_in == "advantage"
         field = "advantages" if in_advantage else "rollout_is_weights"
-        fields = [field] if in_advantage or correction.get("rollout_is") else []
-        fields += ["response_mask"] if correction.get("rollout_rs") else []
-        if fields:
-            data.update(_read(batch, fields).to_padded_tensor())
+        if in_advantage or correction.get("rollout_is") or correction.get("rollout_rs"):
+            data.update(_read(batch, ["response_mask", field]).to_padded_tensor())
         return field, data.get(field)
 
 
