@@ -13,7 +13,7 @@ import torch
 
 from rest_verl.config import RestConfig
 from rest_verl.core.regions import Region
-from rest_verl.core.suggest import unknown_name
+from rest_verl.core.registry import Registry
 from rest_verl.core.weights import (
     blend,
     clamp_positive,
@@ -62,7 +62,7 @@ class Scheme:
     reads: frozenset[str]
 
 
-_SCHEMES: dict[str, Scheme] = {}
+_SCHEMES: Registry[Scheme] = Registry("scheme", {})
 
 # What only some schemes read.
 SCHEME_SETTINGS = frozenset({"weights", "clamp_min", "clamp_max", "alpha", "eps", "decay", "targets", "curriculum"})
@@ -71,12 +71,12 @@ SCHEME_SETTINGS = frozenset({"weights", "clamp_min", "clamp_max", "alpha", "eps"
 def register_scheme(
     name: str, measures_entropy: bool = False, reads: frozenset[str] = SCHEME_SETTINGS
 ) -> Callable[[Callable[[StepBatch, RestConfig], torch.Tensor]], Callable[[StepBatch, RestConfig], torch.Tensor]]:
-    """Register a scheme: a decorator for its function; see `Scheme` for the arguments."""
-    if name in _SCHEMES:
-        raise ValueError(f"scheme {name!r} is already registered")
+    """Register a scheme: a decorator for its function; see `Scheme` for the arguments. ValueError if the name is
+    taken."""
+    _SCHEMES.check_free(name)
 
     def register(weigh: Callable[[StepBatch, RestConfig], torch.Tensor]) -> Callable:
-        _SCHEMES[name] = Scheme(weigh, measures_entropy, reads)
+        _SCHEMES.add(name, Scheme(weigh, measures_entropy, reads))
         return weigh
 
     return register
@@ -84,14 +84,12 @@ def register_scheme(
 
 def get_scheme(name: str) -> Scheme:
     """Return a scheme; ValueError names the nearest and all known ones."""
-    if name not in _SCHEMES:
-        raise ValueError(unknown_name("scheme", name, _SCHEMES))
-    return _SCHEMES[name]
+    return _SCHEMES.get(name)
 
 
 def scheme_names() -> list[str]:
     """Names of all registered schemes."""
-    return sorted(_SCHEMES)
+    return _SCHEMES.names()
 
 
 @register_scheme("uniform", reads=frozenset())
@@ -108,7 +106,9 @@ def paper(batch: StepBatch, settings: RestConfig) -> torch.Tensor:
 
 def paper_weights(settings: RestConfig, step: int) -> dict[Region, float]:
     """Weight of each region in scheme `paper` at a global step."""
-    return _clamped(scheduled_weights(settings.weights.schedules(), step), settings)
+    weights = scheduled_weights(settings.weights.schedules(), step)
+    low, high = settings.clamp_min, settings.clamp_max
+    return {region: min(max(weight, low), high) if weight > 0 else 0.0 for region, weight in weights.items()}
 
 
 _ENTROPY_SETTINGS = frozenset({"clamp_min", "clamp_max", "alpha", "eps", "decay", "targets", "curriculum"})
@@ -120,8 +120,8 @@ def entropy(batch: StepBatch, settings: RestConfig) -> torch.Tensor:
     variance = torch.tensor([batch.region_variance.get(region, 0.0) for region in Region])
     targets = torch.tensor([settings.targets.of(region) for region in Region])
     structural = structural_weights(variance, batch.counts, settings.alpha, settings.eps)
-    weights = blend(structural, targets, batch.lam).tolist()
-    return per_region(batch.regions, _clamped(dict(zip(Region, weights, strict=True)), settings))
+    weights = clamp_positive(blend(structural, targets, batch.lam), settings.clamp_min, settings.clamp_max)
+    return per_region(batch.regions, dict(zip(Region, weights.tolist(), strict=True)))
 
 
 @register_scheme("token", measures_entropy=True, reads=_ENTROPY_SETTINGS)
@@ -131,8 +131,3 @@ def token(batch: StepBatch, settings: RestConfig) -> torch.Tensor:
     structural = structural_weights(batch.variance, batch.response_mask, settings.alpha, settings.eps)
     targets = per_region(batch.regions, {region: settings.targets.of(region) for region in Region})
     return clamp_positive(blend(structural, targets, batch.lam), settings.clamp_min, settings.clamp_max)
-
-
-def _clamped(weights: Mapping[Region, float], settings: RestConfig) -> dict[Region, float]:
-    low, high = settings.clamp_min, settings.clamp_max
-    return {region: min(max(weight, low), high) if weight > 0 else 0.0 for region, weight in weights.items()}

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rest_verl.core.suggest import unknown_name
+from rest_verl.core.registry import Registry
 
 Schedule = Callable[[int], float]
 
@@ -95,18 +95,19 @@ def adaptive(progress: Progress) -> float:
     return min(max(1.0 - now / first, 0.0), 1.0) if first > 0 else 1.0
 
 
-_CURRICULA: dict[str, Curriculum] = {
-    curriculum.__name__: curriculum for curriculum in (constant, linear, cosine, exponential, step, adaptive)
-}
+_CURRICULA: Registry[Curriculum] = Registry(
+    "curriculum",
+    {curriculum.__name__: curriculum for curriculum in (constant, linear, cosine, exponential, step, adaptive)},
+)
 
 
 def register_curriculum(name: str) -> Callable[[Curriculum], Curriculum]:
-    """Register a curriculum of your own: a decorator for a function from `Progress` to a number in [0, 1]."""
-    if name in _CURRICULA:
-        raise ValueError(f"curriculum {name!r} is already registered")
+    """Register a curriculum of your own: a decorator for a function from `Progress` to a number in [0, 1]; ValueError
+    if the name is taken."""
+    _CURRICULA.check_free(name)
 
     def register(curriculum: Curriculum) -> Curriculum:
-        _CURRICULA[name] = curriculum
+        _CURRICULA.add(name, curriculum)
         return curriculum
 
     return register
@@ -114,6 +115,4 @@ def register_curriculum(name: str) -> Callable[[Curriculum], Curriculum]:
 
 def get_curriculum(name: str) -> Curriculum:
     """Return a curriculum; ValueError names the nearest and all known ones."""
-    if name not in _CURRICULA:
-        raise ValueError(unknown_name("curriculum", name, _CURRICULA))
-    return _CURRICULA[name]
+    return _CURRICULA.get(name)

@@ -138,7 +138,8 @@ def _parse_from(text: bytes, begin: int, tags: Tags) -> Turn:
         # else a closing tag that closes nothing: it is a marker and no more
     append(outside, position, len(text))
     if tags.answer is None:
-        turn.response.extend(span for span in outside if text[slice(*span)].strip())
+        for span in outside:
+            take_answer(text, *span, turn)
     return turn
 
 
@@ -165,3 +166,9 @@ def append(spans: list[Span], start: int, end: int) -> None:
     """Append a span unless it is empty."""
     if end > start:
         spans.append((start, end))
+
+
+def take_answer(text: bytes, start: int, end: int, turn: Turn) -> None:
+    """Take a stretch of text as answer unless it is white space."""
+    if text[start:end].strip():
+        turn.response.append((start, end))

@@ -20,7 +20,8 @@ from typing import Any
 
 from rest_verl.core.json_calls import strict_json
 from rest_verl.core.json_spans import trimmed
-from rest_verl.core.tool_calls import CallSpan, Span, ToolCall, Turn
+from rest_verl.core.tags import is_legal_order
+from rest_verl.core.tool_calls import CallSpan, Kind, Span, ToolCall, Turn
 
 
 @dataclass(frozen=True)
@@ -165,9 +166,11 @@ class XmlCalls:
         """Read a complete call (`WireFormat.read`): it must be well-formed, and each of its values readable."""
         return read_call(text, call, self._split(text, call), self.value_of)
 
-    def is_well_formed(self, text: bytes, call: CallSpan) -> bool:
-        """Whether a complete call is a name and closed parameters, with nothing but white space beside them."""
-        return is_well_formed(self._split(text, call))
+    def is_legal(self, order: re.Pattern[bytes], text: bytes, turn: Turn, kind: Kind) -> bool:
+        """`is_legal_order`, and each call is a name and closed parameters with nothing but white space beside them."""
+        return is_legal_order(order, text, turn, kind) and all(
+            is_well_formed(self._split(text, call)) for call in turn.calls
+        )
 
     def _split(self, text: bytes, call: CallSpan) -> list[Parameter] | None:
         """The parameters of a complete call; None where its opening tag or its body is malformed."""
@@ -175,6 +178,24 @@ class XmlCalls:
         if header is None or not header["end"] or call.name is None:
             return None
         return self.parameters.split(text, header.end(), call.whole[1] - len(self.closing))
+
+
+def function_calls(block_closing: bytes, value_of: Callable[[Parameter], Any]) -> XmlCalls:
+    """Calls as `<function=NAME>` and `</function>` around `<parameter=KEY>VALUE</parameter>`."""
+    closing = b"</function>"
+    return XmlCalls(
+        opening=b"<function=",
+        name_end=b">",
+        closing=closing,
+        block_closing=block_closing,
+        parameters=Parameters(
+            opening=b"<parameter=",
+            whole_opening=rb"<parameter=(?P<key>[^<>\n]+)>",
+            closing=b"</parameter>",
+            ends=(closing, block_closing),
+        ),
+        value_of=value_of,
+    )
 
 
 def is_well_formed(parameters: list[Parameter] | None) -> bool:

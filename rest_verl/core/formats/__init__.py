@@ -16,35 +16,34 @@ from rest_verl.core.formats.pythonic import PYTHONIC
 from rest_verl.core.formats.qwen3_coder import QWEN3_CODER
 from rest_verl.core.formats.rlla import RLLA
 from rest_verl.core.formats.seed import SEED
-from rest_verl.core.suggest import unknown_name
+from rest_verl.core.registry import Registry
 from rest_verl.core.tool_calls import WireFormat
 
-_FORMATS: dict[str, WireFormat] = {
-    "deepseek_v4": DEEPSEEK_V4,
-    "gemma4": GEMMA4,
-    "glm": GLM,
-    "gpt-oss": GPT_OSS,
-    "hermes": HERMES,
-    "kimi": KIMI,
-    "llama3_json": LLAMA3_JSON,
-    "minimax": MINIMAX,
-    "mistral": MISTRAL,
-    "pythonic": PYTHONIC,
-    "qwen3_coder": QWEN3_CODER,
-    "rlla": RLLA,
-    "seed": SEED,
-}
+_FORMATS: Registry[WireFormat] = Registry(
+    "wire format",
+    {
+        "deepseek_v4": DEEPSEEK_V4,
+        "gemma4": GEMMA4,
+        "glm": GLM,
+        "gpt-oss": GPT_OSS,
+        "hermes": HERMES,
+        "kimi": KIMI,
+        "llama3_json": LLAMA3_JSON,
+        "minimax": MINIMAX,
+        "mistral": MISTRAL,
+        "pythonic": PYTHONIC,
+        "qwen3_coder": QWEN3_CODER,
+        "rlla": RLLA,
+        "seed": SEED,
+    },
+)
 
 
 def register_format(name: str, wire_format: WireFormat) -> None:
-    """Register a wire format of your own."""
-    if name in _FORMATS:
-        raise ValueError(f"wire format {name!r} is already registered")
-    _FORMATS[name] = wire_format
+    """Register a wire format of your own; ValueError if the name is taken."""
+    _FORMATS.add(name, wire_format)
 
 
 def get_format(name: str) -> WireFormat:
     """Return a wire format; ValueError names the nearest and all known ones."""
-    if name not in _FORMATS:
-        raise ValueError(unknown_name("wire format", name, _FORMATS))
-    return _FORMATS[name]
+    return _FORMATS.get(name)

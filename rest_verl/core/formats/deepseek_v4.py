@@ -16,7 +16,7 @@ import re
 from typing import Any
 
 from rest_verl.core.json_calls import strict_json
-from rest_verl.core.tags import Tags, is_legal_order, parse_tagged
+from rest_verl.core.tags import Tags, parse_tagged
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
 from rest_verl.core.xml_calls import Parameter, Parameters, XmlCalls, closed_text
 
@@ -56,7 +56,7 @@ def parse_deepseek_v4(text: bytes) -> Turn:
 
 def is_legal_deepseek_v4(text: bytes, turn: Turn, kind: Kind) -> bool:
     """At most one reasoning block; every tag closed; calls in each call block; an answer where one is due."""
-    return is_legal_order(_ORDER, text, turn, kind) and all(_CALLS.is_well_formed(text, call) for call in turn.calls)
+    return _CALLS.is_legal(_ORDER, text, turn, kind)
 
 
 DEEPSEEK_V4 = WireFormat(parse_deepseek_v4, is_legal_deepseek_v4, _CALLS.read)

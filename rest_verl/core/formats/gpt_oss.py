@@ -19,7 +19,7 @@ import re
 
 from rest_verl.core.json_calls import json_arguments, read_named_call
 from rest_verl.core.json_spans import find
-from rest_verl.core.tags import append, is_legal_order
+from rest_verl.core.tags import append, is_legal_order, take_answer
 from rest_verl.core.tool_calls import CallSpan, Kind, Turn, WireFormat
 
 _START, _CHANNEL, _MESSAGE = b"<|start|>", b"<|channel|>", b"<|message|>"
@@ -46,13 +46,13 @@ def parse_gpt_oss(text: bytes) -> Turn:
     turn = Turn()
     position = _take_message(text, 0, turn) if _OPEN_HEADER.match(text) else 0
     while tag := _BODY_END.search(text, position):
-        _take_answer(text, position, tag.start(), turn)
+        take_answer(text, position, tag.start(), turn)
         if tag.group() in (_START, _CHANNEL):
             position = _take_message(text, tag.start(), turn)
         else:
             turn.markers.append(tag.span())
             position = tag.end()
-    _take_answer(text, position, len(text), turn)
+    take_answer(text, position, len(text), turn)
     return turn
 
 
@@ -76,7 +76,7 @@ def _take_message(text: bytes, start: int, turn: Turn) -> int:
     if _ANALYSIS.search(text, start, body):
         append(turn.think, body, end)
     else:
-        _take_answer(text, body, end, turn)
+        take_answer(text, body, end, turn)
     return end
 
 
@@ -91,11 +91,6 @@ def _take_call(text: bytes, recipient: re.Match[bytes], turn: Turn) -> int:
     complete = is_closed and _CALL_END.match(text, end) is not None
     turn.calls.append(CallSpan((start, end), name if name[0] < name[1] else None, arguments, complete))
     return find(_BODY_END, text, end)[0]
-
-
-def _take_answer(text: bytes, start: int, end: int, turn: Turn) -> None:
-    if text[start:end].strip():
-        turn.response.append((start, end))
 
 
 GPT_OSS = WireFormat(parse_gpt_oss, is_legal_gpt_oss, read_named_call)

@@ -15,7 +15,7 @@ import re
 
 from rest_verl.core.json_calls import call_of, read_json_call
 from rest_verl.core.json_spans import ObjectScanner
-from rest_verl.core.tags import is_legal_outline
+from rest_verl.core.tags import is_legal_outline, take_answer
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
 
 _OBJECTS = ObjectScanner()
@@ -39,7 +39,7 @@ def parse_llama3_json(text: bytes) -> Turn:
     if turn.markers or _BRACE.match(body):
         _take_calls(body, position, turn)
     else:
-        _take_answer(body, 0, len(body), turn)
+        take_answer(body, 0, len(body), turn)
     if len(body) < len(text):
         turn.markers.append((len(body), len(text.rstrip())))
     return turn
@@ -82,12 +82,7 @@ def _take_between(body: bytes, start: int, end: int, turn: Turn) -> None:
     while separator := _SEPARATOR.match(body, start, end):
         turn.markers.append(separator.span(1))
         start = separator.end()
-    _take_answer(body, start, end, turn)
-
-
-def _take_answer(body: bytes, start: int, end: int, turn: Turn) -> None:
-    if body[start:end].strip():
-        turn.response.append((start, end))
+    take_answer(body, start, end, turn)
 
 
 LLAMA3_JSON = WireFormat(parse_llama3_json, is_legal_llama3_json, read_json_call)

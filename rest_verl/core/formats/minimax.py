@@ -17,7 +17,7 @@ and one that begins or ends with white space comes back without, unless it is wr
 
 import re
 
-from rest_verl.core.tags import Tags, is_legal_order, parse_tagged
+from rest_verl.core.tags import Tags, parse_tagged
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
 from rest_verl.core.xml_calls import Parameters, XmlCalls, stripped_value
 
@@ -49,7 +49,7 @@ def parse_minimax(text: bytes) -> Turn:
 
 def is_legal_minimax(text: bytes, turn: Turn, kind: Kind) -> bool:
     """At most one reasoning block; every tag closed; calls in each call block; an answer where one is due."""
-    return is_legal_order(_ORDER, text, turn, kind) and all(_CALLS.is_well_formed(text, call) for call in turn.calls)
+    return _CALLS.is_legal(_ORDER, text, turn, kind)
 
 
 MINIMAX = WireFormat(parse_minimax, is_legal_minimax, _CALLS.read)

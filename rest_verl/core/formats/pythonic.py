@@ -15,7 +15,7 @@ import re
 from itertools import pairwise
 
 from rest_verl.core.python_calls import NAME, read_python_call, scan_python_calls
-from rest_verl.core.tags import Tags, parse_tagged, uncovered
+from rest_verl.core.tags import Tags, parse_tagged, take_answer, uncovered
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
 
 _START, _END = b"<|python_start|>", b"<|python_end|>"
@@ -43,8 +43,7 @@ def parse_pythonic(text: bytes) -> Turn:
     if ending := _ENDING.match(text, position):
         turn.markers.append(ending.span("end"))
         position = ending.end()
-    if text[position:].strip():
-        turn.response.append((position, len(text)))
+    take_answer(text, position, len(text), turn)
     return turn
 
 

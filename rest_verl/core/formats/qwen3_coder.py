@@ -20,30 +20,18 @@ As in verl, several calls may share one block, and a value that the call's end c
 import re
 from typing import Any
 
-from rest_verl.core.tags import Tags, is_legal_order, parse_tagged
+from rest_verl.core.tags import Tags, parse_tagged
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
-from rest_verl.core.xml_calls import Parameter, Parameters, XmlCalls, json_or_text
+from rest_verl.core.xml_calls import Parameter, function_calls, json_or_text
 
-_CLOSING, _CALL_CLOSING = b"</tool_call>", b"</function>"
+_CLOSING = b"</tool_call>"
 
 
 def _value_of(parameter: Parameter) -> Any:
     return json_or_text(parameter.value.decode("utf-8").removeprefix("\n").removesuffix("\n"))
 
 
-_CALLS = XmlCalls(
-    opening=b"<function=",
-    name_end=b">",
-    closing=_CALL_CLOSING,
-    block_closing=_CLOSING,
-    parameters=Parameters(
-        opening=b"<parameter=",
-        whole_opening=rb"<parameter=(?P<key>[^<>\n]+)>",
-        closing=b"</parameter>",
-        ends=(_CALL_CLOSING, _CLOSING),
-    ),
-    value_of=_value_of,
-)
+_CALLS = function_calls(_CLOSING, _value_of)
 _TAGS = Tags(calls=(b"<tool_call>", _CLOSING), scan_calls=_CALLS.scan)
 # A prompt may have opened the reasoning, so that the turn holds its closing tag alone.
 _ORDER = re.compile(rb"((<think>)?</think>)?(<tool_call>(<function=></function>)+</tool_call>)*")
@@ -56,7 +44,7 @@ def parse_qwen3_coder(text: bytes) -> Turn:
 
 def is_legal_qwen3_coder(text: bytes, turn: Turn, kind: Kind) -> bool:
     """At most one reasoning block; every tag closed; calls in each call block; an answer where one is due."""
-    return is_legal_order(_ORDER, text, turn, kind) and all(_CALLS.is_well_formed(text, call) for call in turn.calls)
+    return _CALLS.is_legal(_ORDER, text, turn, kind)
 
 
 QWEN3_CODER = WireFormat(parse_qwen3_coder, is_legal_qwen3_coder, _CALLS.read)

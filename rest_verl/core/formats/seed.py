@@ -16,24 +16,12 @@ A block holds one call: verl runs no second one.
 
 import re
 
-from rest_verl.core.tags import Tags, is_legal_order, parse_tagged
+from rest_verl.core.tags import Tags, parse_tagged
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
-from rest_verl.core.xml_calls import Parameters, XmlCalls, stripped_value
+from rest_verl.core.xml_calls import function_calls, stripped_value
 
-_CLOSING, _CALL_CLOSING = b"</seed:tool_call>", b"</function>"
-_CALLS = XmlCalls(
-    opening=b"<function=",
-    name_end=b">",
-    closing=_CALL_CLOSING,
-    block_closing=_CLOSING,
-    parameters=Parameters(
-        opening=b"<parameter=",
-        whole_opening=rb"<parameter=(?P<key>[^<>\n]+)>",
-        closing=b"</parameter>",
-        ends=(_CALL_CLOSING, _CLOSING),
-    ),
-    value_of=stripped_value,
-)
+_CLOSING = b"</seed:tool_call>"
+_CALLS = function_calls(_CLOSING, stripped_value)
 _TAGS = Tags(
     calls=(b"<seed:tool_call>", _CLOSING),
     scan_calls=_CALLS.scan,
@@ -52,7 +40,7 @@ def parse_seed(text: bytes) -> Turn:
 
 def is_legal_seed(text: bytes, turn: Turn, kind: Kind) -> bool:
     """At most one reasoning block; every tag closed; one call in each call block; an answer where one is due."""
-    return is_legal_order(_ORDER, text, turn, kind) and all(_CALLS.is_well_formed(text, call) for call in turn.calls)
+    return _CALLS.is_legal(_ORDER, text, turn, kind)
 
 
 SEED = WireFormat(parse_seed, is_legal_seed, _CALLS.read)
