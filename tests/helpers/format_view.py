@@ -1,6 +1,7 @@
 """What the tests of a wire format look at, as text."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rest_verl.core.tool_calls import Kind, Span, ToolCall, WireFormat
 
@@ -43,3 +44,12 @@ class FormatView:
         """The calls of a turn by value."""
         raw = as_bytes(text)
         return self.wire_format.read_calls(raw, self.wire_format.parse(raw))
+
+    def assert_apart_and_readable(self, text: bytes) -> None:
+        """No two spans of a turn share a byte, none is empty or outside, and each call is None or has a value."""
+        turn = self.wire_format.parse(text)
+        spans = sorted(turn.markers + turn.think + turn.response + [call.whole for call in turn.calls])
+        assert all(0 <= start < end <= len(text) for start, end in spans)
+        assert all(before[1] <= after[0] for before, after in pairwise(spans))
+        for call in self.wire_format.read_calls(text, turn):
+            assert call is None or (type(call.name) is str and type(call.arguments) is dict)

@@ -1,7 +1,5 @@
 """The format `gemma4`: what is where in a turn, which turns are legal, and which calls can be read."""
 
-import itertools
-
 import pytest
 from format_view import ANSWER, BOTH, CALLS, NEITHER, FormatView
 from hypothesis import given, settings
@@ -289,12 +287,7 @@ fragments = st.sampled_from([*TEXTS, *TAGS])
 @given(text=st.lists(fragments | st.binary(max_size=3), max_size=40).map(b"".join))
 def test_any_bytes_in_a_block_are_parsed_and_read(text):
     text = b"<|tool_call>call:f{" + text
-    turn = GEMMA4.parse(text)
-    spans = sorted(turn.markers + turn.think + turn.response + [call.whole for call in turn.calls])
-    assert all(0 <= start < end <= len(text) for start, end in spans)
-    assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
-    for call in GEMMA4.read_calls(text, turn):
-        assert call is None or (type(call.name) is str and type(call.arguments) is dict)
+    VIEW.assert_apart_and_readable(text)
 
 
 OPEN = b"<|tool_call>call:f{"

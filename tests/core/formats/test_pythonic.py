@@ -1,7 +1,4 @@
-"""The format `pythonic`: what is where in a turn, which turns are legal, and which calls can be read."""
-
-import itertools
-import warnings
+"""The format `pythonic`: what is where in a turn, and which turns are legal."""
 
 import pytest
 from format_view import ANSWER, BOTH, CALLS, NEITHER, FormatView
@@ -9,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rest_verl.core.formats.pythonic import PYTHONIC
-from rest_verl.core.tool_calls import ToolCall
 
 VIEW = FormatView(PYTHONIC)
 parts = VIEW.parts
@@ -23,12 +19,6 @@ START, END = "<|python_start|>", "<|python_end|>"
 
 def calls_of(text):
     return parts(text)[3]
-
-
-def arguments_of(arguments):
-    """Arguments of a call written with these, or None where it cannot be read."""
-    (call,) = read(f"[f({arguments})]")
-    return call and call.arguments
 
 
 def test_a_turn_with_reasoning_and_a_list_of_calls():
@@ -231,122 +221,6 @@ def test_a_comma_that_is_missing_is_not_made_good_by_one_elsewhere():
     assert not legal("[f() g(),]", CALLS)
 
 
-def test_calls_come_back_by_value_in_the_order_of_the_text():
-    assert read('[math.factorial(n=-5, x=+1.5e-7), f(é="ü"), g()]') == [
-        ToolCall("math.factorial", {"n": -5, "x": 1.5e-7}),
-        ToolCall("f", {"é": "ü"}),
-        ToolCall("g", {}),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "values"),
-    [
-        ("a=True, b=False, c=None", {"a": True, "b": False, "c": None}),
-        ("a=true, b=false, c=null", {"a": True, "b": False, "c": None}),
-        ("a=[1, 'b', [None]], c=(1, (2,)), d=()", {"a": [1, "b", [None]], "c": [1, [2]], "d": []}),
-        ("a={'b': {'c': [-1]}, 'd': {}},", {"a": {"b": {"c": [-1]}, "d": {}}}),
-        ("a={'b': 1, 'b': 2}", {"a": {"b": 2}}),
-        ("a='it\\'s', b=\"\\u00fc\\n\", c='''x\ny''', d=r'\\d', e='one ' \"two\"", None),
-        ("a='first\\r\\nsecond'", {"a": "first\r\nsecond"}),
-        ("\n  a=1,  # the first\n  b=0x1F,\n  c=1_000,\n", {"a": 1, "b": 31, "c": 1000}),
-        ("a=(1)", {"a": 1}),
-        (f"a={2**200}", {"a": 2**200}),
-        (f"a='{'x' * 60_000}'", {"a": "x" * 60_000}),
-    ],
-)
-def test_literals_have_the_values_that_python_gives_them(arguments, values):
-    strings = {"a": "it's", "b": "ü\n", "c": "x\ny", "d": "\\d", "e": "one two"}
-    assert arguments_of(arguments) == (strings if values is None else values)
-
-
-def test_values_keep_the_type_of_their_literal():
-    assert [type(value) for value in arguments_of("a=1, b=1.0, c=True, d=-0.0").values()] == [int, float, bool, float]
-
-
-def test_an_unknown_escape_in_a_string_stays_and_warns_nobody():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert arguments_of(r"a='\d\.'") == {"a": r"\d\."}
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        "f(1)",
-        "f(1, a=1)",
-        "f(*[1])",
-        "f(**{'a': 1})",
-        "f(a=1, **{})",
-        "f(a=1, a=1)",
-        "f(a=b)",
-        "f(a=g())",
-        "f(a=b.c)",
-        "f(a=1+1)",
-        "f(a='x' * 3)",
-        "f(a=[1][0])",
-        "f(a=not True)",
-        "f(a=~1)",
-        "f(a=-True)",
-        "f(a=--1)",
-        "f(a=-'x')",
-        "f(a=1j)",
-        "f(a=1e999)",
-        "f(a=-1e999)",
-        "f(a=nan)",
-        "f(a=inf)",
-        "f(a=...)",
-        "f(a={1, 2})",
-        "f(a={1: 2})",
-        "f(a={'b': 1, **{}})",
-        "f(a=[*'x'])",
-        "f(a=b'x')",
-        "f(a=f'x')",
-        "f(a=f'{1}')",
-        "f(a=lambda: 1)",
-        "f(a=[x for x in 'ab'])",
-        "f(a=1 if 1 else 2)",
-        "f(a:=1)",
-        "f(a=(b:=1))",
-        "f(a=)",
-        "f(a=1 b=2)",
-        "f('a'=1)",
-        "f(a.b=1)",
-        "f(a=[1)",
-        "f(a='x\n)",
-        "f(a='\\N{no such name}')",
-        "f(a='\0')",
-        "f(a=0o9)",
-        "f(a=)",
-        "f..g()",
-        "not(a)",
-        "lambda(a=1)",
-        "f(a='\ud800')",
-        b"f(a='\xff')",
-        b"\xff(a=1)",
-        "f(a=__import__('os').abort())",
-        "f(a=" + "9" * 10_000 + ")",
-        "f(a=0x" + "f" * 10_000 + ")",
-        "f(a=" + "9" * 100_000 + ")",
-        "f(a='" + "x" * 70_000 + "')",
-        "f(a=" + "(" * 10_000 + ")" * 10_000 + ")",
-        "f(a=" + "-" * 60_000 + "1)",
-        "f(a=1" + "+1" * 30_000 + ")",
-        "f(a=1" + "+1" * 1_000_000 + ")",
-        "f(a=b" + ".b" * 30_000 + ")",
-        "f(a=" + "lambda:" * 9_000 + "1)",
-    ],
-    ids=lambda call: repr(call[:40]),
-)
-def test_what_is_no_call_with_literals_by_keyword_is_none(call):
-    raw = call if isinstance(call, bytes) else call.encode("utf-8", "surrogatepass")
-    assert read(b"[" + raw + b", g()]") == [None, ToolCall("g", {})]
-
-
-def test_a_call_that_is_not_closed_is_none():
-    assert read("[f(a=1), g(a=1]") == [ToolCall("f", {"a": 1}), None]
-
-
 TEXTS = [*(bytes([byte]) for byte in b"[](){}'\"\\,=.:-\n\r \0#*"), b'"""', b"f", b"f(", b"a=1", b"True", b"1e9"]
 TAGS = [b"<think>", b"</think>", START.encode(), END.encode()]
 fragments = st.sampled_from([*TEXTS, *TAGS])
@@ -356,12 +230,7 @@ fragments = st.sampled_from([*TEXTS, *TAGS])
 @given(text=st.lists(fragments | st.binary(max_size=3), max_size=40).map(b"".join))
 def test_any_bytes_behind_a_call_are_parsed_and_read(text):
     text = b"[f(a=1" + text
-    turn = PYTHONIC.parse(text)
-    spans = sorted(turn.markers + turn.think + turn.response + [call.whole for call in turn.calls])
-    assert all(0 <= start < end <= len(text) for start, end in spans)
-    assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
-    for call in PYTHONIC.read_calls(text, turn):
-        assert call is None or (type(call.name) is str and type(call.arguments) is dict)
+    VIEW.assert_apart_and_readable(text)
 
 
 HOSTILE = {
