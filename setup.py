@@ -30,11 +30,13 @@ setup(
     package_dir={
         "hydra_plugins.rest_verl": "rest_verl/hydra_plugin",
     },
-    package_data={"": ["*.yaml", "py.typed"]},
+    package_data={"": ["*.yaml", "*.jinja", "py.typed"]},
     install_requires=[
         "verl>=0.9,<0.10",
         "torch>=2.6",
         "numpy",
+        "scipy>=1.11",
+        "jinja2>=3.1",
         "hydra-core>=1.3,<1.4",
         "omegaconf>=2.3,<2.4",
         "pydantic>=2.7",

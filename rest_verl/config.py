@@ -12,48 +12,22 @@ from importlib import import_module
 from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from rest_verl.core import curriculum
 from rest_verl.core.formats import get_format
 from rest_verl.core.regions import Region
 from rest_verl.core.suggest import unknown_name
+from rest_verl.ramp import STRICT, Ramp, ramp
+from rest_verl.reward_config import RewardConfig, reward_preset
 
 
 class ConfigError(ValueError):
     """A setting is wrong; the message names the override that mends it."""
 
 
-_strict = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-
-@dataclass(frozen=True, config=_strict)
-class Ramp:
-    """A number that changes with the global step: `start + slope * step`, up (or down) to `limit`."""
-
-    start: float
-    slope: float = 0.0
-    limit: float | None = None
-
-    def schedule(self) -> curriculum.Schedule:
-        """The schedule it stands for."""
-        return curriculum.ramp(self.start, self.slope, self.start if self.limit is None else self.limit)
-
-    def __post_init__(self) -> None:
-        if self.limit is None:
-            if self.slope != 0:
-                raise ValueError("a slope needs a limit")
-        elif (self.limit - self.start) * self.slope < 0:
-            raise ValueError("the slope leads away from the limit")
-
-
-def ramp(start: float, slope: float = 0.0, limit: float | None = None) -> Any:
-    """Field whose default is this ramp."""
-    return field(default_factory=lambda: Ramp(start, slope, limit))
-
-
-@dataclass(frozen=True, config=_strict)
+@dataclass(frozen=True, config=STRICT)
 class RegionWeights:
     """Weight of each region before normalisation, in scheme `paper`; one below 0 counts as 0. Defaults: the authors'
     released constants."""
@@ -73,7 +47,7 @@ class RegionWeights:
 Target = Annotated[float, Field(ge=0)]
 
 
-@dataclass(frozen=True, config=_strict)
+@dataclass(frozen=True, config=STRICT)
 class RegionTargets:
     """Reasoning target g of each region in the schemes that measure entropy: the weights at the end of the curriculum,
     up to a common factor."""
@@ -100,7 +74,7 @@ def _known(get: Any) -> AfterValidator:
     return AfterValidator(check)
 
 
-@dataclass(frozen=True, config=_strict)
+@dataclass(frozen=True, config=STRICT)
 class CurriculumConfig:
     """How lam moves from structure (0) to the reasoning targets (1), in the schemes that measure entropy.
 
@@ -126,18 +100,7 @@ class CurriculumConfig:
             raise ValueError(f"end={self.end} is no fraction of training: at most 1, or set unit=step")
 
 
-@dataclass(frozen=True, config=_strict)
-class RewardConfig:
-    """Bounds of the format and the correctness reward. Defaults: the paper's dynamic schedule, which begins with both
-    equal and moves from form to content within 150 steps."""
-
-    format_min: Ramp = ramp(-2.0, 1 / 75, -1.0)
-    format_max: Ramp = ramp(2.0, -1 / 150, 1.0)
-    correctness_min: Ramp = ramp(-2.0, -1 / 150, -3.0)
-    correctness_max: Ramp = ramp(2.0, 1 / 150, 3.0)
-
-
-@dataclass(frozen=True, config=_strict)
+@dataclass(frozen=True, config=STRICT)
 class RestConfig:
     """Settings of ResT.
 
@@ -160,7 +123,7 @@ class RestConfig:
         decay: share of the old value in the moving average of a region's entropy; 0 takes each batch as it is.
         targets: reasoning target of each region, in schemes `entropy` and `token`.
         curriculum: from the structural weights to the targets, in schemes `entropy` and `token`.
-        reward: bounds of the reward manager `rest_tool`.
+        reward: rules and bounds of the reward manager `rest_tool`: a preset's name (paper, toolrl, strict) or keys.
     """
 
     scheme: str = "paper"
@@ -177,13 +140,18 @@ class RestConfig:
     decay: float = Field(default=0.9, ge=0, lt=1)
     targets: RegionTargets = field(default_factory=RegionTargets)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
-    reward: RewardConfig = field(default_factory=RewardConfig)
+    reward: Annotated[RewardConfig, BeforeValidator(reward_preset)] = field(default_factory=RewardConfig)
 
     def __post_init__(self) -> None:
         if self.base_estimator == "rest":
             raise ValueError("rest.base_estimator=rest: name the estimator that ResT reshapes, such as grpo")
         if self.clamp_min > self.clamp_max:
             raise ValueError(f"rest.clamp_min={self.clamp_min} is greater than rest.clamp_max={self.clamp_max}")
+        if self.reward.reading == "first_block" and self.format != "rlla":
+            raise ValueError(
+                f"rest.reward.reading=first_block reads the format rlla, but rest.format={self.format}: set "
+                "rest.reward.reading=parser"
+            )
 
 
 def load(config: DictConfig | Mapping[str, Any]) -> RestConfig:
@@ -202,14 +170,15 @@ def load(config: DictConfig | Mapping[str, Any]) -> RestConfig:
     if isinstance(modules, list):
         # First of all: names that these modules register are allowed values below.
         for module in modules:
-            _import(str(module))
+            import_of_run(str(module))
     try:
         return TypeAdapter(RestConfig).validate_python(node)
     except ValidationError as error:
         raise ConfigError("\n".join(_describe(item) for item in error.errors())) from None
 
 
-def _import(module: str) -> None:
+def import_of_run(module: str) -> None:
+    """Import a module of `rest.modules`, which registers what is the user's own; ConfigError where it cannot be."""
     try:
         import_module(module)
     except ImportError as error:

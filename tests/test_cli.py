@@ -40,28 +40,6 @@ def test_a_missing_file_is_one_line_and_a_failure(tmp_path):
     assert "absent.parquet" in done.output and "Traceback" not in done.output
 
 
-def test_check_names_the_rows_that_cannot_be_scored(toolrl, tmp_path):
-    rows = pd.read_parquet(toolrl)
-    truths = [CALL, "no tags", CALL.replace("{}}", "{}"), "<response> Noon. </response>"]
-    rows = rows.iloc[: len(truths)].assign(reward_model=[{"style": "rule", "ground_truth": truth} for truth in truths])
-    rows.to_parquet(tmp_path / "bad.parquet")
-    done = CliRunner().invoke(app, ["data", "check", str(toolrl), str(tmp_path / "bad.parquet")])
-    assert done.exit_code == 1
-    assert "40 rows, 0 cannot be scored" in done.output and "4 rows, 2 cannot be scored" in done.output
-    assert "bad.parquet, row 1: ground truth with neither <tool_call> nor <response>: 'no tags'" in done.output
-    assert "bad.parquet, row 2: ground truth with a call that cannot be read" in done.output
-    assert CliRunner().invoke(app, ["data", "check", str(toolrl)]).exit_code == 0
-
-
-@pytest.mark.parametrize("content", [b"", b"no parquet"])
-def test_check_of_what_is_no_parquet_file_is_one_line_and_a_failure(tmp_path, content):
-    (tmp_path / "bad.parquet").write_bytes(content)
-    for name in ("bad.parquet", "absent.parquet"):
-        done = CliRunner().invoke(app, ["data", "check", str(tmp_path / name)])
-        assert done.exit_code == 1
-        assert name in done.output and "Traceback" not in done.output
-
-
 def test_an_unknown_category_names_the_allowed_ones(tmp_path):
     done = CliRunner().invoke(app, ["data", "bfcl", "--category", "simple_pyton", "--out", str(tmp_path)])
     assert done.exit_code == 1

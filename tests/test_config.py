@@ -54,6 +54,7 @@ def test_a_node_of_omegaconf_is_read_with_its_interpolations():
 @pytest.mark.parametrize(
     ("ramp", "values"),
     [
+        ({"start": 1.0, "slope": -0.5, "limit": 0.0, "begin": 999}, [1.0, 0.5]),
         ({"start": 0.5}, [0.5, 0.5]),
         ({"start": 0.5, "slope": 0.0, "limit": None}, [0.5, 0.5]),
         ({"start": 0.5, "slope": 0.01, "limit": 1.0}, [0.5, 1.0]),
@@ -65,11 +66,13 @@ def test_a_ramp_gives_its_schedule(ramp, values):
     assert [schedule(step) for step in (0, 1000)] == values
 
 
+BOUNDS = [(part, end) for part in ("format", "correctness") for end in ("min", "max")]
+
+
 def test_slope_zero_switches_every_default_ramp_off():
     node = defaults()
-    for group in ("weights", "reward"):
-        for ramp in node[group].values():
-            ramp["slope"] = 0.0
+    for ramp in [*node["weights"].values(), *(node["reward"][f"{part}_{end}"] for part, end in BOUNDS)]:
+        ramp["slope"] = 0.0
     rest = load({"rest": node})
     ramps = [ramp for group in (rest.weights, rest.reward) for ramp in vars(group).values() if isinstance(ramp, Ramp)]
     assert len(ramps) == 10
@@ -93,7 +96,7 @@ def test_slope_zero_switches_every_default_ramp_off():
         ),
         (
             {"weights": {"args": {"start": 1, "slop": 1}}},
-            "rest.weights.args: unknown key 'slop': did you mean 'slope'? allowed: limit, slope, start",
+            "rest.weights.args: unknown key 'slop': did you mean 'slope'? allowed: begin, limit, slope, start",
         ),
         (
             {"reward": {"format_mx": {"start": 1}}},

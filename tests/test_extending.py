@@ -32,11 +32,20 @@ turn = get_format("my_format").parse(text)
 assert get_format("my_format").is_legal(text, turn, Kind(calls=True, answer=False))
 assert get_format("my_format").read_calls(text, turn) == [ToolCall("get_weather", {"city": "Paris"})]
 assert text[slice(*turn.think[0])] == b"look it up"
+
+from rest_verl.reward.scorers import get_scorer
+from rest_verl.reward.tool_reward import ToolReward
+
+shop, reward = get_scorer("shop_7"), ToolReward(load({}).reward)
+answer = "<think> t </think>\\n<response> Here you are, please. </response>"
+response = reward.read([answer.encode()], get_format("rlla"))
+found = shop.score(response, shop.read(answer), lambda asked, due: reward.score(asked, due, 0))
+assert (found["score"], found["polite"], found["acc"]) == (4.5, 1.0, 1.0)
 """
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_the_module_on_the_page_registers_a_scheme_a_curriculum_and_a_format(tmp_path, times):
+def test_the_module_on_the_page_registers_a_scheme_a_curriculum_a_format_and_a_scorer(tmp_path, times):
     page = PAGE.read_text()
     (tmp_path / "my_rest.py").write_text("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)))
     turn = re.search(r"^    (<plan>.*)$", page, re.MULTILINE).group(1)

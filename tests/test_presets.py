@@ -1,5 +1,6 @@
 """The presets, composed on verl's own config by Hydra, give runs whose settings fit together."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,11 @@ from hydra import compose, initialize_config_module
 from hydra.errors import MissingConfigException
 from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
 
-from rest_verl.config import ConfigError, CurriculumConfig, Ramp, RegionWeights, RestConfig
+from rest_verl.config import ConfigError, CurriculumConfig, Ramp, RegionWeights, RestConfig, load
+from rest_verl.reward_config import RewardConfig
 from rest_verl.start_up import check_run
 
+PAPER = RewardConfig(rules="toolrl")
 VANILLA = "actor_rollout_ref.actor.policy_loss.loss_mode=vanilla"
 ROOT = Path(__file__).parents[1]
 COMPOSE = """
@@ -36,14 +39,14 @@ def test_verls_own_config_is_untouched(composed):
 
 def test_the_preset_paper_is_a_legal_run_with_the_weights_in_the_loss(composed):
     config = composed("+rest=paper")
-    assert check_run(config, ADV_ESTIMATOR_REGISTRY) == RestConfig(apply_in="loss")
+    assert check_run(config, ADV_ESTIMATOR_REGISTRY) == RestConfig(apply_in="loss", reward=PAPER)
     assert (config.algorithm.adv_estimator, config.trainer.v1.trainer_mode) == ("rest", "rest_sync")
     assert config.reward.reward_manager.name == "rest_tool"
 
 
 def test_the_preset_grpo_is_stock_grpo_with_the_same_reward(composed):
     config = composed("+rest=grpo")
-    assert check_run(config, ADV_ESTIMATOR_REGISTRY) == RestConfig()
+    assert check_run(config, ADV_ESTIMATOR_REGISTRY) == RestConfig(reward=PAPER)
     assert (config.algorithm.adv_estimator, config.trainer.v1.trainer_mode) == ("grpo", "sync")
     assert config.actor_rollout_ref.actor.policy_loss.loss_mode == "vanilla"
     assert config.reward.reward_manager.name == "rest_tool"
@@ -56,8 +59,8 @@ def test_the_preset_grpo_is_stock_grpo_with_the_same_reward(composed):
         ("entropy_adaptive", {"scheme": "entropy", "curriculum": CurriculumConfig(kind="adaptive")}),
         ("token_low", {"scheme": "token", "curriculum": CurriculumConfig(kind="constant", high=0.0)}),
         ("token_high", {"scheme": "token", "alpha": -1.0, "curriculum": CurriculumConfig(kind="constant", high=0.0)}),
-        ("static", {"weights": RegionWeights(args=Ramp(0.6, 0.0, 1.2), think=Ramp(0.6, 0.0, 1.0))}),
-        ("no_think", {"weights": RegionWeights(think=Ramp(0.0, 0.0, 1.0))}),
+        ("static", {"reward": PAPER, "weights": RegionWeights(args=Ramp(0.6, 0.0, 1.2), think=Ramp(0.6, 0.0, 1.0))}),
+        ("no_think", {"reward": PAPER, "weights": RegionWeights(think=Ramp(0.0, 0.0, 1.0))}),
     ],
 )
 def test_every_other_preset_is_the_papers_run_but_for_its_own_settings(composed, preset, settings):
@@ -65,6 +68,30 @@ def test_every_other_preset_is_the_papers_run_but_for_its_own_settings(composed,
     assert check_run(config, ADV_ESTIMATOR_REGISTRY) == RestConfig(apply_in="loss", **settings)
     config.rest = paper.rest
     assert config == paper
+
+
+@pytest.mark.parametrize("preset", ["paper", "toolrl", "strict"])
+@pytest.mark.parametrize("around", ["paper", "entropy", "grpo"])
+def test_a_preset_of_the_reward_is_named_or_composed_beside_any_other(composed, around, preset):
+    named = load(composed(f"+rest={around}", f"rest.reward={preset}"))
+    assert named.reward == load({"rest": {"reward": preset}}).reward
+    assert load(composed(f"+rest={around}", f"+rest/reward={preset}")) == named
+
+
+def test_a_composed_preset_of_the_reward_can_be_changed(composed):
+    rest = load(composed("+rest=paper", "+rest/reward=toolrl", "rest.reward.correctness_max.start=1"))
+    assert (rest.reward.rules, rest.reward.reading) == ("toolrl", "first_block")
+    assert (rest.reward.correctness_max, rest.reward.format_max) == (Ramp(1.0), Ramp(1.0))
+
+
+def test_the_variants_of_toolrl_on_the_page_are_legal_settings(composed):
+    page = (ROOT / "docs" / "rewards.md").read_text()
+    table = page[page.index("| variant | settings |") : page.index("## What can be gamed")]
+    settings = [re.findall(r"(rest\.reward\.[^ `]+)", line) for line in table.splitlines()]
+    assert sum(map(bool, settings)) == 5
+    for overrides in filter(None, settings):
+        rest = load(composed("+rest=paper", "+rest/reward=toolrl", *overrides))
+        assert rest.reward != load({"rest": {"reward": "toolrl"}}).reward
 
 
 def test_there_is_no_preset_without_a_test(composed):

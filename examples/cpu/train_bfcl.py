@@ -1,7 +1,7 @@
 """ResT in stock verl on a CPU, on real questions: BFCL's, or a ToolRL parquet.
 
 The rows are the real ones, in verl's parquet layout. The model is not: it is tiny, learnt from scratch on the training
-rows' own ground truths for minutes, so that it writes the format and sometimes a right name. Rows with prompts that
+rows' own right answers for minutes, so that it writes the format and sometimes a right name. Rows with prompts that
 are too long for a laptop are left out. This shows that data, reward and validation work on what users train on; no
 score of such a model means anything.
 
@@ -24,6 +24,7 @@ from rich.table import Table
 from transformers.utils.logging import disable_progress_bar
 from verl_run import RunFailed, Step, run_verl
 
+from rest_verl.data.answers import right_answer
 from rest_verl.data.bfcl import bfcl_rows
 from rest_verl.data.rlla import read_rlla
 from rest_verl.data.split import split_by_hash, write_parquet
@@ -86,7 +87,7 @@ def prepare(rows: list[Row], out: Path, progress: Progress) -> None:
     """Write train.parquet, validation.parquet and the starting model into `out`."""
     bar = progress.add_task("tokenizer, rows", total=IMITATION_STEPS)
     texts = [message["content"] for row in rows for message in row["prompt"]]
-    tokenizer = tiny_model.train_tokenizer(texts + [truth(row) for row in rows], VOCABULARY)
+    tokenizer = tiny_model.train_tokenizer(texts + [right_answer(row) for row in rows], VOCABULARY)
     short = [row for row in rows if fits(row, tokenizer)]
     training, validation = split_by_hash(short, validation_share=0.2)
     write_parquet(training[:TRAINING_ROWS], out / "train.parquet")
@@ -96,7 +97,7 @@ def prepare(rows: list[Row], out: Path, progress: Progress) -> None:
     tiny_model.train_model(
         model,
         tokenizer,
-        [(row["prompt"], truth(row)) for row in training],
+        [(row["prompt"], right_answer(row)) for row in training],
         steps=IMITATION_STEPS,
         batch_size=16,
         on_progress=lambda step, _, loss: progress.update(
@@ -106,14 +107,9 @@ def prepare(rows: list[Row], out: Path, progress: Progress) -> None:
     tiny_model.save(model, tokenizer, out / "model")
 
 
-def truth(row: Row) -> str:
-    """The ground truth's text."""
-    return row["reward_model"]["ground_truth"]
-
-
 def fits(row: Row, tokenizer: Any) -> bool:
-    """Whether prompt and ground truth stay within the limits of the run."""
-    prompt, response = tiny_model.encode(tokenizer, (row["prompt"], truth(row)))
+    """Whether prompt and right answer stay within the limits of the run."""
+    prompt, response = tiny_model.encode(tokenizer, (row["prompt"], right_answer(row)))
     return len(prompt) <= PROMPT_TOKENS and len(response) <= RESPONSE_TOKENS
 
 

@@ -15,9 +15,9 @@ from rest_verl.core.registry import Registry
 Schedule = Callable[[int], float]
 
 
-def ramp(start: float, slope: float, limit: float) -> Schedule:
-    """Schedule that leaves `start` at step 0 by `slope` per step and stays at `limit` once it is reached; without a
-    slope it stays at `start`.
+def ramp(start: float, slope: float, limit: float, begin: int = 0) -> Schedule:
+    """Schedule that leaves `start` at step `begin` by `slope` per step and stays at `limit` once it is reached;
+    without a slope it stays at `start`.
 
     The curriculum of the paper's released run (structure first, reasoning later) is made of these: reasoning and
     arguments start at 0.6 and rise by 0.002 a step. So is its dynamic reward.
@@ -25,7 +25,7 @@ def ramp(start: float, slope: float, limit: float) -> Schedule:
     if slope == 0:
         return lambda step: start
     bound = max if slope < 0 else min
-    return lambda step: bound(limit, start + slope * step)
+    return lambda step: bound(limit, start + slope * max(step - begin, 0))
 
 
 @dataclass(frozen=True)

@@ -95,8 +95,12 @@ def read_named_call(text: bytes, call: CallSpan) -> ToolCall | None:
 def strict_json(text: bytes) -> Any:
     """Value of JSON text; ValueError for what JSON does not allow, RecursionError for what nests too deep."""
     # Decoded here: json.loads guesses an encoding for bytes, and zeros in hostile text make it guess UTF-16.
-    return json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
+    return _DECODER.decode(text.decode("utf-8"))
 
 
 def _refuse_constant(constant: str) -> float:
     raise ValueError(f"{constant} is not JSON")
+
+
+# One for all calls: json.loads makes one each time that it is given a rule for constants.
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)

@@ -1,80 +1,89 @@
-"""ToolRL's training rows (`rlla`), read from parquet and checked before a run is started on them."""
+"""ToolRL's training rows (`rlla`), checked before a run is started on them and brought into one layout."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+from rest_verl.data.raw_files import read_rows
+from rest_verl.data.rows import Row, make_row
 
-COLUMNS: tuple[str, ...] = ("data_source", "prompt", "ability", "reward_model", "extra_info")
-
-_GET_AGAIN = "Copy or download it again from ToolRL's dataset folder."
-
-
-def _read_table(path: Path) -> pa.Table:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file. Give the path of ToolRL's train or test parquet file.")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path}: the file is empty (0 bytes). {_GET_AGAIN}")
-    try:
-        # Read as one file and with no guessing from folder names such as split=train above it.
-        with pq.ParquetFile(path) as file:
-            table = file.read()
-        table.validate(full=True)  # else broken text surfaces later, as a UnicodeDecodeError without a file name
-        return table
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ValueError(
-            f"{path}: not a whole parquet file, perhaps cut short on the way ({error}). {_GET_AGAIN}"
-        ) from error
+# the names that ToolRL's raw files have used for the same field
+_SYSTEM, _USER = ("system", "instruction"), ("user", "input")
 
 
-def _problem(row: Mapping[str, Any]) -> str | None:
-    """Say what is wrong with a row and what to do, or None."""
-    prompt = row["prompt"]
-    if not isinstance(prompt, list) or not prompt:
-        return "'prompt' is not a list of messages; write it as [{'role': ..., 'content': ...}, ...]"
-    for message in prompt:
-        known = isinstance(message, Mapping) and all(isinstance(message.get(k), str) for k in ("role", "content"))
-        if not known:
-            return f"a message of 'prompt' lacks 'role' or 'content' as text: {message!r:.80}; fill in both"
-    reward_model = row["reward_model"]
-    truth = reward_model.get("ground_truth") if isinstance(reward_model, Mapping) else None
-    if not isinstance(truth, str):
-        return "'reward_model' has no text in 'ground_truth'; write it as {'style': 'rule', 'ground_truth': '...'}"
-    if "<tool_call>" not in truth and "<response>" not in truth:
-        return (
-            f"the ground truth has neither <tool_call> nor <response>, so no answer could be right: {truth!r:.80}; "
-            "wrap the expected calls or answer in these tags, or drop the row"
-        )
-    return None
+def read_rlla(path: str | Path, on_progress: Callable[[int, int], None] = lambda done, total: None) -> list[Row]:
+    """Return ToolRL's rows in the layout that verl reads, index counting through the file.
 
-
-def read_rlla(path: str | Path) -> list[dict[str, Any]]:
-    """Return the rows of a ToolRL parquet file as plain dicts, strings, ints and lists.
-
-    A row has the keys of COLUMNS: prompt is [{"role", "content"}, ...], reward_model holds "ground_truth" as text in
-    the rlla wire format. Columns beyond these are kept.
+    Args:
+        path: parquet, .json or .jsonl. A row is either {"prompt": [{"role", "content"}, ...], "reward_model":
+            {"ground_truth": str}}, with data_source and extra_info if it has them, or {"system" or "instruction",
+            "user" or "input", "output"}, all text. The ground truth, or output, is in the rlla wire format.
+        on_progress: called with the number of rows checked and of all rows.
 
     Raises:
-        ValueError: the file is empty, cut short or no parquet, lacks a column, has no rows, or a row is unusable. The
-            message names the file, the first bad row (counted from 0) and what to do.
+        ValueError: the file is empty, cut short or of another kind, has no rows, or a row is unusable. The message
+            names the file, the first bad row (counted from 0) and what to do.
         FileNotFoundError: there is no file at the path.
     """
     path = Path(path)
-    table = _read_table(path)
-    missing = [column for column in COLUMNS if column not in table.column_names]
-    if missing:
-        raise ValueError(
-            f"{path}: the columns {', '.join(missing)} are missing (found: {', '.join(table.column_names)}). "
-            "Rename or add them; read_rlla reads the layout of ToolRL's files."
-        )
-    rows: list[dict[str, Any]] = table.to_pylist()
-    if not rows:
-        raise ValueError(f"{path}: the file has no rows. {_GET_AGAIN}")
-    problems = [(number, problem) for number, row in enumerate(rows) if (problem := _problem(row))]
+    rows: list[Row] = []
+    problems = []
+    given = read_rows(path)
+    for index, raw in enumerate(given):
+        try:
+            rows.append(_row(raw, index))
+        except ValueError as error:
+            problems.append(f"{path}, row {index}: {error}")
+        on_progress(index + 1, len(given))
     if problems:
-        number, problem = problems[0]
         others = f" ({len(problems) - 1} more rows have problems.)" if len(problems) > 1 else ""
-        raise ValueError(f"{path}, row {number}: {problem}.{others}")
+        raise ValueError(f"{problems[0]}.{others}")
     return rows
+
+
+def _row(raw: Mapping[str, Any], index: int) -> Row:
+    prompt, truth = _in_verls_layout(raw) if "prompt" in raw else _in_three_fields(raw)
+    if "<tool_call>" not in truth and "<response>" not in truth:
+        raise ValueError(
+            f"the ground truth has neither <tool_call> nor <response>, so no answer could be right: {truth!r:.80}; "
+            "wrap the expected calls or answer in these tags, or drop the row"
+        )
+    data_source = _text(raw, "data_source") or "rlla"
+    id = _text(raw.get("extra_info"), "id") or f"{data_source}_{index}"
+    return make_row(data_source, index, id, "train", prompt, truth)
+
+
+def _text(fields: Any, name: str) -> str | None:
+    value = fields.get(name) if isinstance(fields, Mapping) else None
+    return value if isinstance(value, str) else None
+
+
+def _in_verls_layout(raw: Mapping[str, Any]) -> tuple[list[dict[str, str]], str]:
+    prompt, reward_model = raw["prompt"], raw.get("reward_model")
+    if not isinstance(prompt, list) or not prompt:
+        raise ValueError("'prompt' is not a list of messages; write it as [{'role': ..., 'content': ...}, ...]")
+    for message in prompt:
+        known = isinstance(message, Mapping) and all(isinstance(message.get(k), str) for k in ("role", "content"))
+        if not known:
+            raise ValueError(f"a message of 'prompt' lacks 'role' or 'content' as text: {message!r:.80}; fill in both")
+    truth = _text(reward_model, "ground_truth")
+    if truth is None:
+        raise ValueError(
+            "'reward_model' has no text in 'ground_truth'; write it as {'style': 'rule', 'ground_truth': '...'}"
+        )
+    return prompt, truth
+
+
+def _in_three_fields(raw: Mapping[str, Any]) -> tuple[list[dict[str, str]], str]:
+    system, user, truth = (
+        next((text for name in names if (text := _text(raw, name)) is not None), None)
+        for names in (_SYSTEM, _USER, ("output",))
+    )
+    if system is None or user is None or truth is None:
+        raise ValueError(
+            f"the fields are {', '.join(map(str, raw))}; needed are either prompt and reward_model, "
+            "or as text instruction (or system), input (or user) and output; rename or add them"
+        )
+    return [{"role": "system", "content": system}, {"role": "user", "content": user}], truth

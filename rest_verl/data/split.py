@@ -10,6 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rest_verl.data.files import replacing
+
 Row = Mapping[str, Any]
 
 
@@ -87,7 +89,8 @@ def write_parquet(rows: Sequence[Row], path: str | Path) -> None:
     """Write rows as a parquet file that verl's RLHFDataset reads: prompt comes back as a list of dicts.
 
     A parquet column has one type. A key that only some rows (or nested dicts) have comes back as None in the others,
-    and ints beside floats come back as floats. Missing parent folders are made.
+    and ints beside floats come back as floats. Missing parent folders are made. The file is there as a whole or not at
+    all: an older one stays until the new one is written.
 
     Raises:
         ValueError: there are no rows, or values of one column differ in type; the message names column and row.
@@ -97,10 +100,8 @@ def write_parquet(rows: Sequence[Row], path: str | Path) -> None:
     # The columns are gathered from all rows: left to itself, pyarrow looks at the first row and drops what it lacks.
     names = list(dict.fromkeys(name for row in rows for name in row))
     table = pa.table({name: _column(name, rows) for name in names})
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        pq.write_table(table, path)
+        with replacing(Path(path)) as part:
+            pq.write_table(table, part)
     except pa.ArrowNotImplementedError as error:
-        path.unlink(missing_ok=True)
         raise ValueError(f"{path}: parquet holds no dict that is empty in every row; drop it ({error})") from error

@@ -3,57 +3,60 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig
 from verl import DataProto
-from verl.experimental.reward_loop.reward_manager import register
+from verl.experimental.reward_loop.reward_manager import NaiveRewardManager, register
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
 from rest_verl.config import ConfigError, load
 from rest_verl.core.formats import get_format
 from rest_verl.core.token_bytes import TokenBytes
-from rest_verl.reward.toolrl import Bounds, GroundTruth, read_ground_truth, score_response, skipped_components
+from rest_verl.reward.scorers import Scorer, get_scorer
+from rest_verl.reward.tool_reward import ToolReward, skipped_components
 
 logger = logging.getLogger(__name__)
 
 
-@lru_cache(maxsize=4096)
-def _ground_truth(text: str) -> GroundTruth | None:
-    """The ground truth of a row; None, and one line in the log, where it cannot be read."""
+def _read_truth(data_source: str, ground_truth: Any) -> tuple[Scorer, Any] | None:
+    """The scorer of a row and its ground truth; None, and one line in the log, where that cannot be read."""
+    scorer = get_scorer(data_source)
     try:
-        return read_ground_truth(text)
+        return scorer, scorer.read(ground_truth)
     except ValueError as error:
         logger.warning("rows with this ground truth are skipped (`rest-verl data check FILE` lists all): %s", error)
         return None
 
 
+# The responses to one prompt are scored one by one, and its ground truth is as long as any of them.
+_read_once = lru_cache(maxsize=4096)(_read_truth)
+
+
 @register("rest_tool")
 class RestToolRewardManager(RewardManagerBase):
-    """Format and correctness reward of ToolRL/ResT; the bounds follow the step at which the prompt was dispatched.
+    """The reward of `rest.reward`, by the scorer of the row's data source, at the step at which its prompt was
+    dispatched.
 
     Decoding ids with `skip_special_tokens` drops the tags of tokenizers that hold them as special tokens, and decoding
     the whole response scores what tools wrote. Neither happens here: ids become bytes by table, turn by turn.
+
+    A `reward.custom_reward_function` is called as verl's own manager calls it, and its score is the reward; the
+    components of `rest.reward` are logged beside it, their sum as `rest_score`, where they can read the ground truth.
     """
 
     def __init__(self, config: DictConfig, tokenizer: Any, compute_score: Any = None, **router: Any):
         super().__init__(config, tokenizer, compute_score)
-        if (path := config.reward.custom_reward_function.path) is not None:
-            raise ConfigError(
-                f"reward.reward_manager.name=rest_tool scores by itself, so reward.custom_reward_function.path={path} "
-                "would never be called: drop it, or set reward.reward_manager.name=naive"
-            )
         rest = load(config)
         self._format = get_format(rest.format)
         self._table = TokenBytes.from_tokenizer(tokenizer)
-        self._bounds = Bounds(
-            rest.reward.format_min.schedule(),
-            rest.reward.format_max.schedule(),
-            rest.reward.correctness_min.schedule(),
-            rest.reward.correctness_max.schedule(),
-        )
+        self._reward = ToolReward(rest.reward)
+        self._custom = None
+        if config.reward.custom_reward_function.path is not None:
+            self._custom = NaiveRewardManager(config, tokenizer, compute_score, **router)
 
     async def run_single(self, data: DataProto) -> dict[str, Any]:
         """Score one trajectory; of several outputs the last one."""
@@ -62,13 +65,31 @@ class RestToolRewardManager(RewardManagerBase):
         responses = item.batch["responses"].numpy()
         length = int(item.batch["attention_mask"][-len(responses) :].sum())
         turns = [self._table.decode(responses[start:end]) for start, end in _turn_bounds(row, length)]
-        truth = _ground_truth(row["reward_model"]["ground_truth"])
-        if truth is None:
-            components = skipped_components()
-        else:
-            components = score_response(turns, truth, self._format, self._bounds, int(row["global_steps"]))
+        components = self._score(turns, row)
         components["response_tokens"] = float(length)
-        return {"reward_score": components["score"], "reward_extra_info": components}
+        if self._custom is None:
+            return {"reward_score": components["score"], "reward_extra_info": components}
+        custom = await self._custom.run_single(data)
+        beside = {} if components["skipped"] else components | {"rest_score": components["score"]}
+        extra = beside | {"score": custom["reward_score"]} | custom["reward_extra_info"]
+        return {"reward_score": custom["reward_score"], "reward_extra_info": extra}
+
+    def _score(self, turns: Sequence[bytes], row: dict[str, Any]) -> dict[str, float]:
+        """Components of the reward of a row."""
+        data_source, ground_truth = row["data_source"], row["reward_model"]["ground_truth"]
+        found = (_read_once if isinstance(ground_truth, Hashable) else _read_truth)(data_source, ground_truth)
+        if found is None:
+            return skipped_components()
+        scorer, truth = found
+        step = int(row["global_steps"])
+        response = self._reward.read(turns, self._format)
+        components = scorer.score(response, truth, lambda asked, due: self._reward.score(asked, due, step))
+        if "score" not in components:
+            raise ConfigError(
+                f"the scorer of data source {data_source!r} returned {sorted(components)} without 'score': it must "
+                "return a dict of numbers in which 'score' is the reward"
+            )
+        return components | {"skipped": 0.0}
 
 
 def _turn_bounds(row: dict[str, Any], length: int) -> list[tuple[int, int]]:

@@ -1,188 +1,140 @@
-"""The reward of ToolRL (arXiv 2504.13958) with ResT's dynamic bounds: R = F + C. Pure functions.
+"""The correctness of calls as ToolRL (arXiv 2504.13958) and ResT score it. Pure functions.
 
-Format. F = F_max(s) where the response is legal for the kind of its ground truth (calls, answer, or both), else
-F_min(s).
-
-Correctness. Let G be the calls of the ground truth and P those of the response. With J(a, b) the multiset Jaccard
-index |a & b| / |a | b| (1 for two equal lists, 0 where just one is empty):
+Let G be the calls of the ground truth and P those of the response. With J(a, b) the multiset Jaccard index
+|a & b| / |a | b| (1 for two equal lists, 0 where just one is empty):
 
     S     = J(names(G), names(P)) + sum_{g in G} max_{p unused, name(p) = name(g)} [ J(keys(g), keys(p)) + V(g, p) ]
     V     = number of keys of g that p has with an equal value
     S_max = 1 + sum_{g in G} (1 + |keys(g)|)
-    C     = C_min(s) + (C_max(s) - C_min(s)) * S / S_max
 
-Each p serves one g, in the order of G; of equal ones the first is taken, and one that scores 0 is not used up. A
-response without a readable call, or with one that is not readable, has S = 0. Where the ground truth has no call,
-C = 0.
+and the share of the correctness reward is S / S_max. Each p serves one g, in the order of G; of equal ones the first
+is taken, and one that scores 0 is not used up. A response without a readable call, or with one that is not readable,
+has S = 0. Values are equal as Python has it (true is 1).
 
-The bounds F_min .. C_max move with the global step s (`config.RewardConfig`); `acc` does not: it is 1 where the calls
-are exactly those of the ground truth in any order, or, where none is due, where none is made and an answer is given.
+ToolRL's ablations change the granularity:
+
+- `refined`: J is 1 for equal lists, order included, and 0 for all others;
+- `intermediate`: for the sum, a p that equals g counts 1 and any other 0; S_max = 1 + |G|;
+- `coarse`: the share is 1 where the two lists of calls are equal, order included, and 0 otherwise.
+
+In each of them two equal lists of calls have the share 1.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from rest_verl.core.curriculum import Schedule
 from rest_verl.core.formats.rlla import RLLA
-from rest_verl.core.tool_calls import Kind, ToolCall, Turn, WireFormat
+from rest_verl.core.tool_calls import ToolCall
+from rest_verl.reward.match import NO_MATCH, Match, jaccard
+from rest_verl.reward.response import Response
+from rest_verl.reward.truth import DueCall
+
+# What surrounds the response where ToolRL reads it: the chat templates of Qwen and of Llama 3.
+_CHAT_MARKERS = (
+    ("<|im_start|>assistant", "<|im_end|>"),
+    ("<|start_header_id|>assistant<|end_header_id|>", "<|eot_id|>"),
+)
+
+Agreement = Callable[[Sequence[str], Sequence[str]], float]
 
 
-@dataclass(frozen=True)
-class GroundTruth:
-    """What a row asks for."""
-
-    kind: Kind
-    calls: list[ToolCall]
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """The range of the format and of the correctness reward, over training."""
-
-    format_min: Schedule
-    format_max: Schedule
-    correctness_min: Schedule
-    correctness_max: Schedule
-
-
-@dataclass(frozen=True)
-class Match:
-    """How well calls match the ground truth.
-
-    Attributes:
-        name: J(names), in [0, 1].
-        arg_keys: sum of J(keys) over the ground truth's calls.
-        arg_values: number of equal values.
-        most: S_max.
-        exact: whether both hold the same calls, in any order.
-    """
-
-    name: float
-    arg_keys: float
-    arg_values: float
-    most: float
-    exact: bool
-
-
-def read_ground_truth(text: str) -> GroundTruth:
-    """Read a ground truth in the rlla format, as ToolRL's data holds it.
-
-    Raises:
-        ValueError: it is no text, has neither a call nor a `<response>`, or has a call that is not legal JSON with
-            name and arguments.
-    """
-    if not isinstance(text, str):
-        raise ValueError(f"ground truth that is no text but {text!r:.120}")
-    raw = text.encode("utf-8", "surrogatepass")
-    turn = RLLA.parse(raw)
-    calls = RLLA.read_calls(raw, turn)
-    readable = [call for call in calls if call is not None]
-    if len(readable) < len(calls):
-        raise ValueError(f"ground truth with a call that cannot be read: {_shorten(text)}")
-    if not calls and not turn.response:
-        raise ValueError(f"ground truth with neither <tool_call> nor <response>: {_shorten(text)}")
-    return GroundTruth(Kind(calls=bool(calls), answer=bool(turn.response)), readable)
-
-
-def score_response(
-    turns: Sequence[bytes], truth: GroundTruth, wire_format: WireFormat, bounds: Bounds, step: int
-) -> dict[str, float]:
-    """Score what the policy wrote.
+def match_in_order(due: Sequence[DueCall], calls: Sequence[ToolCall], granularity: str = "fine") -> Match:
+    """Match calls with the ground truth's, greedily in its order.
 
     Args:
-        turns: the bytes of each turn that the policy generated. Of several turns each must be legal for some kind; a
-            single one must be legal for the kind of the ground truth. The calls of all turns count together.
-        truth: what was asked for.
-        wire_format: how the policy writes.
-        bounds: ranges of F and C.
-        step: global step.
-
-    Returns:
-        every component by name; `score` is the reward.
+        due: G, not empty.
+        calls: P.
+        granularity: fine, refined, intermediate or coarse.
     """
-    parsed = [(text, wire_format.parse(text)) for text in turns]
-    calls = [call for text, turn in parsed for call in wire_format.read_calls(text, turn)]
-    readable = [call for call in calls if call is not None]
-    parse_ok = len(readable) == len(calls)
-    legal = _is_legal(parsed, truth.kind, wire_format)
-    match = match_calls(truth.calls, readable if parse_ok else [])
-    correctness = 0.0
-    if truth.kind.calls:
-        low, high = bounds.correctness_min(step), bounds.correctness_max(step)
-        correctness = low + (high - low) * (match.name + match.arg_keys + match.arg_values) / match.most
-    format_reward = bounds.format_max(step) if legal else bounds.format_min(step)
-    answered = not calls and any(text[slice(*span)].strip() for text, turn in parsed for span in turn.response)
-    return {
-        "score": format_reward + correctness,
-        "format": format_reward,
-        "correctness": correctness,
-        "legal": float(legal),
-        "name": match.name,
-        "arg_keys": match.arg_keys / max(len(truth.calls), 1),
-        "arg_values": match.arg_values / max(sum(len(call.arguments) for call in truth.calls), 1),
-        "parse_ok": float(parse_ok),
-        "calls": float(len(calls)),
-        "extra_calls": float(max(len(calls) - len(truth.calls), 0)),
-        "acc": float(parse_ok and match.exact if truth.kind.calls else answered),
-        "skipped": 0.0,
-    }
-
-
-def skipped_components() -> dict[str, float]:
-    """Components of a response whose ground truth cannot be read: all 0, counted by `skipped`. All responses to the
-    prompt score alike, so a group-relative advantage makes nothing of them."""
-    nothing = GroundTruth(Kind(calls=False, answer=True), [])
-    still = Bounds(*[lambda step: 0.0] * 4)
-    return dict.fromkeys(score_response([], nothing, RLLA, still, 0), 0.0) | {"skipped": 1.0}
-
-
-def match_calls(truth: Sequence[ToolCall], predicted: Sequence[ToolCall]) -> Match:
-    """Match predicted calls to the ground truth's, greedily in the order of the ground truth."""
-    if not predicted:
-        return Match(0.0, 0.0, 0.0, _most(truth), exact=not truth)
-    unused = list(predicted)
-    arg_keys = arg_values = 0.0
-    for due in truth:
-        best, best_keys, best_values = None, 0.0, 0
+    if not calls:
+        return NO_MATCH
+    agreement: Agreement = _same if granularity == "refined" else jaccard
+    name = agreement([wanted.name for wanted in due], [call.name for call in calls])
+    unused = list(calls)
+    arg_keys = arg_values = whole = 0.0
+    for wanted in due:
+        best, best_score = None, (0.0, 0.0)
         for index, call in enumerate(unused):
-            if call.name != due.name:
+            if call.name != wanted.name:
                 continue
-            keys = jaccard(list(due.arguments), list(call.arguments))
-            values = sum(
-                key in call.arguments and call.arguments[key] == value for key, value in due.arguments.items()
-            )
-            if keys + values > best_keys + best_values:
-                best, best_keys, best_values = index, keys, values
+            score = _agreement_of_arguments(wanted.arguments, call.arguments, agreement)
+            if sum(score) > sum(best_score):
+                best, best_score = index, score
         if best is not None:
+            arg_keys += best_score[0]
+            arg_values += best_score[1]
             del unused[best]
-            arg_keys += best_keys
-            arg_values += best_values
-    names = jaccard([call.name for call in truth], [call.name for call in predicted])
-    exact = names + arg_keys + arg_values == _most(truth)
-    return Match(names, arg_keys, arg_values, _most(truth), exact)
+    if granularity == "intermediate":
+        whole = _equal_calls(due, calls)
+    arguments = sum(len(wanted.arguments) for wanted in due)
+    if [(wanted.name, wanted.arguments) for wanted in due] == [(call.name, call.arguments) for call in calls]:
+        share = 1.0
+    elif granularity == "coarse":
+        share = 0.0
+    elif granularity == "intermediate":
+        share = (name + whole) / (1 + len(due))
+    else:
+        share = (name + arg_keys + arg_values) / (1 + len(due) + arguments)
+    return Match(share, name, arg_keys / len(due), arg_values / max(arguments, 1))
 
 
-def jaccard(first: list[str], second: list[str]) -> float:
-    """Multiset Jaccard index; 1 for two equal lists (also empty ones)."""
-    if first == second:
-        return 1.0
-    common = (Counter(first) & Counter(second)).total()
-    return common / (len(first) + len(second) - common)
+def read_first_block(texts: Sequence[bytes]) -> Response:
+    """Read the turns of a response as ToolRL's code does, whose format is rlla.
+
+    A turn begins behind the last chat marker of an assistant and ends at the first end of a turn after it, whoever
+    wrote them. Its calls are the lines between the first `<tool_call>` and the first closing tag behind it, wherever
+    they stand, reasoning included.
+    """
+    turns = [_cut_chat(text.decode("utf-8", "replace")) for text in texts]
+    calls = [call for turn in turns for call in _lines_of_first_block(turn)]
+    cut = [turn.encode() for turn in turns]
+    return Response(cut, [RLLA.parse(text) for text in cut], RLLA, calls)
 
 
-def _most(truth: Sequence[ToolCall]) -> float:
-    return 1.0 + sum(1.0 + len(call.arguments) for call in truth)
+def _same(first: Sequence[str], second: Sequence[str]) -> float:
+    return float(first == second)
 
 
-def _is_legal(parsed: Sequence[tuple[bytes, Turn]], kind: Kind, wire_format: WireFormat) -> bool:
-    if len(parsed) == 1:
-        return wire_format.is_legal(*parsed[0], kind)
-    kinds = [Kind(calls=True, answer=False), Kind(calls=False, answer=True), Kind(calls=True, answer=True)]
-    return bool(parsed) and all(any(wire_format.is_legal(*turn, kind) for kind in kinds) for turn in parsed)
+def _agreement_of_arguments(due: dict[str, Any], given: dict[str, Any], agreement: Agreement) -> tuple[float, float]:
+    """J(keys) and V."""
+    values = sum(key in given and given[key] == value for key, value in due.items())
+    return agreement(list(due), list(given)), float(values)
 
 
-def _shorten(text: str) -> str:
-    return repr(text if len(text) <= 120 else text[:120] + "...")
+def _equal_calls(due: Sequence[DueCall], calls: Sequence[ToolCall]) -> float:
+    """How many calls of the ground truth have an equal one, each serving one."""
+    unused = list(calls)
+    for wanted in due:
+        equal = ToolCall(wanted.name, wanted.arguments)
+        if equal in unused:
+            unused.remove(equal)
+    return float(len(calls) - len(unused))
+
+
+def _cut_chat(text: str) -> str:
+    for begin, end in _CHAT_MARKERS:
+        text = text.split(begin)[-1].split(end)[0]
+    return text.strip()
+
+
+def _lines_of_first_block(text: str) -> list[ToolCall | None]:
+    if "<tool_call>" not in text:
+        return []
+    if "</tool_call>" not in text:
+        return [None]
+    block = text.split("<tool_call>")[1].split("</tool_call>")[0].strip()
+    return [_read_line(line) for line in block.split("\n")]
+
+
+def _read_line(line: str) -> ToolCall | None:
+    try:
+        call = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(call, dict):
+        return None
+    name, arguments = call.get("name"), call.get("parameters")
+    return ToolCall(name, arguments) if isinstance(name, str) and isinstance(arguments, dict) else None

@@ -1,11 +1,12 @@
-"""read_rlla: good files come back as plain rows, bad ones are refused with file, row, fault and remedy."""
+"""read_rlla: good files come back in verl's layout, bad ones are refused with file, row, fault and remedy."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from rest_verl.data.rlla import COLUMNS, read_rlla
+from rest_verl.data.rlla import read_rlla
 
 CALL = '<think> t </think>\n<tool_call>\n{"name": "f", "parameters": {}}\n</tool_call>'
 ANSWER = "<think> t </think>\n<response> Hi. </response>"
@@ -13,13 +14,26 @@ TOOLRL_TEST = Path(__file__).parents[3] / "shared" / "data" / "rlla_test.parquet
 
 
 def row(index, ground_truth):
+    """A row as ToolRL writes it: with more in extra_info than is wanted here."""
     return {
         "data_source": "rlla",
         "prompt": [{"role": "system", "content": "Tools."}, {"role": "user", "content": f"Question {index}"}],
         "ability": "math",
         "reward_model": {"ground_truth": ground_truth, "style": "rule"},
-        "extra_info": {"index": index, "split": "test"},
+        "extra_info": {"index": index + 7, "split": "test", "instruction": "Tools.", "input": f"Question {index}"},
     }
+
+
+def made(index, ground_truth):
+    """The same row in the one layout of all rows made here."""
+    return {
+        **row(index, ground_truth),
+        "ability": "tool_use",
+        "extra_info": {"index": index, "id": f"rlla_{index}", "split": "train"},
+    }
+
+
+EXPECTED = [made(0, CALL), made(1, ANSWER), made(2, CALL + "\n<response> Done. </response>")]
 
 
 @pytest.fixture
@@ -29,33 +43,88 @@ def good():
 
 def written(rows, folder):
     path = folder / "rlla.parquet"
-    pd.DataFrame(rows, columns=None if rows else list(COLUMNS)).to_parquet(path)
+    pd.DataFrame(rows, columns=None if rows else ["prompt", "reward_model"]).to_parquet(path)
     return path
 
 
-def test_rows_come_back_as_plain_python_values(good, tmp_path):
-    rows = read_rlla(written(good, tmp_path))
-    assert rows == good
+def test_rows_come_back_in_the_one_layout_and_as_plain_python_values(good, tmp_path):
+    rows = read_rlla(str(written(good, tmp_path)))
+    assert rows == EXPECTED
     assert type(rows[0]["prompt"]) is list and type(rows[0]["extra_info"]["index"]) is int
 
 
-def test_further_columns_are_kept(good, tmp_path):
-    rows = read_rlla(str(written([{**entry, "note": "n"} for entry in good], tmp_path)))
-    assert [entry["note"] for entry in rows] == ["n", "n", "n"]
+def test_a_data_source_and_an_id_of_its_own_stay(good, tmp_path):
+    good[1] |= {"data_source": "mine", "extra_info": {"id": "q-1"}}
+    row = read_rlla(written(good, tmp_path))[1]
+    assert (row["data_source"], row["extra_info"]) == ("mine", {"index": 1, "id": "q-1", "split": "train"})
 
 
-def test_a_folder_named_like_a_hive_partition_adds_no_column(good, tmp_path):
+@pytest.mark.parametrize(
+    "odd", [{"extra_info": "text"}, {"extra_info": {"id": 7}}, {"data_source": 3}, {"data_source": ""}]
+)
+def test_fields_that_only_name_a_row_are_replaced_where_they_are_no_text(good, tmp_path, odd):
+    good[1] |= odd
+    (tmp_path / "rows.json").write_text(json.dumps(good))
+    assert read_rlla(tmp_path / "rows.json") == EXPECTED
+
+
+@pytest.mark.parametrize("names", [("instruction", "input"), ("system", "user")])
+def test_raw_rows_of_three_fields_are_read_as_json_list_json_lines_and_parquet(tmp_path, names):
+    raw = [
+        {names[0]: "Tools.", names[1]: f"Question {entry['extra_info']['index']}", "output": truth_of(entry)}
+        for entry in EXPECTED
+    ]
+    lines = "\n".join(json.dumps(entry) for entry in raw)
+    for name, text in {"a.json": json.dumps(raw, indent=1), "b.jsonl": lines + "\n\n", "c.json": lines}.items():
+        (tmp_path / name).write_text(text)
+        assert read_rlla(tmp_path / name) == EXPECTED
+    pd.DataFrame(raw).to_parquet(tmp_path / "d.parquet")
+    assert read_rlla(tmp_path / "d.parquet") == EXPECTED
+
+
+def truth_of(entry):
+    return entry["reward_model"]["ground_truth"]
+
+
+def test_json_rows_in_verls_layout_are_read(good, tmp_path):
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, good)))
+    assert read_rlla(tmp_path / "rows.jsonl") == EXPECTED
+
+
+def test_progress_is_told_row_by_row(good, tmp_path):
+    told = []
+    read_rlla(written(good, tmp_path), lambda done, total: told.append((done, total)))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_folder_named_like_a_hive_partition_changes_nothing(good, tmp_path):
     folder = tmp_path / "split=train"
     folder.mkdir()
-    assert read_rlla(written(good, folder)) == good
+    assert read_rlla(written(good, folder)) == EXPECTED
 
 
-def test_missing_columns_are_all_named(good, tmp_path):
+def test_fields_of_another_layout_are_named(good, tmp_path):
     rows = [{key: entry[key] for key in ("data_source", "ability", "extra_info")} for entry in good]
-    with pytest.raises(
-        ValueError, match=r"rlla.parquet: the columns prompt, reward_model are missing \(found: data_s"
-    ):
+    with pytest.raises(ValueError, match=r"rlla.parquet, row 0: the fields are data_source, ability, .*2 more rows"):
         read_rlla(written(rows, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[{"prompt": [', r"rows.json: not whole JSON, perhaps cut short.*again"),
+        ('{"a": 1}\n{"a": ', r"rows.json, line 2: not whole JSON"),
+        ("[" * 100_000, r"rows.json: not whole JSON"),
+        ("[1]", r"rows.json, row 0: a row must be a JSON object, got 1"),
+        ("[]", r"rows.json: the file has no rows"),
+        ("\n\n", r"rows.json: the file has no rows"),
+        ("", r"rows.json: the file is empty"),
+    ],
+)
+def test_broken_json_is_refused(tmp_path, text, message):
+    (tmp_path / "rows.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_rlla(tmp_path / "rows.json")
 
 
 def test_a_file_without_rows_is_refused(tmp_path):
@@ -128,5 +197,6 @@ def test_prompts_stored_as_text_are_named(good, tmp_path):
 def test_toolrls_own_test_rows_are_read():
     rows = read_rlla(TOOLRL_TEST)
     assert len(rows) == 80
+    assert [entry["extra_info"]["index"] for entry in rows] == list(range(80))
     assert {entry["data_source"] for entry in rows} == {"rlla"}
     assert sum("<tool_call>" in entry["reward_model"]["ground_truth"] for entry in rows) == 71

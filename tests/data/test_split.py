@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -160,3 +161,19 @@ def test_a_dict_that_is_empty_in_every_row_is_refused_and_leaves_no_file(tmp_pat
 def test_no_rows_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"no rows to write"):
         write_parquet([], tmp_path / "rows.parquet")
+
+
+def test_a_write_that_fails_leaves_the_older_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "rows.parquet"
+    write_parquet([row("old", index=0)], path)
+    before = path.read_bytes()
+
+    def breaks_off(table, where):
+        Path(where).write_bytes(b"PAR1")
+        raise OSError("disk full")
+
+    monkeypatch.setattr("pyarrow.parquet.write_table", breaks_off)
+    with pytest.raises(OSError, match="disk full"):
+        write_parquet([row("new", index=0)], path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["rows.parquet"]

@@ -9,7 +9,10 @@ from omegaconf import OmegaConf
 from verl import DataProto
 
 from rest_verl.config import ConfigError
+from rest_verl.core.registry import Registry
+from rest_verl.reward import scorers
 from rest_verl.reward.manager import RestToolRewardManager
+from rest_verl.reward.scorers import Scorer
 
 CALL = '<think> t </think>\n<tool_call>\n{"name": "get_time", "parameters": {}}\n</tool_call>'
 ANSWER = "<think> t </think>\n<response> Noon. </response>"
@@ -17,10 +20,21 @@ TOOL = '<think> not mine </think>\n<tool_call>\n{"name": "other", "parameters": 
 
 
 def config(**settings):
+    settings = {"reward": "paper"} | settings
     return OmegaConf.create({"reward": {"custom_reward_function": {"path": None}}, "rest": settings})
 
 
-def score(tokenizer, turns, step=0, recorded=True, settings=config(), outputs=1, truth=CALL):  # noqa: B008
+def score(
+    tokenizer,
+    turns,
+    step=0,
+    recorded=True,
+    settings=config(),  # noqa: B008
+    outputs=1,
+    truth=CALL,
+    data_source="rlla",
+    custom=None,
+):
     """Score a trajectory of the policy's turns and, at odd places, tool output; prompt and padding stand around it."""
     ids = [tokenizer(text)["input_ids"] + [tokenizer.eos_token_id] for text in turns]
     edges = np.cumsum([0, *map(len, ids)])
@@ -31,6 +45,7 @@ def score(tokenizer, turns, step=0, recorded=True, settings=config(), outputs=1,
     last = DataProto.from_dict(
         tensors={"prompts": torch.zeros(1, 3, dtype=torch.long), "responses": response, "attention_mask": attention},
         non_tensors={
+            "data_source": np.array([data_source], dtype=object),
             "reward_model": np.array([{"ground_truth": truth}], dtype=object),
             "global_steps": np.array([step]),
             "__num_turns__": np.array([2 * len(turns)]),
@@ -41,7 +56,11 @@ def score(tokenizer, turns, step=0, recorded=True, settings=config(), outputs=1,
         other = last.slice(0, 1)
         other.batch["responses"] = torch.full_like(response, tokenizer.pad_token_id)
         last = DataProto.concat([other] * (outputs - 1) + [last])
-    result = asyncio.run(RestToolRewardManager(settings, tokenizer).run_single(last))
+
+    async def run():
+        return await RestToolRewardManager(settings, tokenizer, custom).run_single(last)
+
+    result = asyncio.run(run())
     assert result["reward_score"] == result["reward_extra_info"]["score"]
     return result["reward_extra_info"]
 
@@ -92,8 +111,47 @@ def test_the_format_and_the_bounds_are_those_of_the_rest_node(tokenizer):
     assert score(tokenizer, [CALL.replace("parameters", "arguments")], settings=settings)["score"] == 12.0
 
 
-def test_a_custom_reward_function_would_never_be_called_and_is_refused(tokenizer):
+@pytest.mark.parametrize(("preset", "best"), [("paper", 4.0), ("toolrl", 4.0), ("strict", 4.0)])
+def test_a_preset_is_given_by_its_name(tokenizer, preset, best):
+    assert score(tokenizer, [CALL], settings=config(reward=preset))["score"] == best
+    twice = CALL.replace("}}\n", "}}\n{}\n".replace("{}", '{"name": "get_time", "parameters": {}}'))
+    found = score(tokenizer, [twice], settings=config(reward=preset))
+    assert found["correctness"] == pytest.approx({"paper": 1.0, "toolrl": 1.5, "strict": 0.0}[preset])
+
+
+def test_the_scorer_is_that_of_the_data_source(tokenizer):
+    beside = CALL.replace("}}\n", '}}\n{"name": "other", "parameters": {}}\n')
+    assert "acc_hard" not in score(tokenizer, [beside])
+    found = score(tokenizer, [beside], data_source="apibank_level1")
+    assert (found["acc"], found["acc_hard"], found["skipped"]) == (1.0, 0.0, 0.0)
+
+
+def test_a_scorer_without_a_score_is_refused_with_what_it_returned(tokenizer, monkeypatch):
+    monkeypatch.setattr(scorers, "_SCORERS", Registry("scorer", {"*": Scorer(lambda *_: {"acc": 1.0}, str)}))
+    with pytest.raises(ConfigError, match=r"scorer of data source 'mine' returned \['acc'\] without 'score'"):
+        score(tokenizer, [CALL], data_source="mine")
+
+
+def custom_config():
     settings = config()
     settings.reward.custom_reward_function.path = "mine.py"
-    with pytest.raises(ConfigError, match=r"custom_reward_function\.path=mine\.py.*name=naive"):
-        RestToolRewardManager(settings, tokenizer)
+    return settings
+
+
+def test_a_custom_reward_function_gives_the_reward_and_our_components_stand_beside_it(tokenizer):
+    def mine(data_source, solution_str, ground_truth, extra_info):
+        assert (data_source, ground_truth, extra_info["num_turns"]) == ("rlla", CALL, 2)
+        return {"score": float("get_time" in solution_str), "mine": 7.0}
+
+    found = score(tokenizer, [CALL], settings=custom_config(), custom=mine)
+    assert (found["score"], found["mine"], found["rest_score"], found["acc"]) == (1.0, 7.0, 4.0, 1.0)
+
+
+@pytest.mark.parametrize("truth", [CALL, "of a form of its own"])
+def test_a_custom_reward_function_may_return_a_number_and_read_any_ground_truth(tokenizer, truth):
+    async def mine(data_source, solution_str, ground_truth, extra_info):
+        return 0.25
+
+    found = score(tokenizer, [CALL], settings=custom_config(), custom=mine, truth=truth)
+    assert (found["score"], found["acc"]) == (0.25, 0.25)
+    assert ("rest_score" in found) == (truth == CALL)

@@ -1,36 +1,16 @@
 """ToolRL's reward with ResT's moving bounds: scores worked out by hand."""
 
 import pytest
+from rewards import ANSWER, THINK, TIME, WEATHER, block
+from rewards import score as scored
 
-from rest_verl.config import RewardConfig
-from rest_verl.core.formats import get_format
-from rest_verl.reward.toolrl import Bounds, read_ground_truth, score_response
-
-BOUNDS = Bounds(
-    RewardConfig().format_min.schedule(),
-    RewardConfig().format_max.schedule(),
-    RewardConfig().correctness_min.schedule(),
-    RewardConfig().correctness_max.schedule(),
-)
-RLLA, HERMES = get_format("rlla"), get_format("hermes")
-
-THINK = "<think> t </think>\n"
-WEATHER = '{"name": "get_weather", "parameters": {"city": "Paris", "days": 3}}'
-TIME = '{"name": "get_time", "parameters": {}}'
-ANSWER = "<response> It rains. </response>"
+CALL_TRUTH = THINK + block(WEATHER)
+ANSWER_TRUTH = THINK + ANSWER
+BOTH_TRUTH = THINK + block(WEATHER) + "\n" + ANSWER
 
 
-def block(*calls):
-    return "<tool_call>\n" + "\n".join(calls) + "\n</tool_call>"
-
-
-CALL_TRUTH = read_ground_truth(THINK + block(WEATHER))
-ANSWER_TRUTH = read_ground_truth(THINK + ANSWER)
-BOTH_TRUTH = read_ground_truth(THINK + block(WEATHER) + "\n" + ANSWER)
-
-
-def score(*turns, truth=CALL_TRUTH, step=0, wire_format=RLLA):
-    return score_response([turn.encode() for turn in turns], truth, wire_format, BOUNDS, step)
+def score(*turns, truth=CALL_TRUTH, step=0, wire_format="rlla"):
+    return scored(turns, truth, "paper", step, wire_format)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +40,7 @@ def test_every_component_of_a_perfect_response():
             "score": 4.0,
             "format": 1.5,
             "correctness": 2.5,
+            "length": 0.0,
             "legal": 1.0,
             "name": 1.0,
             "arg_keys": 1.0,
@@ -76,7 +57,7 @@ def test_every_component_of_a_perfect_response():
 def test_every_component_of_a_partly_right_response():
     # Names {weather, time} against {weather, time, time}: J = 2/3. Weather: keys {city, days} against
     # {city, unit}: J = 1/3, one equal value. Time: keys {} against {}: 1. S_max = 1 + 3 + 1 = 5.
-    truth = read_ground_truth(THINK + block(WEATHER, TIME))
+    truth = THINK + block(WEATHER, TIME)
     guess = '{"name": "get_weather", "arguments": {"unit": "C", "city": "Paris"}}'
     found = score(THINK + block(TIME, guess, TIME), truth=truth, step=0)
     matched = 2 / 3 + 1 / 3 + 1 + 1
@@ -85,6 +66,7 @@ def test_every_component_of_a_partly_right_response():
             "score": 2.0 - 2.0 + 4.0 * matched / 5,
             "format": 2.0,
             "correctness": -2.0 + 4.0 * matched / 5,
+            "length": 0.0,
             "legal": 1.0,
             "name": 2 / 3,
             "arg_keys": (1 / 3 + 1) / 2,
@@ -117,7 +99,7 @@ def test_every_component_of_a_partly_right_response():
     ],
 )
 def test_calls_are_matched_by_name_keys_and_values(calls, matched, acc):
-    found = score(THINK + block(*calls), truth=read_ground_truth(THINK + block(WEATHER, TIME)))
+    found = score(THINK + block(*calls), truth=THINK + block(WEATHER, TIME))
     assert found["correctness"] == pytest.approx(-2 + 4 * matched / 5)
     assert found["acc"] == acc
 
@@ -134,7 +116,7 @@ def test_calls_are_matched_by_name_keys_and_values(calls, matched, acc):
     ],
 )
 def test_one_call_that_cannot_be_read_voids_them_all(broken):
-    found = score(THINK + block(TIME, broken), truth=read_ground_truth(THINK + block(TIME)))
+    found = score(THINK + block(TIME, broken), truth=THINK + block(TIME))
     assert (found["correctness"], found["parse_ok"], found["calls"]) == (-2.0, 0.0, 2.0)
     assert (found["acc"], found["legal"], found["score"]) == (0.0, 1.0, 0.0)
 
@@ -171,12 +153,12 @@ def test_where_both_are_due_both_blocks_must_stand_and_acc_looks_at_the_calls():
 
 def test_the_policy_may_write_another_format_than_the_ground_truth():
     call = block('{"name": "get_weather", "arguments": {"days": 3, "city": "Paris"}}')
-    assert score(call, wire_format=HERMES)["score"] == 4.0
-    assert score("It rains.", truth=ANSWER_TRUTH, wire_format=HERMES)["acc"] == 1.0
+    assert score(call, wire_format="hermes")["score"] == 4.0
+    assert score("It rains.", truth=ANSWER_TRUTH, wire_format="hermes")["acc"] == 1.0
 
 
 def test_the_calls_of_all_turns_count_together():
-    truth = read_ground_truth(THINK + block(WEATHER, TIME))
+    truth = THINK + block(WEATHER, TIME)
     found = score(THINK + block(TIME), THINK + block(WEATHER), THINK + ANSWER, truth=truth)
     assert (found["score"], found["acc"], found["calls"]) == (4.0, 1.0, 2.0)
 

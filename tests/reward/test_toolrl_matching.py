@@ -1,48 +1,77 @@
-"""Matching calls to the ground truth, and reading the ground truth."""
+"""ToolRL's matching of calls with the ground truth, in every granularity."""
 
 import pytest
 
-from rest_verl.core.tool_calls import Kind, ToolCall
-from rest_verl.reward.toolrl import GroundTruth, jaccard, match_calls, read_ground_truth
-
-THINK = "<think> t </think>\n"
-WEATHER = '{"name": "get_weather", "parameters": {"city": "Paris", "days": 3}}'
-
-
-def block(*calls):
-    return "<tool_call>\n" + "\n".join(calls) + "\n</tool_call>"
+from rest_verl.core.tool_calls import ToolCall
+from rest_verl.reward.match import jaccard
+from rest_verl.reward.toolrl import match_in_order
+from rest_verl.reward.truth import DueCall
 
 
-F = ToolCall("f", {"a": 1, "b": 2})
+def due(name, **arguments):
+    return DueCall(name, arguments)
+
+
+def made(name, **arguments):
+    return ToolCall(name, arguments)
+
+
+def parts(match):
+    return match.name, match.arg_keys, match.arg_values, match.share
+
+
+F = {"a": 1, "b": 2}
 
 
 def test_each_prediction_serves_one_call_in_the_order_of_the_ground_truth():
     # The first f takes the prediction that suits it best, the second f what is left: keys {a} and {a, b}, a is equal.
-    match = match_calls([F, F], [ToolCall("f", {"a": 1}), F])
-    assert (match.name, match.arg_keys, match.arg_values, match.most, match.exact) == (1.0, 1.5, 3, 7.0, False)
+    match = match_in_order([due("f", **F), due("f", **F)], [made("f", a=1), made("f", **F)])
+    assert parts(match) == pytest.approx((1.0, 1.5 / 2, 3 / 4, (1 + 1.5 + 3) / 7))
 
 
 def test_of_equally_good_predictions_the_first_is_taken():
-    # F shares its keys and one value with either: it takes `first`. f(a=0) is left with `second`: keys 1/2, value a.
-    first, second = ToolCall("f", {"a": 1, "b": 0}), ToolCall("f", {"a": 0, "b": 2})
-    match = match_calls([F, ToolCall("f", {"a": 0})], [first, second])
-    assert (match.arg_keys, match.arg_values) == (1.5, 2)
+    # F shares its keys and one value with either: it takes the first. f(a=0) is left with the second: keys 1/2, a.
+    match = match_in_order([due("f", **F), due("f", a=0)], [made("f", a=1, b=0), made("f", a=0, b=2)])
+    assert (match.arg_keys, match.arg_values) == pytest.approx((1.5 / 2, 2 / 3))
 
 
 def test_a_prediction_that_scores_nothing_is_not_used_up():
     # f() shares no key with f(a=1); it stays for the second call, f(), which it equals.
-    match = match_calls([ToolCall("f", {"a": 1}), ToolCall("f", {})], [ToolCall("f", {})])
-    assert (match.name, match.arg_keys, match.arg_values) == (0.5, 1.0, 0)
+    match = match_in_order([due("f", a=1), due("f")], [made("f")])
+    assert parts(match) == pytest.approx((0.5, 1 / 2, 0.0, 1.5 / 4))
 
 
-def test_exact_means_the_same_calls_in_any_order():
-    calls = [F, ToolCall("g", {}), F, ToolCall("f", {"a": [1, {"x": None}]})]
-    assert match_calls(calls, list(reversed(calls))).exact
-    assert not match_calls(calls, [*calls, F]).exact
-    assert not match_calls(calls, calls[:-1]).exact
-    assert not match_calls(calls, [*calls[:-1], ToolCall("f", {"a": [1, {"x": 0}]})]).exact
-    assert match_calls([], []).exact
-    assert not match_calls([], [F]).exact
+def test_values_are_equal_as_python_has_it():
+    assert match_in_order([due("f", a=1)], [made("f", a=True)]).share == 1.0
+
+
+TWO = [due("f", **F), due("g")]
+
+
+@pytest.mark.parametrize(
+    ("granularity", "calls", "share"),
+    [
+        # order of calls and of keys does not matter in `fine`, and lists of names and keys are all or nothing in
+        # `refined`
+        ("fine", [made("g"), made("f", b=2, a=1)], 1.0),
+        ("refined", [made("g"), made("f", **F)], (0 + 2 + 2) / 5),
+        ("refined", [made("f", b=2, a=1), made("g")], 1.0),
+        ("refined", [made("f", b=0, a=1), made("g")], (1 + 0 + 1 + 1) / 5),
+        ("refined", [made("f", a=1), made("g")], (1 + 0 + 1 + 1) / 5),
+        # whole calls
+        ("intermediate", [made("g"), made("f", **F)], 1.0),
+        ("intermediate", [made("f", a=1), made("g")], (1 + 1) / 3),
+        ("intermediate", [made("f", **F)], (1 / 2 + 1) / 3),
+        ("intermediate", [made("g"), made("g")], (1 / 3 + 1) / 3),
+        # everything or nothing, in order
+        ("coarse", [made("f", **F), made("g")], 1.0),
+        ("coarse", [made("g"), made("f", **F)], 0.0),
+        ("coarse", [made("f", **F)], 0.0),
+        *[(granularity, [], 0.0) for granularity in ("fine", "refined", "intermediate", "coarse")],
+    ],
+)
+def test_the_granularity_says_what_earns_partial_credit(granularity, calls, share):
+    assert match_in_order(TWO, calls, granularity).share == pytest.approx(share)
 
 
 @pytest.mark.parametrize(
@@ -60,36 +89,3 @@ def test_exact_means_the_same_calls_in_any_order():
 def test_jaccard_index_of_multisets(first, second, index):
     assert jaccard(first, second) == pytest.approx(index)
     assert jaccard(second, first) == pytest.approx(index)
-
-
-def test_a_ground_truth_is_its_kind_and_its_calls():
-    call, answer = block(WEATHER), "\n<response> It rains. </response>"
-    weather = [ToolCall("get_weather", {"city": "Paris", "days": 3})]
-    assert read_ground_truth(THINK + call) == GroundTruth(Kind(True, False), weather)
-    assert read_ground_truth(THINK + answer) == GroundTruth(Kind(False, True), [])
-    assert read_ground_truth(THINK + call + answer) == GroundTruth(Kind(True, True), weather)
-
-
-@pytest.mark.parametrize(
-    ("text", "fault"),
-    [
-        ("", "neither <tool_call> nor <response>: ''"),
-        ("It rains.", "neither <tool_call> nor <response>: 'It rains.'"),
-        (THINK + "<tool_call>\n</tool_call>", "neither <tool_call> nor <response>"),
-        (THINK + "<response></response>", "neither <tool_call> nor <response>"),
-        (THINK + block(WEATHER, WEATHER[:-1]), "a call that cannot be read: '<think> t </think>"),
-        (THINK + block(WEATHER.replace("3", "NaN")), "a call that cannot be read"),
-        (THINK + block('{"name": "f"}'), "a call that cannot be read"),
-        (THINK + block('{"name": "f", "parameters": "\ud800"}'), "a call that cannot be read"),
-    ],
-)
-def test_a_ground_truth_that_asks_for_nothing_readable_is_refused(text, fault):
-    with pytest.raises(ValueError) as error:
-        read_ground_truth(text)
-    assert fault in str(error.value)
-
-
-def test_the_refusal_of_a_long_ground_truth_is_short():
-    with pytest.raises(ValueError) as error:
-        read_ground_truth("x" * 10_000)
-    assert str(error.value).endswith("x...'") and len(str(error.value)) < 200

@@ -12,18 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rewards import score as scored
 
-from rest_verl.config import RewardConfig
-from rest_verl.core.formats import get_format
-from rest_verl.reward.toolrl import Bounds, read_ground_truth, score_response
-
-RLLA = get_format("rlla")
-BOUNDS = Bounds(
-    RewardConfig().format_min.schedule(),
-    RewardConfig().format_max.schedule(),
-    RewardConfig().correctness_min.schedule(),
-    RewardConfig().correctness_max.schedule(),
-)
 # step -> F_min, F_max, C_min, C_max
 CORNERS = {0: (-2, 2, -2, 2), 75: (-1, 1.5, -2.5, 2.5), 150: (-1, 1, -3, 3), 400: (-1, 1, -3, 3)}
 TOOLRL_TEST = Path(__file__).parents[3] / "shared" / "data" / "rlla_test.parquet"
@@ -202,11 +192,11 @@ def random_pairs(count, seed=0):
         yield written(due, answer), text
 
 
-PAIRS = list(random_pairs(1500))
+PAIRS = list(random_pairs(2000))
 
 
 def score(text, truth, step):
-    return score_response([text.encode()], read_ground_truth(truth), RLLA, BOUNDS, step)
+    return scored([text], truth, "paper", step)
 
 
 @pytest.mark.parametrize("step", CORNERS)
@@ -250,7 +240,7 @@ TRUTHS.append(written([], True))
     format=st.sampled_from(["rlla", "hermes"]),
 )
 def test_any_bytes_score_between_the_bounds(turns, truth, step, format):
-    found = score_response(turns, read_ground_truth(truth), get_format(format), BOUNDS, step)
+    found = scored(turns, truth, "paper", step, format)
     format_min, format_max, correctness_min, correctness_max = CORNERS[step]
     assert format_min + correctness_min - 1e-9 <= found["score"] <= format_max + correctness_max + 1e-9
     assert found["score"] == found["format"] + found["correctness"]

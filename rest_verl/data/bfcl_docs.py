@@ -1,0 +1,63 @@
+"""The tools as BFCL shows them to a model: each doc says its language, and in Java and JavaScript values are source.
+
+The sentences are the benchmark's own, facts of it: a model that is trained here should see what it is tested on. Tests
+compare them with the installed package.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+Language = Literal["Python", "Java", "JavaScript"]
+
+_SYNTAX = {"Python": "Python 3", "Java": "Java 8 SDK", "JavaScript": "JavaScript"}
+_LISTS = {"Java": ("ArrayList", "Array"), "JavaScript": ("array",)}
+
+
+def language_of(category: str) -> Language:
+    """Return the language that the calls of a category are written in."""
+    if "javascript" in category:
+        return "JavaScript"
+    return "Java" if "java" in category else "Python"
+
+
+def shown_functions(functions: Sequence[Mapping[str, Any]], category: str) -> list[dict[str, Any]]:
+    """Return the docs of a category's tools as a model sees them; those given stay as they are.
+
+    Raises:
+        ValueError: a doc is not as BFCL writes it.
+    """
+    try:
+        return [_shown(copy.deepcopy(dict(function)), language_of(category)) for function in functions]
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"a tool's doc is not as BFCL writes it: {error!r}") from error
+
+
+def _shown(function: dict[str, Any], language: Language) -> dict[str, Any]:
+    hint = f" Note that the provided function is in {_SYNTAX[language]} syntax."
+    if language != "Python":
+        for parameter in function["parameters"]["properties"].values():
+            _show_as_source(parameter, language)
+    return {**function, "description": function.get("description", "") + hint}
+
+
+def _show_as_source(parameter: dict[str, Any], language: Language) -> None:
+    """Make a parameter's type `string` and say in its description what the string stands for."""
+    type_name = parameter["type"]
+    hints = [parameter.get("description", "")]
+    if type_name == "any":
+        hints.append(f"This parameter can be of any type of {language} object in string representation.")
+    else:
+        hints.append(f"This is {language} {type_name} type parameter in string representation.")
+    if type_name in _LISTS[language]:
+        item_type = parameter.pop("items")["type"]
+        hints.append(f"The list elements are of type {item_type}; they are not in string representation.")
+    if type_name == "dict" and language == "JavaScript" and "properties" in parameter:
+        schema = json.dumps(parameter.pop("properties"))
+        hints.append(
+            f"The dictionary entries have the following schema; they are not in string representation. {schema}"
+        )
+    parameter |= {"description": " ".join(hints), "type": "string"}

@@ -1,0 +1,138 @@
+"""The command `rest-verl data check`: shows the report on data files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, TaskID
+from rich.table import Table
+from rich.text import Text
+
+from rest_verl.data.check_report import FileReport, Kind, PairReport, Problem, Report
+
+_SHOWN = 20
+_ROW_KINDS = [kind for kind in Kind if kind not in (Kind.FILE, Kind.OVERLAP, Kind.SCHEMAS)]
+_MEASURED = (Kind.TEMPLATE, Kind.LONG)
+
+
+def check(
+    files: Annotated[list[Path], typer.Argument(help="Parquet files in verl's layout.")],
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Folder of the model's tokenizer, to count the prompts' tokens.")
+    ] = None,
+    max_prompt_length: Annotated[
+        int | None, typer.Option(min=1, help="verl's data.max_prompt_length: name the prompts that are longer.")
+    ] = None,
+    module: Annotated[
+        list[str] | None,
+        typer.Option(help="Module that registers scorers of your own, as in rest.modules; repeatable."),
+    ] = None,
+    show_all: Annotated[
+        bool, typer.Option("--all", help="Show every problem, not only 20 of a kind and file.")
+    ] = False,
+) -> None:
+    """Say what is wrong with data files before a run is started on them.
+
+    Errors (exit status 1): a file that verl cannot read;
+    a row that the reward manager rest_tool cannot score
+    (a run skips it and counts it as `skipped`);
+    a row whose prompt cannot be read or rendered;
+    a prompt that two files share.
+
+    Warnings: repeated prompts, too long ones, rows without index,
+    files that verl cannot read as one data set.
+    """
+    # pyarrow and jinja2 are heavy: imported here, `rest-verl --help` stays quick
+    from rest_verl.config import import_of_run
+    from rest_verl.data.check import check_files
+    from rest_verl.data.prompt_lengths import length_counter
+
+    if max_prompt_length is not None and tokenizer is None:
+        raise typer.BadParameter("--max-prompt-length counts tokens, so it needs --tokenizer")
+    try:
+        for name in module or []:
+            import_of_run(name)
+        count_tokens = None if tokenizer is None else length_counter(tokenizer)
+    except ValueError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    with _progress() as watch:
+        report = check_files(files, count_tokens, max_prompt_length, watch)
+    console = Console()
+    for file in report.files:
+        console.print(_file_table(file, measured=tokenizer is not None))
+    if report.pairs:
+        console.print(_between(report.pairs))
+    for line in _problem_lines(report, None if show_all else _SHOWN):
+        typer.echo(line)
+    raise typer.Exit(int(report.failed))
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Path, int, int], None]]:
+    """A bar per file while it is read, where a person looks on."""
+    console = Console(stderr=True)
+    tasks: dict[Path, TaskID] = {}
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+
+        def watch(path: Path, done: int, rows: int) -> None:
+            if path not in tasks:
+                tasks[path] = bars.add_task(path.name, total=rows)
+            bars.update(tasks[path], completed=done)
+
+        yield watch
+
+
+def _file_table(file: FileReport, measured: bool) -> Table:
+    table = Table("", "", title=Text(str(file.path)), show_header=False)
+    table.add_row("rows", str(file.rows))
+    for source, rows in sorted(file.sources.items()):
+        table.add_row(Text(f"of {source}"), str(rows))
+    if file.lengths is not None:
+        tokens = file.lengths
+        table.add_row(
+            "tokens of a prompt: min, median, p95, max",
+            f"{tokens.minimum}, {tokens.median}, {tokens.p95}, {tokens.maximum}",
+        )
+    counts = Counter(problem.kind for problem in file.problems)
+    for kind in _ROW_KINDS:
+        if measured or kind not in _MEASURED:
+            table.add_row(kind.title, _count(counts[kind], kind))
+    return table
+
+
+def _between(pairs: Sequence[PairReport]) -> Table | str:
+    """The pairs of files that have to do with each other: n files make n * (n - 1) / 2 pairs, too many to list all."""
+    table = Table(title="Between the files")
+    for heading in ("one file", "other file", Kind.OVERLAP.title, "verl can concatenate them"):
+        table.add_column(heading, overflow="fold")
+    for pair in pairs:
+        if pair.problems:
+            differs = any(problem.kind is Kind.SCHEMAS for problem in pair.problems)
+            together = Text("no", style="yellow") if differs else Text("yes", style="green")
+            table.add_row(Text(str(pair.first)), Text(str(pair.second)), _count(pair.shared, Kind.OVERLAP), together)
+    return table if table.rows else "Between the files: no prompt is in two of them, and verl can concatenate them."
+
+
+def _count(number: int, kind: Kind) -> Text:
+    return Text(str(number), style="green" if not number else "red" if kind.is_error else "yellow")
+
+
+def _problem_lines(report: Report, limit: int | None) -> Iterator[str]:
+    """One line per problem, and one that counts those beyond the limit of each kind and file."""
+
+    def kind_and_file(problem: Problem) -> tuple[Kind, str]:
+        return problem.kind, problem.file
+
+    for (kind, file), group in groupby(report.problems, kind_and_file):
+        problems = list(group)
+        yield from map(str, problems[:limit])
+        if limit is not None and len(problems) > limit:
+            yield f"... and {len(problems) - limit} more {kind.title} ({file}); --all shows them"

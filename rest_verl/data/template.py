@@ -1,0 +1,100 @@
+"""The Jinja2 template of the system message: the one beside this module, or a file of the user's own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jinja2
+from jinja2.sandbox import SandboxedEnvironment
+
+BUILT_IN = Path(__file__).with_name("prompt.jinja")
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool as the template sees it.
+
+    Attributes:
+        name: what a call names.
+        description: what it does; may be empty.
+        parameters: its JSON schema, as given; may be empty.
+    """
+
+    name: str
+    description: str
+    parameters: Any
+
+
+def _fail(message: str) -> NoReturn:
+    raise ValueError(message)
+
+
+def _json(value: Any) -> str:
+    # Text stays as it is (no \u escapes, no HTML escapes), since that is how a model would write it back.
+    return json.dumps(value, ensure_ascii=False)
+
+
+class PromptTemplate:
+    """A template file, read and compiled once.
+
+    Attributes:
+        path: the file.
+        sha256: digest of its bytes.
+    """
+
+    def __init__(self, path: str | Path = BUILT_IN):
+        """
+        Args:
+            path: a template; what it is given is said at the top of the built-in one.
+
+        Raises:
+            FileNotFoundError: there is no file at the path.
+            ValueError: it is not UTF-8, or no template; the message names file and line.
+        """
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise FileNotFoundError(f"{path}: no such file. Give the path of a Jinja2 template; start from {BUILT_IN}")
+        source = self.path.read_bytes()
+        self.sha256 = hashlib.sha256(source).hexdigest()
+        # The sandbox keeps a template that came with somebody's data from reaching into this process.
+        environment = SandboxedEnvironment(
+            undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=_NoOtherFile()
+        )
+        environment.filters["json"] = _json
+        environment.globals["fail"] = _fail
+        try:
+            code = environment.compile(source.decode("utf-8"), name=self.path.name, filename=str(self.path))
+        except UnicodeDecodeError as error:
+            line = source.count(b"\n", 0, error.start) + 1
+            raise ValueError(f"{path}, line {line}: not UTF-8 ({error.reason}); save the template as UTF-8") from error
+        except jinja2.TemplateSyntaxError as error:
+            raise ValueError(f"{path}, line {error.lineno}: not a Jinja2 template: {error.message}") from error
+        self._template = environment.template_class.from_code(environment, code, environment.globals)
+
+    def render(self, tools: Sequence[Tool], instructions: str, format: str) -> str:
+        """Return the system message, without white space at its ends.
+
+        Raises:
+            ValueError: the template fails; the message names file and line.
+        """
+        try:
+            return self._template.render(tools=tools, instructions=instructions, format=format).strip()
+        except Exception as error:  # a template is somebody's program: it can fail in every way that a program can
+            raise ValueError(f"{self.path}, line {self._line_of(error)}: {error or type(error).__name__}") from error
+
+    def _line_of(self, error: Exception) -> int | None:
+        frames = traceback.extract_tb(error.__traceback__)
+        return next((frame.lineno for frame in reversed(frames) if frame.filename == str(self.path)), None)
+
+
+class _NoOtherFile(jinja2.BaseLoader):
+    """Refuses `include`, `import` and `extends`: a manifest names one template by its digest."""
+
+    def get_source(self, environment: jinja2.Environment, template: str) -> NoReturn:
+        raise jinja2.TemplateNotFound(template, f"{template!r} cannot be loaded: a template is one file; copy it in")

@@ -1,0 +1,47 @@
+"""A number that changes with the global step, as a setting."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Any
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from rest_verl.core import curriculum
+
+# How every dataclass of settings reads its keys.
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Ramp:
+    """`start` up to step `begin`, then `start + slope * (step - begin)`, up (or down) to `limit`.
+
+    A slope that reaches the limit within one step makes it a switch: begin=29, slope=-0.5, limit=0.5 leaves 1 at
+    step 30.
+    """
+
+    start: float
+    slope: float = 0.0
+    limit: float | None = None
+    begin: int = Field(default=0, ge=0)
+
+    def schedule(self) -> curriculum.Schedule:
+        """The schedule it stands for."""
+        limit = self.start if self.limit is None else self.limit
+        return curriculum.ramp(self.start, self.slope, limit, self.begin)
+
+    def __post_init__(self) -> None:
+        if self.limit is None:
+            if self.slope != 0:
+                raise ValueError("a slope needs a limit")
+        elif (self.limit - self.start) * self.slope < 0:
+            raise ValueError("the slope leads away from the limit")
+        if self.begin > 0 and self.slope == 0:
+            raise ValueError(f"begin={self.begin} needs a slope and a limit")
+
+
+def ramp(start: float, slope: float = 0.0, limit: float | None = None) -> Any:
+    """Field whose default is this ramp."""
+    return field(default_factory=lambda: Ramp(start, slope, limit))

@@ -1,0 +1,71 @@
+"""What the policy wrote in one trajectory, parsed once for everything that scores it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from rest_verl.core.tags import uncovered
+from rest_verl.core.tool_calls import Kind, ToolCall, Turn, WireFormat
+
+_ANY_KIND = (Kind(calls=True, answer=False), Kind(calls=False, answer=True), Kind(calls=True, answer=True))
+
+
+@dataclass(frozen=True)
+class Response:
+    """The turns that the policy generated.
+
+    Attributes:
+        texts: the bytes of each turn.
+        turns: its spans.
+        wire_format: how the policy writes.
+        calls: the calls of all turns in order; None stands for one that cannot be read.
+    """
+
+    texts: Sequence[bytes]
+    turns: Sequence[Turn]
+    wire_format: WireFormat
+    calls: Sequence[ToolCall | None]
+
+    @property
+    def parse_ok(self) -> bool:
+        """Whether every call can be read."""
+        return None not in self.calls
+
+    @cached_property
+    def readable(self) -> list[ToolCall]:
+        """The calls; none at all where one of them cannot be read."""
+        return [call for call in self.calls if call is not None] if self.parse_ok else []
+
+    @cached_property
+    def answered(self) -> bool:
+        """Whether there is an answer that is not just white space."""
+        return any(
+            text[slice(*span)].strip()
+            for text, turn in zip(self.texts, self.turns, strict=True)
+            for span in turn.response
+        )
+
+    def is_legal(self, kind: Kind) -> bool:
+        """Whether the turns are legal: a single one for the kind that is due, each of several for some kind."""
+        turns = list(zip(self.texts, self.turns, strict=True))
+        if len(turns) == 1:
+            return self.wire_format.is_legal(*turns[0], kind)
+        return bool(turns) and all(any(self.wire_format.is_legal(*turn, some) for some in _ANY_KIND) for turn in turns)
+
+    def has_stray_text(self) -> bool:
+        """Whether there is text outside of reasoning, calls and answer."""
+        return any(uncovered(text, turn).strip() for text, turn in zip(self.texts, self.turns, strict=True))
+
+
+def read_response(texts: Sequence[bytes], wire_format: WireFormat) -> Response:
+    """Parse the turns of a response.
+
+    Args:
+        texts: the bytes of each turn that the policy generated, without what tools wrote.
+        wire_format: how the policy writes.
+    """
+    turns = [wire_format.parse(text) for text in texts]
+    calls = [call for text, turn in zip(texts, turns, strict=True) for call in wire_format.read_calls(text, turn)]
+    return Response(texts, turns, wire_format, calls)

@@ -1,0 +1,100 @@
+"""The correctness of calls by rules that are hard to game. Pure functions.
+
+Let G be the calls that are due and P those of the response. For a g and a p of the same name, with K the keys of g and
+those of p that are optional to g:
+
+    q(g, p) = (1 + J(K, keys(p)) + V) / (2 + |K|)        0 where the names differ
+    V       = number of keys in K for which p has a right value, JSON type included
+    S       = max over all one-to-one pairings of the sum of q
+    share   = S / (|G| + |P| - pairs)                    pairs: calls of a name that both have
+
+So a call that answers nothing costs as much as one that is missing, duplicates included, and the order of calls does
+not matter. The share is 0 where the response is not legal, which is stricter here than in the wire format: nothing may
+stand outside of reasoning, calls and answer, an answer that is due must not be empty, and a call that is not due must
+not be made. Where no call is due the share is 1 for a legal answer and 0 otherwise.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from rest_verl.core.tool_calls import Kind, ToolCall
+from rest_verl.reward.match import NO_MATCH, Match
+from rest_verl.reward.response import Response
+from rest_verl.reward.truth import DueCall, equal_json
+
+
+def is_strictly_legal(response: Response, kind: Kind) -> bool:
+    """Whether a response is legal, says nothing outside of its blocks, answers where an answer is due and calls
+    nothing where no call is."""
+    return (
+        response.is_legal(kind)
+        and not response.has_stray_text()
+        and (response.answered or not kind.answer)
+        and (kind.calls or not response.calls)
+    )
+
+
+def match_best(due: Sequence[DueCall], calls: Sequence[ToolCall]) -> Match:
+    """Match calls with those that are due, so that the sum of q is greatest.
+
+    Args:
+        due: G, not empty.
+        calls: P.
+    """
+    if not calls:
+        return NO_MATCH
+    found = _by_name(calls)
+    quality = arg_keys = arg_values = 0.0
+    pairs = 0
+    for name, wanted in _by_name(due).items():
+        given = found.get(name, [])
+        scores = [[_agreement(one, call) for call in given] for one in wanted]
+        for row, column in _pairing([[_quality(*score) for score in row] for row in scores]):
+            keys, values, size = scores[row][column]
+            quality += _quality(keys, values, size)
+            arg_keys += keys
+            arg_values += values / max(size, 1) * len(wanted[row].arguments)
+            pairs += 1
+    union = len(due) + len(calls) - pairs
+    arguments = sum(len(wanted.arguments) for wanted in due)
+    return Match(quality / union, pairs / union, arg_keys / len(due), min(arg_values / max(arguments, 1), 1.0))
+
+
+def _by_name(calls: Sequence) -> dict[str, list]:
+    groups: dict[str, list] = defaultdict(list)
+    for call in calls:
+        groups[call.name].append(call)
+    return groups
+
+
+def _agreement(due: DueCall, call: ToolCall) -> tuple[float, int, int]:
+    """J(K, keys(p)), V and |K| of a pair."""
+    keys = due.arguments.keys() | (due.optional & call.arguments.keys())
+    given = call.arguments.keys()
+    union = len(keys | given)
+    right = sum(_is_right(due, key, call) for key in keys & given)
+    return (len(keys & given) / union if union else 1.0), right, len(keys)
+
+
+def _is_right(due: DueCall, key: str, call: ToolCall) -> bool:
+    value = call.arguments[key]
+    return due.accepts(key, value) if due.accepts is not None else equal_json(value, due.arguments[key])
+
+
+def _quality(keys: float, values: float, size: int) -> float:
+    return (1 + keys + values) / (2 + size)
+
+
+def _pairing(quality: list[list[float]]) -> list[tuple[int, int]]:
+    """The pairs (row, column) whose sum is greatest."""
+    if not quality[0]:
+        return []
+    if len(quality) == len(quality[0]) == 1:  # nearly always
+        return [(0, 0)]
+    rows, columns = linear_sum_assignment(np.array(quality), maximize=True)
+    return [(int(row), int(column)) for row, column in zip(rows, columns, strict=True)]

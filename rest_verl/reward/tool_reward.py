@@ -1,0 +1,135 @@
+"""The reward of a response, R = F + C + L, by the settings `rest.reward`.
+
+    F = F_max(s) where the response is legal for the kind of its ground truth, else F_min(s)
+    C = C_min(s) + (C_max(s) - C_min(s)) * share
+    L = L_min + (L_max - L_min) * min(1, words of reasoning / W(s))      off unless it is asked for
+
+with the share of `reward.toolrl` or `reward.strict`, and s the global step. Under the rules `toolrl` C = 0 where no
+call is due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rest_verl.core.tool_calls import WireFormat
+from rest_verl.reward.match import Match
+from rest_verl.reward.response import Response, read_response
+from rest_verl.reward.strict import is_strictly_legal, match_best
+from rest_verl.reward.toolrl import match_in_order, read_first_block
+from rest_verl.reward.truth import GroundTruth, same_calls
+from rest_verl.reward_config import RewardConfig
+
+# Every part of the reward that is logged, by name.
+COMPONENTS = (
+    "score",
+    "format",
+    "correctness",
+    "length",
+    "legal",
+    "name",
+    "arg_keys",
+    "arg_values",
+    "parse_ok",
+    "calls",
+    "extra_calls",
+    "acc",
+    "skipped",
+)
+
+
+class ToolReward:
+    """The reward by the settings of a run; it keeps nothing between responses."""
+
+    def __init__(self, settings: RewardConfig):
+        self._settings = settings
+        self._strict = settings.rules == "strict"
+        self._format_min = settings.format_min.schedule()
+        self._format_max = settings.format_max.schedule()
+        self._correctness_min = settings.correctness_min.schedule()
+        self._correctness_max = settings.correctness_max.schedule()
+        self._words = settings.length.words.schedule()
+
+    def read(self, texts: Sequence[bytes], wire_format: WireFormat) -> Response:
+        """Read the turns that the policy generated, as the settings say."""
+        if self._settings.reading == "first_block":
+            return read_first_block(texts)
+        return read_response(texts, wire_format)
+
+    def score(self, response: Response, truth: GroundTruth, step: int) -> dict[str, float]:
+        """Score a response.
+
+        Args:
+            response: from `read`.
+            truth: what was asked for.
+            step: global step.
+
+        Returns:
+            `COMPONENTS` by name; `score` is the reward. `acc` depends neither on the rules nor on the step: 1 where
+            the calls are exactly those due, in any order, or, where none is due, where none is made and an answer is
+            given.
+        """
+        legal = is_strictly_legal(response, truth.kind) if self._strict else response.is_legal(truth.kind)
+        match = self._match(response, truth, legal)
+        correctness = 0.0
+        if truth.kind.calls or self._strict:
+            low, high = self._correctness_min(step), self._correctness_max(step)
+            correctness = low + (high - low) * match.share
+        format_reward = self._format_max(step) if legal else self._format_min(step)
+        length = self._length(response, step)
+        return {
+            "score": format_reward + correctness + length,
+            "format": format_reward,
+            "correctness": correctness,
+            "length": length,
+            "legal": float(legal),
+            "name": match.name,
+            "arg_keys": match.arg_keys,
+            "arg_values": match.arg_values,
+            "parse_ok": float(response.parse_ok),
+            "calls": float(len(response.calls)),
+            "extra_calls": float(max(len(response.calls) - len(truth.calls), 0)),
+            "acc": float(is_exact(response, truth)),
+            "skipped": 0.0,
+        }
+
+    def _match(self, response: Response, truth: GroundTruth, legal: bool) -> Match:
+        calls = response.readable
+        if not truth.calls:  # any call will do, or none
+            right = bool(calls) if truth.kind.calls else response.answered and not response.calls
+            return Match(float(right and (legal or not self._strict)))
+        if not self._strict:
+            return match_in_order(truth.calls, calls, self._settings.granularity)
+        match = match_best(truth.calls, calls)
+        return match if legal else Match(0.0, match.name, match.arg_keys, match.arg_values)
+
+    def _length(self, response: Response, step: int) -> float:
+        bounds = self._settings.length
+        if bounds.min == bounds.max:
+            return bounds.max
+        # To two digits, as ToolRL has it.
+        return bounds.min + (bounds.max - bounds.min) * min(1.0, round(_reasoning(response) / self._words(step), 2))
+
+
+def skipped_components() -> dict[str, float]:
+    """Components of a response whose ground truth cannot be read: all 0, counted by `skipped`. All responses to the
+    prompt score alike, so a group-relative advantage makes nothing of them."""
+    return dict.fromkeys(COMPONENTS, 0.0) | {"skipped": 1.0}
+
+
+def is_exact(response: Response, truth: GroundTruth) -> bool:
+    """Whether a response makes exactly the calls that are due, or answers without any where none is due."""
+    if not truth.kind.calls:
+        return response.answered and not response.calls
+    if not truth.calls:
+        return bool(response.readable)
+    return response.parse_ok and same_calls(truth.calls, response.readable)
+
+
+def _reasoning(response: Response) -> int:
+    """Words of reasoning; reasoning that is not closed has none."""
+    words = 0
+    for text, turn in zip(response.texts, response.turns, strict=True):
+        closings = {start for start, _ in turn.markers}
+        words += sum(len(text[start:end].split()) for start, end in turn.think if end in closings)
+    return words

@@ -1,0 +1,92 @@
+"""What a row asks for: the kind of the turn and the calls that are due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rest_verl.core.formats.rlla import RLLA
+from rest_verl.core.tool_calls import Kind, ToolCall
+
+
+@dataclass(frozen=True)
+class DueCall:
+    """A call that is due.
+
+    Attributes:
+        name: of the tool.
+        arguments: one right set of arguments.
+        optional: names of further arguments that may be given.
+        accepts: whether a value is right for an argument; None where only the one in `arguments` is.
+    """
+
+    name: str
+    arguments: dict[str, Any]
+    optional: frozenset[str] = frozenset()
+    accepts: Callable[[str, Any], bool] | None = None
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """What a row asks for.
+
+    Attributes:
+        kind: what the response is to hold; with kind.calls and no call in `calls`, any call will do.
+        calls: the calls that are due.
+    """
+
+    kind: Kind
+    calls: Sequence[DueCall]
+
+
+def read_ground_truth(text: Any) -> GroundTruth:
+    """Read a ground truth in the rlla format, as ToolRL's data holds it.
+
+    Raises:
+        ValueError: it is no text, has neither a call nor a `<response>`, or has a call that is not legal JSON with
+            name and arguments.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"ground truth that is no text but {text!r:.120}")
+    raw = text.encode("utf-8", "surrogatepass")
+    turn = RLLA.parse(raw)
+    calls = RLLA.read_calls(raw, turn)
+    readable = [DueCall(call.name, call.arguments) for call in calls if call is not None]
+    if len(readable) < len(calls):
+        raise ValueError(f"ground truth with a call that cannot be read: {_shorten(text)}")
+    if not calls and not turn.response:
+        raise ValueError(f"ground truth with neither <tool_call> nor <response>: {_shorten(text)}")
+    return GroundTruth(Kind(calls=bool(calls), answer=bool(turn.response)), readable)
+
+
+def equal_json(first: Any, second: Any) -> bool:
+    """Whether two JSON values are equal, types included: true is not 1, "1" is not 1; 1 and 1.0 are one number."""
+    if isinstance(first, bool) or isinstance(second, bool):
+        return first is second
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(equal_json(value, second[key]) for key, value in first.items())
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(map(equal_json, first, second))
+    return first == second
+
+
+def same_calls(due: Sequence[DueCall], calls: Sequence[ToolCall]) -> bool:
+    """Whether calls are exactly those due, in any order."""
+    left = list(calls)
+    if len(due) != len(left):
+        return False
+    for wanted in due:
+        found = next((index for index, call in enumerate(left) if _is(wanted, call)), None)
+        if found is None:
+            return False
+        del left[found]
+    return True
+
+
+def _is(due: DueCall, call: ToolCall) -> bool:
+    return call.name == due.name and equal_json(call.arguments, due.arguments)
+
+
+def _shorten(text: str) -> str:
+    return repr(text if len(text) <= 120 else text[:120] + "...")

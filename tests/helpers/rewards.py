@@ -1,0 +1,36 @@
+"""Scoring as the reward manager does it, from text."""
+
+import json
+from functools import cache
+
+from rest_verl.config import load
+from rest_verl.core.formats import get_format
+from rest_verl.reward.tool_reward import ToolReward
+from rest_verl.reward.truth import read_ground_truth
+
+THINK = "<think> t </think>\n"
+WEATHER = '{"name": "get_weather", "parameters": {"city": "Paris", "days": 3}}'
+TIME = '{"name": "get_time", "parameters": {}}'
+ANSWER = "<response> It rains. </response>"
+
+
+def block(*calls):
+    """A block of calls in the format rlla."""
+    return "<tool_call>\n" + "\n".join(calls) + "\n</tool_call>"
+
+
+def reward(settings="paper"):
+    """The reward of a preset, or of keys."""
+    return _reward(json.dumps(settings))
+
+
+@cache
+def _reward(settings):
+    return ToolReward(load({"rest": {"reward": json.loads(settings)}}).reward)
+
+
+def score(turns, truth, settings="paper", step=0, wire_format="rlla"):
+    """Components of a response, whose turns are text or bytes, to a ground truth in the format rlla."""
+    scorer = reward(settings)
+    texts = [turn if isinstance(turn, bytes) else turn.encode("utf-8", "surrogatepass") for turn in turns]
+    return scorer.score(scorer.read(texts, get_format(wire_format)), read_ground_truth(truth), step)

@@ -1,0 +1,145 @@
+"""The settings `rest.reward`: presets, ToolRL's variants, and what of a response the reading `first_block` sees."""
+
+import pytest
+from rewards import ANSWER, THINK, TIME, WEATHER, block, score
+
+from rest_verl.config import ConfigError, load
+
+CALL, SAID = THINK + block(WEATHER), THINK + ANSWER
+HALF = THINK + block(WEATHER.replace("3", "4"))  # share 3/4
+
+
+def parts(settings, step, response=CALL, truth=CALL):
+    found = score([response], truth, settings, step)
+    return found["format"], found["correctness"]
+
+
+# variant of ToolRL -> what it changes in the preset toolrl
+VARIANTS = {
+    "equal maxima": {"correctness_min": {"start": -1.0}, "correctness_max": {"start": 1.0}},
+    "two-stage": {
+        "format_max": {"start": 1.0, "slope": -0.5, "limit": 0.5, "begin": 29},
+        "correctness_min": {"start": -1.0, "slope": -2.0, "limit": -3.0, "begin": 29},
+        "correctness_max": {"start": 1.0, "slope": 2.0, "limit": 3.0, "begin": 29},
+    },
+    "length": {"length": {"max": 1.0}},
+    "dynamic length": {"length": {"max": 1.0, "words": {"start": 384, "slope": 256 / 105, "limit": 640}}},
+}
+TOOLRL = {
+    "rules": "toolrl",
+    "reading": "first_block",
+    "format_min": {"start": 0.0},
+    "format_max": {"start": 1.0},
+    "correctness_min": {"start": -3.0},
+    "correctness_max": {"start": 3.0},
+}
+
+
+def test_the_presets_are_their_keys():
+    def rewards(node):
+        return load({"rest": {"reward": node}}).reward
+
+    assert rewards("toolrl") == rewards(TOOLRL)
+    assert rewards("paper") == rewards({"rules": "toolrl"})
+    assert rewards("strict") == rewards({}) == rewards({"rules": "strict"})
+
+
+def test_an_unknown_preset_is_refused_with_the_known_ones():
+    with pytest.raises(ConfigError, match=r"rest\.reward: unknown preset 'strikt'.*strict.*paper, strict, toolrl"):
+        load({"rest": {"reward": "strikt"}})
+
+
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ({"rules": "strict", "granularity": "coarse"}, "granularity=coarse is a variant of rules=toolrl"),
+        ({"reading": "first_block"}, "reading=first_block is a variant of rules=toolrl"),
+        ({"length": {"min": 2.0}}, "min=2.0 is greater than max=0.0"),
+        ({"length": {"words": {"start": 0}}}, "words must stay above 0"),
+        ({"format_max": {"start": 1.0, "begin": 5}}, "begin=5 needs a slope and a limit"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused(settings, fault):
+    with pytest.raises(ConfigError, match=fault):
+        load({"rest": {"reward": settings}})
+
+
+def test_toolrls_reading_is_refused_in_other_formats():
+    with pytest.raises(ConfigError, match=r"reading=first_block reads the format rlla, but rest\.format=hermes"):
+        load({"rest": {"reward": "toolrl", "format": "hermes"}})
+
+
+@pytest.mark.parametrize("step", [0, 200])
+def test_toolrls_bounds_stand_still(step):
+    assert parts("toolrl", step) == (1.0, 3.0)
+    assert parts("toolrl", step, "no") == (0.0, -3.0)
+    assert parts("toolrl", step, HALF) == (1.0, 1.5)
+
+
+def test_equal_maxima():
+    settings = TOOLRL | VARIANTS["equal maxima"]
+    assert parts(settings, 0) == (1.0, 1.0)
+    assert parts(settings, 0, "no") == (0.0, -1.0)
+
+
+def test_two_stages_change_at_step_30():
+    settings = TOOLRL | VARIANTS["two-stage"]
+    assert [parts(settings, step) for step in (0, 29, 30, 31, 500)] == [(1, 1), (1, 1), (0.5, 3), (0.5, 3), (0.5, 3)]
+    assert [parts(settings, step, "no") for step in (29, 30)] == [(0, -1), (0, -3)]
+
+
+@pytest.mark.parametrize(("granularity", "correctness"), [("fine", 1.5), ("refined", 1.5), ("coarse", -3.0)])
+def test_granularities_are_those_of_the_matching(granularity, correctness):
+    assert parts(TOOLRL | {"granularity": granularity}, 0, HALF)[1] == pytest.approx(correctness)
+    assert parts(TOOLRL | {"granularity": granularity}, 0)[1] == 3.0
+
+
+def words(count):
+    return f"<think> {'word ' * count}</think>\n{block(WEATHER)}"
+
+
+@pytest.mark.parametrize(
+    ("variant", "step", "count", "length"),
+    [
+        ("length", 0, 256, 0.5),
+        ("length", 0, 100, 0.2),  # 0.1953, to two digits
+        ("length", 0, 1000, 1.0),
+        ("dynamic length", 0, 384, 1.0),
+        ("dynamic length", 105, 384, 0.6),
+        ("dynamic length", 105, 640, 1.0),
+    ],
+)
+def test_length_rewards_words_of_reasoning(variant, step, count, length):
+    found = score([words(count)], CALL, TOOLRL | VARIANTS[variant], step)
+    assert (found["length"], found["score"]) == (pytest.approx(length), pytest.approx(4 + length))
+
+
+@pytest.mark.parametrize("response", [block(WEATHER), "<think> " + "word " * 600, words(600).replace("</think>", "")])
+def test_reasoning_that_is_not_closed_has_no_length(response):
+    assert score([response], CALL, TOOLRL | VARIANTS["length"])["length"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("response", "correctness"),
+    [
+        (f"<think> {CALL} </think>\n{ANSWER}", 3.0),
+        (CALL + "\n" + block(TIME), 3.0),
+        ("x <|im_start|>assistant\n" + CALL, 3.0),
+        (CALL + "<|im_end|>" + block(TIME), 3.0),
+        ("<|start_header_id|>assistant<|end_header_id|>" + CALL + "<|eot_id|>x", 3.0),
+        (THINK + block(WEATHER).replace("</tool_call>", ""), -3.0),
+        (THINK + "<tool_call>\n\n</tool_call>", -3.0),
+        (THINK + block(WEATHER + " x"), -3.0),
+        (THINK + block(WEATHER.replace("parameters", "arguments")), -3.0),
+        (THINK + block("[1]"), -3.0),
+        (THINK + block("[" * 100_000), -3.0),
+    ],
+)
+def test_the_reading_first_block_sees_what_toolrls_code_sees(response, correctness):
+    assert parts("toolrl", 0, response)[1] == correctness
+
+
+def test_on_well_formed_responses_both_readings_agree():
+    parser = {**TOOLRL, "reading": "parser"}
+    for response in (CALL, HALF, SAID, f"{CALL}\n{ANSWER}", THINK + block(WEATHER, TIME), THINK):
+        assert score([response], CALL, parser) == score([response], CALL, TOOLRL)
