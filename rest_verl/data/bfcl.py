@@ -13,22 +13,7 @@ from rest_verl.data.bfcl_files import Question, read_questions
 from rest_verl.data.prompt import make_prompt
 from rest_verl.data.rows import Row, make_row
 from rest_verl.data.template import PromptTemplate
-
-CATEGORIES: tuple[str, ...] = (
-    "simple_python",
-    "simple_java",
-    "simple_javascript",
-    "multiple",
-    "parallel",
-    "parallel_multiple",
-    "irrelevance",
-    "live_simple",
-    "live_multiple",
-    "live_parallel",
-    "live_parallel_multiple",
-    "live_irrelevance",
-    "live_relevance",
-)
+from rest_verl.reward.bfcl.checker import CATEGORIES
 
 # BFCL asks only whether a call is made here, and gives no call to compare with
 _WITHOUT_ANSWERS = ("irrelevance", "live_irrelevance", "live_relevance")

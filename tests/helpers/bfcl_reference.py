@@ -5,35 +5,23 @@ the checker is imported.
 """
 
 import importlib
-import importlib.util
 import json
 import sys
 from collections import namedtuple
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
+from bfcl_calls import MISSING as MISSING
+from bfcl_calls import SINGLE_TURN
+
 from rest_verl.core.tool_calls import ToolCall
+from rest_verl.data.bfcl_files import bfcl_folder
 
 MODEL = "model"
-AST_CATEGORIES = (
-    "simple_python",
-    "simple_java",
-    "simple_javascript",
-    "multiple",
-    "parallel",
-    "parallel_multiple",
-    "live_simple",
-    "live_multiple",
-    "live_parallel",
-    "live_parallel_multiple",
-)
-
-_PACKAGE = importlib.util.find_spec("bfcl_eval")
-MISSING = None if _PACKAGE else "needs BFCL's checker: pip install --no-deps bfcl-eval==2026.3.23"
+AST_CATEGORIES = ("simple_java", "simple_javascript", *SINGLE_TURN)
 
 
 @dataclass(frozen=True)
@@ -89,6 +77,5 @@ def questions(category: str) -> list[Question]:
 
 
 def _json_lines(name: str) -> list[dict[str, Any]]:
-    assert _PACKAGE is not None and _PACKAGE.origin is not None, MISSING
-    text = (Path(_PACKAGE.origin).parent / "data" / name).read_text(encoding="utf-8")
+    text = (bfcl_folder() / "data" / name).read_text(encoding="utf-8")
     return [json.loads(line) for line in text.split("\n") if line.strip()]
