@@ -21,6 +21,7 @@ from rest_verl.core.regions import Region
 from rest_verl.core.suggest import unknown_name
 from rest_verl.ramp import STRICT, Ramp, ramp
 from rest_verl.reward_config import RewardConfig, reward_preset
+from rest_verl.rollout_config import RolloutConfig
 
 
 class ConfigError(ValueError):
@@ -124,6 +125,7 @@ class RestConfig:
         targets: reasoning target of each region, in schemes `entropy` and `token`.
         curriculum: from the structural weights to the targets, in schemes `entropy` and `token`.
         reward: rules and bounds of the reward manager `rest_tool`: a preset's name (paper, toolrl, strict) or keys.
+        rollout: limits of a trajectory in the agent loop `rest_tool_agent`.
     """
 
     scheme: str = "paper"
@@ -141,6 +143,7 @@ class RestConfig:
     targets: RegionTargets = field(default_factory=RegionTargets)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     reward: Annotated[RewardConfig, BeforeValidator(reward_preset)] = field(default_factory=RewardConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
 
     def __post_init__(self) -> None:
         if self.base_estimator == "rest":

@@ -35,7 +35,8 @@ def weight_metrics(batch: TaggedBatch, weights: torch.Tensor, entropy: torch.Ten
 
 
 def reward_metrics(extra_fields: Iterable[dict[str, Any]], response_mask: torch.Tensor) -> dict[str, float]:
-    """Mean of every reward component over the rows that were generated: `rest/reward/<component>`.
+    """Means over the rows that were generated: `rest/reward/<component>` of the reward's components, and
+    `rest/rollout/<number>` of what the agent loop counted.
 
     verl logs components in validation only, and the scheduled reward alone does not tell form from content.
     """
@@ -46,7 +47,11 @@ def reward_metrics(extra_fields: Iterable[dict[str, Any]], response_mask: torch.
         for key, value in row.get("reward_extra_info", {}).items():
             if isinstance(value, int | float):
                 values[key].append(float(value))
-    return {f"rest/reward/{key}": sum(found) / len(found) for key, found in values.items()}
+    return {_logged(key): sum(found) / len(found) for key, found in values.items()}
+
+
+def _logged(component: str) -> str:
+    return f"rest/{component}" if component.startswith("rollout/") else f"rest/reward/{component}"
 
 
 def by_region(prefix: str, values: Mapping[Region, float]) -> dict[str, float]:

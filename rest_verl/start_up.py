@@ -49,6 +49,11 @@ def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:
             f"{_MANAGER}=rest_tool scores only what the policy wrote, and verl's tool_agent does not record where its "
             f"turns begin: set {_AGENT}=rest_tool_agent"
         )
+    if rest.rollout.per_turn and OmegaConf.select(config, _MANAGER) != "rest_tool":
+        raise ConfigError(
+            f"rest.rollout.per_turn=True makes every turn an output of its own, and {_MANAGER}="
+            f"{OmegaConf.select(config, _MANAGER)} scores only the last: set {_MANAGER}=rest_tool"
+        )
     return rest
 
 

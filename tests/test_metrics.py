@@ -62,3 +62,9 @@ def test_reward_components_are_averaged_over_generated_rows_that_have_them():
     ]
     mask = torch.tensor([[1, 0], [0, 1], [0, 0], [1, 1]])
     assert reward_metrics(rows, mask) == {"rest/reward/acc": 0.5, "rest/reward/legal": 1.0}
+
+
+def test_what_the_agent_loop_counted_is_logged_under_its_own_name():
+    rows = [{"reward_extra_info": {"acc": 1.0, "rollout/calls": calls}} for calls in (1.0, 4.0)]
+    logged = reward_metrics(rows, torch.ones(2, 3))
+    assert logged == {"rest/reward/acc": 1.0, "rest/rollout/calls": 2.5}

@@ -12,6 +12,7 @@ from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
 
 from rest_verl.config import ConfigError, CurriculumConfig, Ramp, RegionWeights, RestConfig, load
 from rest_verl.reward_config import RewardConfig
+from rest_verl.rollout_config import RolloutConfig
 from rest_verl.start_up import check_run
 
 PAPER = RewardConfig(rules="toolrl")
@@ -82,6 +83,21 @@ def test_a_composed_preset_of_the_reward_can_be_changed(composed):
     rest = load(composed("+rest=paper", "+rest/reward=toolrl", "rest.reward.correctness_max.start=1"))
     assert (rest.reward.rules, rest.reward.reading) == ("toolrl", "first_block")
     assert (rest.reward.correctness_max, rest.reward.format_max) == (Ramp(1.0), Ramp(1.0))
+
+
+def test_multi_turn_rollouts_are_composed_beside_any_preset(composed):
+    config = composed("+rest=paper", "+rest/rollout=multi_turn", "rest.rollout.max_calls=7")
+    assert config.actor_rollout_ref.rollout.agent.default_agent_loop == "rest_tool_agent"
+    assert config.actor_rollout_ref.rollout.multi_turn.enable
+    assert check_run(config, ADV_ESTIMATOR_REGISTRY).rollout == RolloutConfig(max_calls=7)
+
+
+def test_turns_as_samples_of_their_own_need_the_reward_manager_that_reads_them_all(composed):
+    per_turn = "rest.rollout.per_turn=true"
+    assert check_run(composed("+rest=paper", per_turn), ADV_ESTIMATOR_REGISTRY).rollout.per_turn
+    with pytest.raises(ConfigError, match=r"scores only the last: set reward\.reward_manager\.name=rest_tool"):
+        naive = "reward.reward_manager.name=naive"
+        check_run(composed("+rest=paper", per_turn, naive), ADV_ESTIMATOR_REGISTRY)
 
 
 def test_the_variants_of_toolrl_on_the_page_are_legal_settings(composed):

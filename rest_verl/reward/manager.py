@@ -17,7 +17,8 @@ from rest_verl.config import ConfigError, load
 from rest_verl.core.formats import get_format
 from rest_verl.core.token_bytes import TokenBytes
 from rest_verl.reward.scorers import Scorer, get_scorer
-from rest_verl.reward.tool_reward import ToolReward, skipped_components
+from rest_verl.reward.scorers.environment import score_environment
+from rest_verl.reward.tool_reward import RewardAtStep, ToolReward, skipped_components
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +39,8 @@ _read_once = lru_cache(maxsize=4096)(_read_truth)
 
 @register("rest_tool")
 class RestToolRewardManager(RewardManagerBase):
-    """The reward of `rest.reward`, by the scorer of the row's data source, at the step at which its prompt was
-    dispatched.
+    """The reward of `rest.reward`, by the scorer of the row's data source, or by the environment that it acted on, at
+    the step at which its prompt was dispatched.
 
     Decoding ids with `skip_special_tokens` drops the tags of tokenizers that hold them as special tokens, and decoding
     the whole response scores what tools wrote. Neither happens here: ids become bytes by table, turn by turn.
@@ -59,14 +60,15 @@ class RestToolRewardManager(RewardManagerBase):
             self._custom = NaiveRewardManager(config, tokenizer, compute_score, **router)
 
     async def run_single(self, data: DataProto) -> dict[str, Any]:
-        """Score one trajectory; of several outputs the last one."""
-        item = data[-1:][0]
-        row = item.non_tensor_batch
-        responses = item.batch["responses"].numpy()
-        length = int(item.batch["attention_mask"][-len(responses) :].sum())
-        turns = [self._table.decode(responses[start:end]) for start, end in _turn_bounds(row, length)]
+        """Score one trajectory: of several outputs the last one, or all together where each is a turn."""
+        row = data[-1:][0].non_tensor_batch
+        fields = row.get("tool_extra_fields") or {}
+        outputs = [data[index] for index in range(len(data))] if fields.get("rest_per_turn") else [data[-1:][0]]
+        lengths = [_response_length(output) for output in outputs]
+        turns = [turn for output, length in zip(outputs, lengths, strict=True) for turn in self._turns(output, length)]
         components = self._score(turns, row)
-        components["response_tokens"] = float(length)
+        components["response_tokens"] = float(sum(lengths))
+        components |= {f"rollout/{key}": value for key, value in fields.get("rest_rollout", {}).items()}
         if self._custom is None:
             return {"reward_score": components["score"], "reward_extra_info": components}
         custom = await self._custom.run_single(data)
@@ -74,22 +76,39 @@ class RestToolRewardManager(RewardManagerBase):
         extra = beside | {"score": custom["reward_score"]} | custom["reward_extra_info"]
         return {"reward_score": custom["reward_score"], "reward_extra_info": extra}
 
+    def _turns(self, output: Any, length: int) -> list[bytes]:
+        """The bytes of each turn that the policy generated."""
+        responses = output.batch["responses"].numpy()
+        bounds = _turn_bounds(output.non_tensor_batch, length)
+        return [self._table.decode(responses[start:end]) for start, end in bounds]
+
     def _score(self, turns: Sequence[bytes], row: dict[str, Any]) -> dict[str, float]:
         """Components of the reward of a row."""
+        response = self._reward.read(turns, self._format)
+        reward = RewardAtStep(self._reward, int(row["global_steps"]))
+        judged = (row.get("tool_extra_fields") or {}).get("rest_environment")
+        if judged is not None:
+            return score_environment(response, judged, reward)
         data_source, ground_truth = row["data_source"], row["reward_model"]["ground_truth"]
         found = (_read_once if isinstance(ground_truth, Hashable) else _read_truth)(data_source, ground_truth)
         if found is None:
             return skipped_components()
         scorer, truth = found
-        step = int(row["global_steps"])
-        response = self._reward.read(turns, self._format)
-        components = scorer.score(response, truth, lambda asked, due: self._reward.score(asked, due, step))
+        components = scorer.score(response, truth, reward)
         if "score" not in components:
             raise ConfigError(
                 f"the scorer of data source {data_source!r} returned {sorted(components)} without 'score': it must "
                 "return a dict of numbers in which 'score' is the reward"
             )
         return components | {"skipped": 0.0}
+
+
+def _response_length(output: Any) -> int:
+    """Tokens of an output's response, padding not counted."""
+    if "response_len" in output.non_tensor_batch:
+        return int(output.non_tensor_batch["response_len"])
+    # verl scores whole batches as well, with prompts padded on the left: then responses begin at one place.
+    return int(output.batch["attention_mask"][-len(output.batch["responses"]) :].sum())
 
 
 def _turn_bounds(row: dict[str, Any], length: int) -> list[tuple[int, int]]:

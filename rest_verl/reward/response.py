@@ -49,10 +49,16 @@ class Response:
 
     def is_legal(self, kind: Kind) -> bool:
         """Whether the turns are legal: a single one for the kind that is due, each of several for some kind."""
-        turns = list(zip(self.texts, self.turns, strict=True))
-        if len(turns) == 1:
-            return self.wire_format.is_legal(*turns[0], kind)
-        return bool(turns) and all(any(self.wire_format.is_legal(*turn, some) for some in _ANY_KIND) for turn in turns)
+        if len(self.turns) == 1:
+            return self.wire_format.is_legal(self.texts[0], self.turns[0], kind)
+        return self.is_legal_for_some_kind()
+
+    def is_legal_for_some_kind(self) -> bool:
+        """Whether there are turns, each legal for some kind."""
+        return bool(self.turns) and all(
+            any(self.wire_format.is_legal(text, turn, kind) for kind in _ANY_KIND)
+            for text, turn in zip(self.texts, self.turns, strict=True)
+        )
 
     def has_stray_text(self) -> bool:
         """Whether there is text outside of reasoning, calls and answer."""

@@ -11,6 +11,7 @@ call is due.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rest_verl.core.tool_calls import WireFormat
 from rest_verl.reward.match import Match
@@ -36,6 +37,22 @@ COMPONENTS = (
     "acc",
     "skipped",
 )
+
+
+@dataclass(frozen=True)
+class RewardAtStep:
+    """The reward of a run at a step of it: what scorers get."""
+
+    reward: ToolReward
+    step: int
+
+    def __call__(self, response: Response, truth: GroundTruth) -> dict[str, float]:
+        """Components of a response to a ground truth (`ToolReward.score`)."""
+        return self.reward.score(response, truth, self.step)
+
+    def of_share(self, response: Response, share: float) -> dict[str, float]:
+        """Components of a response whose calls something else has judged (`ToolReward.score_share`)."""
+        return self.reward.score_share(response, share, self.step)
 
 
 class ToolReward:
@@ -75,6 +92,32 @@ class ToolReward:
         if truth.kind.calls or self._strict:
             low, high = self._correctness_min(step), self._correctness_max(step)
             correctness = low + (high - low) * match.share
+        return self._sum(response, correctness, legal, step) | {
+            "name": match.name,
+            "arg_keys": match.arg_keys,
+            "arg_values": match.arg_values,
+            "extra_calls": float(max(len(response.calls) - len(truth.calls), 0)),
+            "acc": float(is_exact(response, truth)),
+        }
+
+    def score_share(self, response: Response, share: float, step: int) -> dict[str, float]:
+        """Score a response whose calls something else has judged, such as the environment that they acted on.
+
+        Args:
+            response: from `read`.
+            share: of the correctness reward, in [0, 1].
+            step: global step.
+
+        Returns:
+            those of `COMPONENTS` that can be said without a ground truth. The format reward asks each turn to be legal
+            for some kind. `acc` is 1 where the share is.
+        """
+        legal = response.is_legal_for_some_kind() and not (self._strict and response.has_stray_text())
+        low, high = self._correctness_min(step), self._correctness_max(step)
+        return self._sum(response, low + (high - low) * share, legal, step) | {"acc": float(share == 1)}
+
+    def _sum(self, response: Response, correctness: float, legal: bool, step: int) -> dict[str, float]:
+        """The reward, its parts, and what the text says by itself."""
         format_reward = self._format_max(step) if legal else self._format_min(step)
         length = self._length(response, step)
         return {
@@ -83,13 +126,8 @@ class ToolReward:
             "correctness": correctness,
             "length": length,
             "legal": float(legal),
-            "name": match.name,
-            "arg_keys": match.arg_keys,
-            "arg_values": match.arg_values,
             "parse_ok": float(response.parse_ok),
             "calls": float(len(response.calls)),
-            "extra_calls": float(max(len(response.calls) - len(truth.calls), 0)),
-            "acc": float(is_exact(response, truth)),
             "skipped": 0.0,
         }
 

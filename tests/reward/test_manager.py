@@ -34,6 +34,7 @@ def score(
     truth=CALL,
     data_source="rlla",
     custom=None,
+    fields={},  # noqa: B006
 ):
     """Score a trajectory of the policy's turns and, at odd places, tool output; prompt and padding stand around it."""
     ids = [tokenizer(text)["input_ids"] + [tokenizer.eos_token_id] for text in turns]
@@ -49,7 +50,7 @@ def score(
             "reward_model": np.array([{"ground_truth": truth}], dtype=object),
             "global_steps": np.array([step]),
             "__num_turns__": np.array([2 * len(turns)]),
-            "tool_extra_fields": np.array([{"rest_turns": bounds} if recorded else {}], dtype=object),
+            "tool_extra_fields": np.array([fields | ({"rest_turns": bounds} if recorded else {})], dtype=object),
         },
     )
     if outputs > 1:
@@ -155,3 +156,67 @@ def test_a_custom_reward_function_may_return_a_number_and_read_any_ground_truth(
     found = score(tokenizer, [CALL], settings=custom_config(), custom=mine, truth=truth)
     assert (found["score"], found["acc"]) == (0.25, 0.25)
     assert ("rest_score" in found) == (truth == CALL)
+
+
+JUDGED = {"score": 0.5, "acc": 0.0, "turns_right": 2.0}
+
+
+def test_a_trajectory_that_acted_on_an_environment_is_scored_by_it(tokenizer):
+    fields = {"rest_environment": JUDGED}
+    found = score(tokenizer, [CALL, TOOL, ANSWER], truth="", fields=fields)
+    # at step 0 a legal turn earns 2, and half of [-2, 2] is 0
+    assert (found["score"], found["format"], found["correctness"]) == (2.0, 2.0, 0.0)
+    assert (found["acc"], found["share"], found["turns_right"], found["skipped"]) == (0.0, 0.5, 2.0, 0.0)
+    illegal = score(tokenizer, [CALL, TOOL, "no tags"], truth="", fields=fields)
+    assert (illegal["score"], illegal["legal"]) == (-2.0, 0.0)
+
+
+@pytest.mark.parametrize(("share", "acc"), [(1.0, 1.0), (0.99, 0.0)])
+def test_without_an_acc_of_its_own_an_environment_means_all_or_nothing(tokenizer, share, acc):
+    assert score(tokenizer, [CALL], fields={"rest_environment": {"score": share}})["acc"] == acc
+
+
+@pytest.mark.parametrize("judged", [{}, {"score": 1.5}, {"score": float("nan")}])
+def test_an_environment_without_a_share_is_refused(tokenizer, judged):
+    with pytest.raises(ValueError, match=r"'score' must be a number in \[0, 1\]"):
+        score(tokenizer, [CALL], fields={"rest_environment": judged})
+
+
+def test_what_the_agent_loop_counted_is_reported_with_the_reward(tokenizer):
+    found = score(tokenizer, [CALL], fields={"rest_rollout": {"calls": 3.0, "ended_by/done": 1.0}})
+    assert (found["rollout/calls"], found["rollout/ended_by/done"], found["calls"]) == (3.0, 1.0, 1.0)
+
+
+def output(tokenizer, prompt_length, text, width, fields):
+    """One turn as verl's agent loop hands it to the reward worker: nothing is padded on the left."""
+    ids = tokenizer(text)["input_ids"]
+    responses = torch.zeros(1, 60, dtype=torch.long)
+    responses[0, : len(ids)] = torch.tensor(ids)
+    attention = torch.zeros(1, width, dtype=torch.long)
+    attention[0, : prompt_length + len(ids)] = 1
+    return DataProto.from_dict(
+        tensors={"prompts": torch.zeros(1, 40, dtype=torch.long), "responses": responses, "attention_mask": attention},
+        non_tensors={
+            "data_source": np.array(["sums"], dtype=object),
+            "reward_model": np.array([{"ground_truth": CALL}], dtype=object),
+            "global_steps": np.array([0]),
+            "__num_turns__": np.array([4]),
+            "prompt_len": np.array([prompt_length]),
+            "response_len": np.array([len(ids)]),
+            "tool_extra_fields": np.array([fields | {"rest_turns": [[0, len(ids)]]}], dtype=object),
+        },
+    )
+
+
+@pytest.mark.parametrize(("per_turn", "calls"), [(True, 1.0), (False, 0.0)])
+def test_where_every_turn_is_an_output_all_turns_are_scored(tokenizer, per_turn, calls):
+    fields = {"rest_per_turn": True} if per_turn else {}
+    turns = [output(tokenizer, 3, CALL, 100, fields), output(tokenizer, 40, ANSWER, 100, fields)]
+
+    async def run():
+        return await RestToolRewardManager(config(), tokenizer).run_single(DataProto.concat(turns))
+
+    found = asyncio.run(run())["reward_extra_info"]
+    assert (found["calls"], found["legal"]) == (calls, float(per_turn))
+    lengths = [len(tokenizer(text)["input_ids"]) for text in (CALL, ANSWER)]
+    assert found["response_tokens"] == (sum(lengths) if per_turn else lengths[1])

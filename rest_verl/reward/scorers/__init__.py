@@ -16,11 +16,8 @@ from rest_verl.reward.response import Response
 from rest_verl.reward.scorers.apibank import score_apibank
 from rest_verl.reward.scorers.bfcl import read_bfcl, score_bfcl
 from rest_verl.reward.scorers.rlla import score_rlla
-from rest_verl.reward.truth import GroundTruth, read_ground_truth
-
-# From a response and what was asked for to the components of the reward (`reward.tool_reward.COMPONENTS`), by the
-# settings and the step of the run.
-Reward = Callable[[Response, GroundTruth], dict[str, float]]
+from rest_verl.reward.tool_reward import RewardAtStep
+from rest_verl.reward.truth import read_ground_truth
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class Scorer:
             such rows are skipped and counted.
     """
 
-    score: Callable[[Response, Any, Reward], dict[str, float]]
+    score: Callable[[Response, Any, RewardAtStep], dict[str, float]]
     read: Callable[[Any], Any]
 
 
@@ -64,7 +61,7 @@ def register_scorer(pattern: str, read: Callable[[Any], Any] = _as_it_is) -> Cal
     """
     _SCORERS.check_free(pattern)
 
-    def register(score: Callable[[Response, Any, Reward], dict[str, float]]) -> Callable:
+    def register(score: Callable[[Response, Any, RewardAtStep], dict[str, float]]) -> Callable:
         _SCORERS.add(pattern, Scorer(score, read))
         return score
 

@@ -11,17 +11,16 @@ Values are equal as Python has it (true is 1) in the first and as JSON has it in
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from rest_verl.core.formats.rlla import RLLA
 from rest_verl.reward.response import Response
+from rest_verl.reward.tool_reward import RewardAtStep
 from rest_verl.reward.truth import DueCall, GroundTruth, same_calls
 
 
-def score_apibank(
-    response: Response, truth: GroundTruth, reward: Callable[[Response, GroundTruth], dict[str, float]]
-) -> dict[str, float]:
+def score_apibank(response: Response, truth: GroundTruth, reward: RewardAtStep) -> dict[str, float]:
     """Score a response (`Scorer.score`)."""
     soft = any(_is_soft_match(written, due) for due in truth.calls for written in _written_calls(response))
     hard = response.parse_ok and same_calls(truth.calls, response.readable)

@@ -7,7 +7,7 @@ under the rules `strict`, each value counts as right that the leaderboard accept
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from rest_verl.core.tool_calls import Kind
 from rest_verl.reward.bfcl.checker import CATEGORIES, accepts, check_calls, may_be_left_out
 from rest_verl.reward.response import Response
+from rest_verl.reward.tool_reward import RewardAtStep
 from rest_verl.reward.truth import DueCall, GroundTruth, read_ground_truth
 
 
@@ -48,9 +49,7 @@ class BfclTruth:
     category: str
 
 
-def score_bfcl(
-    response: Response, asked: BfclTruth, reward: Callable[[Response, GroundTruth], dict[str, float]]
-) -> dict[str, float]:
+def score_bfcl(response: Response, asked: BfclTruth, reward: RewardAtStep) -> dict[str, float]:
     """Score a response (`Scorer.score`). Calls of which one cannot be read count as none, as on the leaderboard."""
     wrong = check_calls(asked.functions, response.readable, asked.possible_answer, asked.category)
     return reward(response, asked.truth) | {"acc": float(wrong is None)}

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from rest_verl.reward.response import Response
+from rest_verl.reward.tool_reward import RewardAtStep
 from rest_verl.reward.truth import GroundTruth
 
 
-def score_rlla(
-    response: Response, truth: GroundTruth, reward: Callable[[Response, GroundTruth], dict[str, float]]
-) -> dict[str, float]:
+def score_rlla(response: Response, truth: GroundTruth, reward: RewardAtStep) -> dict[str, float]:
     """Score a response (`Scorer.score`)."""
     return reward(response, truth)
