@@ -68,9 +68,9 @@ def read_questions(category: str, has_answers: bool) -> list[Question]:
     """
     path = bfcl_folder() / "data" / f"BFCL_v4_{category}.json"
     answer_path = path.parent / "possible_answer" / path.name
-    answers = {answer["id"]: answer for answer in _json_lines(answer_path)} if has_answers else {}
+    answers = {answer["id"]: answer for answer in json_lines(answer_path)} if has_answers else {}
     questions = []
-    for entry in _json_lines(path):
+    for entry in json_lines(path):
         where = f"{path}, {entry['id']}"
         possible_answer: list[Any] = []
         if has_answers:
@@ -87,7 +87,13 @@ def read_questions(category: str, has_answers: bool) -> list[Question]:
     return questions
 
 
-def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
+def json_lines(path: Path, key: str = "id") -> Iterator[dict[str, Any]]:
+    """Read a data file: one JSON object a line, each with this key.
+
+    Raises:
+        ValueError: a line is something else; the message names it.
+        FileNotFoundError: there is no such file.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: this bfcl_eval is another version. Run: {INSTALL}")
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
@@ -96,8 +102,10 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
                 entry = json.loads(line)
             except ValueError as error:  # broken JSON or broken UTF-8
                 raise ValueError(f"{path}, line {number}: not JSON ({error}). Reinstall it: {INSTALL}") from error
-            if not isinstance(entry, dict) or "id" not in entry:
-                raise ValueError(f"{path}, line {number}: no JSON object with an 'id'. Reinstall it: {INSTALL}")
+            if not isinstance(entry, dict) or key not in entry:
+                raise ValueError(
+                    f"{path}, line {number}: no JSON object with the key {key!r}. Reinstall it: {INSTALL}"
+                )
             yield entry
 
 

@@ -18,6 +18,7 @@ from rest_verl.data.check_report import FileReport, Kind, Lengths, PairReport, P
 from rest_verl.data.check_schema import columns_to_read, schema_differences, schema_faults
 from rest_verl.data.prompt_lengths import Prompt, Refused
 from rest_verl.reward.scorers import get_scorer
+from rest_verl.rollout.environment import get_environment
 
 _BATCH = 256  # rows held at a time: a file may be larger than the memory, and a bar moves while tokens are counted
 
@@ -120,8 +121,13 @@ def _row_problems(row: Mapping[str, Any]) -> Iterator[tuple[Kind, str]]:
         yield Kind.PROMPT, "the prompt is empty"
     elif not all(message and message["role"] and message["content"] is not None for message in prompt):
         yield Kind.PROMPT, "a message of the prompt has no role or no content"
-    if (reason := _truth_fault(row["data_source"], _truth(row))) is not None:
-        yield Kind.TRUTH, reason
+    environment, kwargs = _environment(row)
+    if environment is None:
+        fault = _truth_fault(row["data_source"], _truth(row))
+    else:
+        fault = _environment_fault(row["data_source"], environment, kwargs)
+    if fault is not None:
+        yield Kind.TRUTH, fault
     if (row.get("extra_info") or {}).get("index") is None:
         yield Kind.INDEX, "no extra_info.index; verl tells prompts apart by it in its traces"
 
@@ -142,16 +148,41 @@ def _truth_fault(data_source: str | None, truth: str | None) -> str | None:
     return None
 
 
+def _environment(row: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The name of the environment that a row acts on, and what it is made with; None where it has none."""
+    extra_info = row.get("extra_info") or {}
+    return extra_info.get("environment"), extra_info.get("environment_kwargs")
+
+
+def _environment_fault(data_source: str | None, name: Any, kwargs: Any) -> str | None:
+    """What keeps the agent loop from making the environment of a row, which scores it."""
+    if data_source is None:
+        return "no data_source, which metrics are grouped by"
+    try:
+        make = get_environment(name)
+        given = json.loads(kwargs)
+    except (TypeError, ValueError, RecursionError) as error:
+        return f"the environment cannot be made: {error}"
+    if not isinstance(given, dict):
+        return f"environment_kwargs must be a JSON object as text, got {kwargs!r:.120}"
+    try:
+        make(**given)
+    except Exception as error:  # an environment is somebody's program: it can fail in every way that a program can
+        return f"the environment {name!r} refuses its environment_kwargs: {error or type(error).__name__}"
+    return None
+
+
 def _repetition(
     number: int, row: Mapping[str, Any], seen: dict[bytes, tuple[int, bytes]]
 ) -> Iterator[tuple[Kind, str]]:
     """Compare a row with the first of the same prompt, and note the row in `seen` where it is the first."""
     messages = [[message["role"], message["content"]] for message in row["prompt"]]
-    truth = _digest(_truth(row))
+    environment = _environment(row)
+    truth = _digest([_truth(row), environment])
     first, first_truth = seen.setdefault(_digest(messages), (number, truth))
     if first != number and truth == first_truth:
         yield Kind.DUPLICATE, f"same prompt and ground truth as row {first}"
-    elif first != number:
+    elif first != number and environment == (None, None):  # else later turns may tell two rows of one prompt apart
         yield Kind.CONTRADICTION, f"same prompt as row {first}, but another ground truth"
 
 

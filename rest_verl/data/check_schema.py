@@ -46,6 +46,8 @@ _COLUMNS = (
     _Column("extra_info", "struct", lambda kind: pa.types.is_struct(kind) or pa.types.is_null(kind), needed=False),
 )
 
+_EXTRA_INFO = ("index", "environment", "environment_kwargs")
+
 
 def schema_faults(schema: pa.Schema) -> list[str]:
     """What keeps verl or the reward manager from reading a file of this schema; further columns are no fault."""
@@ -64,10 +66,8 @@ def schema_faults(schema: pa.Schema) -> list[str]:
 def columns_to_read(schema: pa.Schema) -> list[str]:
     """The columns and struct fields that a check needs, of a schema without faults."""
     columns = ["data_source", "prompt", "reward_model.ground_truth"]
-    if "extra_info" in schema.names:
-        kind = schema.field("extra_info").type
-        if pa.types.is_struct(kind) and any(field.name == "index" for field in kind):
-            columns.append("extra_info.index")
+    if "extra_info" in schema.names and pa.types.is_struct(kind := schema.field("extra_info").type):
+        columns += [f"extra_info.{field.name}" for field in kind if field.name in _EXTRA_INFO]
     return columns
 
 

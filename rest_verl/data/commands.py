@@ -34,21 +34,28 @@ _BAKED = "the file holds whole prompts, which ask for rlla; leave the option out
 @app.command()
 def bfcl(
     out: Out,
-    category: Annotated[
-        list[str] | None, typer.Option(help="Repeat for several; all single-turn ones if left out.")
-    ] = None,
+    category: Annotated[list[str] | None, typer.Option(help="Repeat for several; all of them if left out.")] = None,
+    multi_turn: Annotated[
+        bool, typer.Option("--multi-turn", help="Tasks of several turns instead, which act on an environment.")
+    ] = False,
     validation_share: Share = 0.1,
     format: Format = "rlla",
     template: Template = None,
 ) -> None:
-    """BFCL's single-turn questions and answers, from the installed package bfcl-eval."""
+    """BFCL's questions and answers, from the installed package bfcl-eval.
+
+    Multi-turn rows are for the agent loop rest_tool_agent:
+    they name the environment bfcl_multi_turn, which runs and scores them.
+    """
     with _one_line_errors():
         from rest_verl.data.bfcl import CATEGORIES, bfcl_rows
         from rest_verl.data.bfcl_files import bfcl_version
+        from rest_verl.data.bfcl_multi_turn import MULTI_TURN_CATEGORIES, bfcl_multi_turn_rows
         from rest_verl.data.data_set import Origin
         from rest_verl.data.template import BUILT_IN, PromptTemplate
 
-        wanted = list(dict.fromkeys(category or CATEGORIES))
+        known, make_rows = (MULTI_TURN_CATEGORIES, bfcl_multi_turn_rows) if multi_turn else (CATEGORIES, bfcl_rows)
+        wanted = list(dict.fromkeys(category or known))
         rendering = PromptTemplate(template or BUILT_IN)
         options = {
             "category": wanted,
@@ -56,7 +63,7 @@ def bfcl(
             "template": {"file": rendering.path.name, "sha256": rendering.sha256},
         }
         with _bar("BFCL") as on_progress:
-            rows = bfcl_rows(wanted, format, rendering, on_progress)
+            rows = make_rows(wanted, format, rendering, on_progress)
         origin = Origin("bfcl", [{"package": "bfcl-eval", "version": bfcl_version()}], options)
         _write(rows, validation_share, out, origin)
 

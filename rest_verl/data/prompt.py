@@ -21,6 +21,10 @@ def built_in_template() -> PromptTemplate:
     return PromptTemplate()
 
 
+def _tools(tools: Iterable[Any]) -> list[Tool]:
+    return [_tool(number, tool) for number, tool in enumerate(tools, start=1)]
+
+
 def _tool(number: int, tool: Any) -> Tool:
     if isinstance(tool, Mapping) and isinstance(tool.get("function"), Mapping):
         tool = tool["function"]  # verl's and OpenAI's schemas wrap the same three fields
@@ -49,8 +53,7 @@ def system_message(
         ValueError: a tool is not a dict with a string name, the format is unknown, or the template fails.
     """
     get_format(format)
-    listed = [_tool(number, tool) for number, tool in enumerate(tools, start=1)]
-    return (template or built_in_template()).render(listed, instructions.strip(), format)
+    return (template or built_in_template()).render(_tools(tools), instructions.strip(), format)
 
 
 def make_prompt(
@@ -81,6 +84,29 @@ def make_prompt(
     return messages + checked
 
 
+def later_messages(dialogue: Iterable[Mapping[str, Any]], format: str = "rlla") -> list[Message]:
+    """Return the messages of a later turn of the user, in the way in which `make_prompt` writes those of the first.
+
+    For `rlla` they are one user message with tags in it; for the other formats they stay as they are.
+
+    Raises:
+        ValueError: as `rlla_user_message`.
+    """
+    checked = _checked(dialogue)
+    if format != "rlla":
+        return checked
+    return [{"role": "user", "content": _tagged(checked)}]
+
+
+def tool_list(tools: Iterable[Mapping[str, Any]], format: str = "rlla", template: PromptTemplate | None = None) -> str:
+    """Return the list of tools by itself, as the system message has it; arguments and errors as `system_message`.
+
+    Raises:
+        ValueError: the template has no block `tools`.
+    """
+    return (template or built_in_template()).render_tools(_tools(tools), format)
+
+
 def rlla_user_message(dialogue: Iterable[Mapping[str, str]]) -> str:
     """Pack the dialogue so far, [{"role": user | assistant | tool, "content": str}, ...], into one user message.
 
@@ -89,8 +115,12 @@ def rlla_user_message(dialogue: Iterable[Mapping[str, str]]) -> str:
     Raises:
         ValueError: the dialogue is empty, or a message has another role or no text.
     """
-    first, *rest = [_rlla_turn(message) for message in _checked(dialogue)]
-    return f"**Dialogue Records History**\n{first[1]}" + "".join(gap + text for gap, text in rest)
+    return f"**Dialogue Records History**\n{_tagged(_checked(dialogue))}"
+
+
+def _tagged(dialogue: Iterable[Message]) -> str:
+    first, *rest = [_rlla_turn(message) for message in dialogue]
+    return first[1] + "".join(gap + text for gap, text in rest)
 
 
 def _role(message: Any) -> Any:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 Row = dict[str, Any]
+
+_EXTRA_INFO = [("index", pa.int64()), ("id", pa.string()), ("split", pa.string())]
 
 SCHEMA = pa.schema(
     [
@@ -14,15 +19,49 @@ SCHEMA = pa.schema(
         ("prompt", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
         ("ability", pa.string()),
         ("reward_model", pa.struct([("style", pa.string()), ("ground_truth", pa.string())])),
-        ("extra_info", pa.struct([("index", pa.int64()), ("id", pa.string()), ("split", pa.string())])),
+        ("extra_info", pa.struct(_EXTRA_INFO)),
     ]
 )
 
+# Rows that act on an environment. verl fills the two fields with None where it puts them together with other rows.
+ENVIRONMENT_SCHEMA = SCHEMA.set(
+    SCHEMA.get_field_index("extra_info"),
+    pa.field(
+        "extra_info", pa.struct([*_EXTRA_INFO, ("environment", pa.string()), ("environment_kwargs", pa.string())])
+    ),
+)
+
+
+@dataclass(frozen=True)
+class RowEnvironment:
+    """The environment that a row acts on.
+
+    Attributes:
+        name: as it is registered.
+        kwargs: JSON values that it is made with.
+    """
+
+    name: str
+    kwargs: Mapping[str, Any]
+
+    def extra_info(self) -> dict[str, str]:
+        """The fields of extra_info; the arguments are text, so that all environments have one schema."""
+        return {
+            "environment": self.name,
+            "environment_kwargs": json.dumps(self.kwargs, ensure_ascii=False, allow_nan=False),
+        }
+
 
 def make_row(
-    data_source: str, index: int, id: str, split: str, prompt: list[dict[str, str]], ground_truth: str
+    data_source: str,
+    index: int,
+    id: str,
+    split: str,
+    prompt: list[dict[str, str]],
+    ground_truth: str,
+    environment: RowEnvironment | None = None,
 ) -> Row:
-    """Return one row in the layout of SCHEMA.
+    """Return one row in the layout of SCHEMA, or of ENVIRONMENT_SCHEMA where it has an environment.
 
     Args:
         data_source: what verl chooses the scorer by and groups metrics by.
@@ -30,12 +69,13 @@ def make_row(
         id: a name by which the row is found again where it came from.
         split: train, validation or test.
         prompt: [{"role": str, "content": str}, ...].
-        ground_truth: what the scorer of the data source reads.
+        ground_truth: what the scorer of the data source reads; an environment scores in its place.
+        environment: that the row acts on.
     """
     return {
         "data_source": data_source,
         "prompt": [{"role": message["role"], "content": message["content"]} for message in prompt],
         "ability": "tool_use",
         "reward_model": {"style": "rule", "ground_truth": ground_truth},
-        "extra_info": {"index": index, "id": id, "split": split},
+        "extra_info": {"index": index, "id": id, "split": split} | (environment.extra_info() if environment else {}),
     }

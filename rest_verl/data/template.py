@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import jinja2
+from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment
 
 BUILT_IN = Path(__file__).with_name("prompt.jinja")
@@ -83,14 +84,35 @@ class PromptTemplate:
         Raises:
             ValueError: the template fails; the message names file and line.
         """
+        return self._rendered(self._template.root_render_func, tools, instructions, format)
+
+    def render_tools(self, tools: Sequence[Tool], format: str) -> str:
+        """Return the list of tools by itself, without white space at its ends: the template's block `tools`.
+
+        Raises:
+            ValueError: the template has no such block, or fails; the message names the file.
+        """
+        if "tools" not in self._template.blocks:
+            raise ValueError(
+                f"{self.path}: no block named 'tools', so tools that come in a later turn cannot be listed. Put the "
+                f"list between {{% block tools %}} and {{% endblock %}}, as {BUILT_IN} does"
+            )
+        return self._rendered(self._template.blocks["tools"], tools, "", format)
+
+    def _rendered(
+        self, part: Callable[[Context], Iterator[str]], tools: Sequence[Tool], instructions: str, format: str
+    ) -> str:
         try:
-            return self._template.render(tools=tools, instructions=instructions, format=format).strip()
+            given = {"tools": tools, "instructions": instructions, "format": format}
+            return "".join(part(self._template.new_context(given))).strip()
         except Exception as error:  # a template is somebody's program: it can fail in every way that a program can
             raise ValueError(f"{self.path}, line {self._line_of(error)}: {error or type(error).__name__}") from error
 
     def _line_of(self, error: Exception) -> int | None:
         frames = traceback.extract_tb(error.__traceback__)
-        return next((frame.lineno for frame in reversed(frames) if frame.filename == str(self.path)), None)
+        lines = [frame.lineno for frame in reversed(frames) if frame.filename == str(self.path)]
+        # of the Python code that Jinja makes of the template
+        return self._template.get_corresponding_lineno(lines[0]) if lines and lines[0] else None
 
 
 class _NoOtherFile(jinja2.BaseLoader):

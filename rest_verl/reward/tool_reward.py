@@ -109,12 +109,12 @@ class ToolReward:
             step: global step.
 
         Returns:
-            those of `COMPONENTS` that can be said without a ground truth. The format reward asks each turn to be legal
-            for some kind. `acc` is 1 where the share is.
+            those of `COMPONENTS` that can be said without a ground truth, `acc` left out. The format reward asks each
+            turn to be legal for some kind.
         """
         legal = response.is_legal_for_some_kind() and not (self._strict and response.has_stray_text())
         low, high = self._correctness_min(step), self._correctness_max(step)
-        return self._sum(response, low + (high - low) * share, legal, step) | {"acc": float(share == 1)}
+        return self._sum(response, low + (high - low) * share, legal, step)
 
     def _sum(self, response: Response, correctness: float, legal: bool, step: int) -> dict[str, float]:
         """The reward, its parts, and what the text says by itself."""

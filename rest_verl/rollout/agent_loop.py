@@ -1,35 +1,240 @@
-"""The agent loop `rest_tool_agent`: verl's tool agent loop, with the bounds of every generated turn written down.
+"""The agent loop `rest_tool_agent`: verl's tool agent loop with environments that hold state, over many user turns.
 
-Tool output lies between the turns in the same response. The reward must not score it, and nothing downstream could
-tell it apart by text alone.
+Token ids, masks and log-probs are verl's own work: what was generated is never decoded and encoded again. Added are
+the calls' parser (`rest.format`), the environment that a row names, limits, and a record of it all. Rows without an
+environment use verl's tools (function tools, `BaseTool` classes, MCP) as in verl's loop.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Sequence
 from typing import Any
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput, register
 from verl.experimental.agent_loop.tool_agent_loop import AgentData, AgentState, ToolAgentLoop
+from verl.experimental.agent_loop.tool_parser import ToolParser
+from verl.tools.schemas import ToolResponse
 
-TURNS = "rest_turns"
+from rest_verl.rollout.calls import UNREADABLE, Call, Failure, caught, read_calls, shown_name, text_of, unknown_tool
+from rest_verl.rollout.environment import Environment, Message
+from rest_verl.rollout.per_turn import split_turns
+from rest_verl.rollout.record import GeneratedTurn, Limits, Record
+from rest_verl.rollout.row import environment_of, score_of
+from rest_verl.rollout.safe_text import cut, safe_message
+from rest_verl.rollout.settings import LoopSettings, settings_of
+from rest_verl.rollout.verl_tools import as_verls, in_thread, media_of, text_of_response
+from rest_verl.rollout.waiting import at_most
+
+
+class CallReader(ToolParser):
+    """The parser that verl's loop asks for the calls of a generated turn."""
+
+    def __init__(self, settings: LoopSettings, record: Record):
+        self._settings = settings
+        self._record = record
+
+    @property
+    def stop_token_ids(self) -> list[int]:
+        return self._settings.stop_token_ids
+
+    async def extract_tool_calls(self, responses_ids: list[int], tools: Any = None) -> tuple[str, list[Any]]:
+        """The answer and the calls of a turn; verl hands the calls on to the methods below and to nothing else."""
+        first = len(self._record.calls)
+        return read_calls(self._settings.wire_format, self._settings.pieces, responses_ids, first)
 
 
 @register("rest_tool_agent")
 class RestToolAgentLoop(ToolAgentLoop):
-    """Adds `extra_fields["rest_turns"]`: bounds [start, end) of each generated turn, in response tokens."""
+    """One trajectory.
+
+    Written into `extra_fields`: `rest_turns`, bounds [start, end) of each generated turn in response tokens;
+    `rest_turn_table`, the turns with their calls; `rest_rollout`, numbers for the metrics; `rest_environment`, the
+    environment's score, where the row has one.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._settings = settings_of(self.config, self.tokenizer)
+        self._limits = Limits(
+            self._settings.rollout, self.max_assistant_turns, self.max_user_turns, self.max_parallel_calls
+        )
+        # verl must neither end a trajectory without a reason nor drop calls without a word.
+        self.max_assistant_turns = self.max_user_turns = self.max_parallel_calls = None
+        self.tools = {name: in_thread(tool) for name, tool in self.tools.items()}
+        self._record = Record()
+        self.tool_parser = CallReader(self._settings, self._record)
+        self._environment: Environment | None = None
+
+    # verl's trainer takes a list as well, whatever the base class says.
+    async def run(  # type: ignore[override]
+        self, sampling_params: dict[str, Any], **kwargs: Any
+    ) -> AgentLoopOutput | list[AgentLoopOutput]:
+        rollout = self._settings.rollout
+        score = {}
+        async with environment_of(kwargs.get("extra_info") or {}, rollout.call_seconds) as environment:
+            if environment is not None:
+                self._environment = environment
+                opening = await at_most(rollout.max_seconds, environment.reset())
+                kwargs["raw_prompt"] = [*kwargs["raw_prompt"], *self._safe(opening.messages)]
+                self.tools, self.tool_schemas = {}, [dict(tool) for tool in opening.tools]
+            output = await super().run(sampling_params, **kwargs)
+            if environment is not None:
+                score = {"rest_environment": await score_of(environment, rollout.max_seconds)}
+        output.extra_fields |= self._record.fields(output.response_mask) | score
+        return split_turns(output) if rollout.per_turn else output
+
+    async def _handle_pending_state(self, agent_data: AgentData, sampling_params: dict[str, Any]) -> AgentState:
+        state = await super()._handle_pending_state(agent_data, sampling_params)
+        if self.rollout_config.max_model_len:
+            # Beyond it the engine raises, which would cost the whole trajectory.
+            room = self.rollout_config.max_model_len - len(agent_data.prompt_ids)
+            self.response_length = min(self.response_length, room)
+        return state
 
     async def _handle_generating_state(
         self, agent_data: AgentData, sampling_params: dict[str, Any], ignore_termination: bool = False
     ) -> AgentState:
-        start = len(agent_data.response_mask)
-        state = await super()._handle_generating_state(agent_data, sampling_params, ignore_termination)
-        # After verl has put the engine's own fields there: it fills them in only while `extra_fields` is empty.
-        agent_data.extra_fields.setdefault(TURNS, []).append([start, len(agent_data.response_mask)])
-        return state
+        start, began = len(agent_data.response_mask), time.monotonic()
+        agent_data.tool_calls = []
+        await super()._handle_generating_state(agent_data, sampling_params, ignore_termination)
+        calls: list[Any] = agent_data.tool_calls
+        turn = GeneratedTurn(start, self._record.user_turn, time.monotonic() - began, calls)
+        self._record.turns.append(turn)
+        if len(agent_data.response_mask) >= self.response_length:
+            return self._end("response_length")
+        if not calls:
+            return await self._handle_user_turn(agent_data)
+        reason = self._limits.reached(self._record)
+        # Where nobody reads the results, calls are run only for what they do to an environment.
+        return self._end(reason) if reason and self._environment is None else AgentState.PROCESSING_TOOLS
 
-    async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
-        output = await super().run(sampling_params, **kwargs)
-        length = len(output.response_ids)
-        turns = output.extra_fields[TURNS]
-        output.extra_fields[TURNS] = [[start, min(end, length)] for start, end in turns if start < length]
-        return output
+    async def _handle_processing_tools_state(self, agent_data: AgentData) -> AgentState:
+        began = time.monotonic()
+        await self._run_calls(agent_data)
+        spent = agent_data.metrics.get("tool_calls", 0.0)  # what verl measures itself is how long it takes to look up
+        agent_data.metrics["tool_calls"] = spent + time.monotonic() - began
+        self._record.tool_turns += 1
+        if reason := self._limits.reached(self._record):
+            return self._end(reason)
+        state = await super()._handle_processing_tools_state(agent_data)
+        return self._end("response_length") if state == AgentState.TERMINATED else state
+
+    async def _handle_user_turn(self, agent_data: AgentData) -> AgentState:
+        """Go on with what the user says next."""
+        if self._environment is None:
+            return self._end("done")
+        try:
+            said = await at_most(self._seconds_left(), self._environment.next_user_turn())
+        except TimeoutError:
+            return self._end("seconds")
+        if said is None:
+            return self._end("done")
+        self._record.user_turn += 1
+        if reason := self._limits.reached(self._record):
+            return self._end(reason)
+        return await self._append(agent_data, self._safe(said))
+
+    async def _append(self, agent_data: AgentData, messages: list[Message]) -> AgentState:
+        """Put messages behind what there is, and generate again if there is room."""
+        before = list(agent_data.messages)
+        agent_data.messages.extend(messages)
+        merged, mask, log_probs = await self.ct_merge_context_msg(
+            before,
+            agent_data.messages,
+            agent_data.prompt_ids,
+            agent_data.response_mask,
+            agent_data.response_logprobs or None,
+            tools=self.tool_schemas,
+        )
+        if len(mask) >= self.response_length:
+            return self._end("response_length")
+        agent_data.prompt_ids, agent_data.response_mask = merged.token_ids, mask
+        agent_data.response_logprobs = log_probs or []
+        agent_data.user_turns += 1
+        return AgentState.GENERATING
+
+    async def _run_calls(self, agent_data: AgentData) -> None:
+        """Run the calls of the turn that was just generated."""
+        calls = self._record.turns[-1].calls
+        in_turn = self._limits.calls_per_turn or len(calls)
+        in_all = self._limits.rollout.max_calls - len(self._record.calls) + len(calls)
+        allowed = max(0, min(in_turn, in_all))
+        if allowed > 1 and (self._environment is None or self._environment.parallel):
+            await asyncio.gather(*(self._run_call(call, agent_data) for call in calls[:allowed]))
+        else:
+            for call in calls[:allowed]:
+                await self._run_call(call, agent_data)
+        for call in calls[allowed:]:
+            self._note_failure(call, Failure("too_many_calls", f"not run: at most {allowed} calls are allowed here"))
+
+    async def _run_call(self, call: Call, agent_data: AgentData) -> None:
+        """Run one call and note what came of it."""
+        began = time.monotonic()
+        limit = min(self._limits.rollout.call_seconds, self._seconds_left())
+        try:
+            if call.name is None or call.arguments is None:
+                raise Failure("unreadable", UNREADABLE)
+            if limit == 0:
+                raise Failure("timeout", "not run: there is no time left")
+            if self._environment is not None:
+                work = caught(self._environment.call(call.name, call.arguments), call.name)
+                self._note_result(call, text_of(await at_most(limit, work)))
+            else:
+                await at_most(limit, self._run_tool(call, agent_data))
+        except Failure as failure:
+            self._note_failure(call, failure)
+        except TimeoutError:
+            self._note_failure(call, Failure("timeout", f"the call was stopped after {limit:g} s"))
+        finally:
+            call.seconds = time.monotonic() - began
+
+    async def _run_tool(self, call: Call, agent_data: AgentData) -> None:
+        """Run a call of a tool of verl's."""
+        name = call.name or ""
+        if name not in agent_data._active_tools:  # type: ignore[attr-defined]  # verl's own, set on each trajectory
+            raise unknown_tool(name)
+        response, call.reward, _ = await super()._call_tool(as_verls(call), agent_data.tools_kwargs, agent_data)
+        call.media = media_of(response)
+        self._note_result(call, text_of_response(response, name))
+
+    def _note_result(self, call: Call, result: str) -> None:
+        text, call.truncated = cut(result, self._limits.rollout.max_result_length)
+        call.result = self._settings.make_safe(text)
+
+    def _note_failure(self, call: Call, failure: Failure) -> None:
+        self._note_result(call, f"Error: {failure.message}")
+        call.error = failure.error
+
+    async def _call_tool(
+        self, tool_call: Any, tools_kwargs: dict[str, Any], agent_data: AgentData
+    ) -> tuple[ToolResponse, float, dict[str, Any]]:
+        """What verl puts into the tool's message: the result that is there already."""
+        return ToolResponse(text=tool_call.result, **tool_call.media), tool_call.reward, {}
+
+    def _build_assistant_message(self, content: str, agent_data: AgentData) -> Message:
+        """The turn as a message. No token comes from it: templates look up the names of its calls, tools may read
+        it."""
+        calls: list[Any] = agent_data.tool_calls
+        make_safe = self._settings.make_safe
+        tool_calls = [
+            {
+                "id": make_safe(call.tool_call_id),
+                "type": "function",
+                "function": {"name": make_safe(shown_name(call.name)), "arguments": {}},
+            }
+            for call in calls
+        ]
+        message = {"role": "assistant", "content": make_safe(content)}
+        return {**message, "tool_calls": tool_calls} if tool_calls else message
+
+    def _safe(self, messages: Sequence[Message]) -> list[Message]:
+        return [safe_message(message, self._settings.make_safe) for message in messages]
+
+    def _seconds_left(self) -> float:
+        return self._record.seconds_left(self._limits.rollout.max_seconds)
+
+    def _end(self, reason: str) -> AgentState:
+        self._record.ended_by = reason
+        return AgentState.TERMINATED

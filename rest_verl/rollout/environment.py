@@ -1,8 +1,8 @@
 """What a trajectory acts on: a small protocol, one instance a trajectory, and the registry by name.
 
-A row names its environment (`extra_info.environment`) and what it is made with (`extra_info.environment_kwargs`, a JSON
-object as text, so that rows of different environments have one schema). The agent loop makes one instance for every
-trajectory and always closes it.
+A row names its environment (`extra_info.environment`) and what it is made with (`extra_info.environment_kwargs`, a
+JSON object as text, so that rows of different environments have one schema). The agent loop makes one instance for
+every trajectory and always closes it.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Environment(Protocol):
     """Tools with state, and the user who asks for things to be done with them.
 
     Methods run in the event loop that all trajectories of a worker share: work that blocks belongs in a thread
-    (`call_in_thread`). The loop bounds the time of each call and of the whole trajectory, and turns an exception into
-    a message of the tool that the model can read.
+    (`rest_verl.rollout.waiting.call_in_thread`). The loop bounds the time of each call and of the whole trajectory,
+    and turns an exception into a message of the tool that the model can read.
     """
 
     @property
@@ -59,7 +59,8 @@ class Environment(Protocol):
             arguments: JSON values.
 
         Raises:
-            KeyError: there is no such tool.
+            KeyError: there is no such tool; its argument is the name, as a look-up in a dict of tools raises it.
+            TypeError: the arguments do not fit.
             ToolError: the call failed; so does any other exception, but its text may say more than the model should
                 read.
         """
@@ -99,6 +100,9 @@ _ENVIRONMENTS: Registry[Callable[..., Environment]] = Registry("environment", {}
 def register_environment(name: str) -> Callable[[Callable[..., Environment]], Callable[..., Environment]]:
     """Register an environment: a decorator for its class, which is called with the row's `environment_kwargs`.
 
+    Making one only checks what it is given: `rest-verl data check` makes one for every row, and neither resets nor
+    closes it. What must be let go of belongs in `reset`.
+
     Raises:
         ValueError: the name is taken.
     """
@@ -113,4 +117,7 @@ def register_environment(name: str) -> Callable[[Callable[..., Environment]], Ca
 
 def get_environment(name: str) -> Callable[..., Environment]:
     """Return what makes an environment; ValueError names the nearest and all known ones."""
+    # Built-in ones register themselves. Imported here, since they build on this module.
+    import rest_verl.rollout.bfcl.environment  # noqa: F401
+
     return _ENVIRONMENTS.get(name)

@@ -300,7 +300,7 @@ ANSWER = [{"id": "q_0", "ground_truth": [{"book": {}}]}]
 @pytest.mark.parametrize(
     ("questions", "answers", "message"),
     [
-        ([{"question": []}], [], "line 1: no JSON object with an 'id'"),
+        ([{"question": []}], [], "line 1: no JSON object with the key 'id'"),
         ([{"id": "q_0"}], ANSWER, "q_0: 'question' is not a list"),
         ([question({})], [], "q_0: .*has no answer to it"),
         ([question({})], [{"id": "q_0"}], "q_0: 'ground_truth' is not a list"),

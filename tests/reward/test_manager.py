@@ -171,17 +171,6 @@ def test_a_trajectory_that_acted_on_an_environment_is_scored_by_it(tokenizer):
     assert (illegal["score"], illegal["legal"]) == (-2.0, 0.0)
 
 
-@pytest.mark.parametrize(("share", "acc"), [(1.0, 1.0), (0.99, 0.0)])
-def test_without_an_acc_of_its_own_an_environment_means_all_or_nothing(tokenizer, share, acc):
-    assert score(tokenizer, [CALL], fields={"rest_environment": {"score": share}})["acc"] == acc
-
-
-@pytest.mark.parametrize("judged", [{}, {"score": 1.5}, {"score": float("nan")}])
-def test_an_environment_without_a_share_is_refused(tokenizer, judged):
-    with pytest.raises(ValueError, match=r"'score' must be a number in \[0, 1\]"):
-        score(tokenizer, [CALL], fields={"rest_environment": judged})
-
-
 def test_what_the_agent_loop_counted_is_reported_with_the_reward(tokenizer):
     found = score(tokenizer, [CALL], fields={"rest_rollout": {"calls": 3.0, "ended_by/done": 1.0}})
     assert (found["rollout/calls"], found["rollout/ended_by/done"], found["calls"]) == (3.0, 1.0, 1.0)

@@ -1,0 +1,135 @@
+"""ResT in stock verl on a CPU, on BFCL's multi-turn questions: stateful tools, several user turns.
+
+Questions, tools, state and verdicts are the real ones. The model is not: it is tiny and imitates a few of the right
+answers for a minute, from prompts without the list of tools, so that it writes calls. Only the questions with the
+shortest prompts are taken, those of 2,300 tokens. This shows that rollouts, environment, reward and validation work;
+no score of such a model means anything.
+
+    bash examples/train_bfcl_multi_turn_cpu.sh
+    bash examples/train_bfcl_multi_turn_cpu.sh --steps 5 --out runs/my-bfcl
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import tiny_model
+import typer
+from progress import stages
+from rich.console import Console
+from rich.progress import Progress
+from rollout_tables import show
+from transformers.utils.logging import disable_progress_bar
+from verl_run import RunFailed, run_verl
+
+from rest_verl.data.bfcl_multi_turn import bfcl_multi_turn_rows
+from rest_verl.data.rows import Row
+from rest_verl.data.split import split_by_hash, write_parquet
+from rest_verl.rollout.environment import get_environment
+
+VOCABULARY = 4096
+PROMPT_TOKENS, RESPONSE_TOKENS = 2560, 768
+TRAINING_ROWS, VALIDATION_ROWS = 48, 8
+IMITATION_STEPS, IMITATION_TOKENS = 250, 1024
+TIMEOUT_SECONDS = 1800.0
+RECIPE = [
+    "+rest=paper",
+    "+rest/rollout=multi_turn",
+    "+platform=cpu",
+    "rest.rollout.max_steps_per_turn=3",
+    "data.train_batch_size=4",
+    f"data.max_prompt_length={PROMPT_TOKENS}",
+    f"data.max_response_length={RESPONSE_TOKENS}",
+    "actor_rollout_ref.rollout.n=2",
+    f"actor_rollout_ref.rollout.max_model_len={PROMPT_TOKENS + RESPONSE_TOKENS}",
+    "actor_rollout_ref.rollout.max_num_batched_tokens=8192",
+    "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=4",
+    "actor_rollout_ref.actor.ppo_mini_batch_size=4",
+    "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=4",
+    "actor_rollout_ref.actor.optim.lr=1e-4",
+    "trainer.save_freq=-1",
+    "trainer.resume_mode=disable",
+]
+
+console = Console()
+
+
+def main(
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 3,
+    out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("runs/bfcl-multi-turn"),
+) -> None:
+    """Train a tiny model on BFCL's multi-turn questions with ResT in stock verl."""
+    out = out.resolve()
+    console.print(f"verl's output: {out / 'verl' / 'verl.log'}")
+    try:
+        with stages(console) as progress:
+            prepare(out, progress)
+            overrides = [
+                *RECIPE,
+                f"data.train_files={out / 'train.parquet'}",
+                f"data.val_files={out / 'validation.parquet'}",
+                f"actor_rollout_ref.model.path={out / 'model'}",
+                f"trainer.test_freq={steps}",
+            ]
+            run = run_verl(overrides, out / "verl", steps, progress, TIMEOUT_SECONDS)
+    except RunFailed as failure:
+        console.print(str(failure), style="red", markup=False)  # a log's brackets are no markup
+        raise typer.Exit(1) from None
+    show(run, console)
+
+
+def prepare(out: Path, progress: Progress) -> None:
+    """Write train.parquet, validation.parquet and the starting model into `out`."""
+    bar = progress.add_task("tokenizer, rows", total=IMITATION_STEPS)
+    rows = bfcl_multi_turn_rows()
+    texts = [message["content"] for row in rows for message in row["prompt"]]
+    tokenizer = tiny_model.train_tokenizer(texts + [row["reward_model"]["ground_truth"] for row in rows], VOCABULARY)
+    lengths = {id(row): len(tiny_model.encode(tokenizer, (row["prompt"], ""))[0]) for row in rows}
+    short = sorted((row for row in rows if lengths[id(row)] <= PROMPT_TOKENS), key=lambda row: lengths[id(row)])
+    training, validation = split_by_hash(short, validation_share=0.2)
+    write_parquet(training[:TRAINING_ROWS], out / "train.parquet")
+    write_parquet(validation[:VALIDATION_ROWS], out / "validation.parquet")
+    demonstrations = [turn for row in training[:TRAINING_ROWS] for turn in asyncio.run(right_turns(row))]
+    model = tiny_model.new_model(tokenizer, hidden=64, max_positions=PROMPT_TOKENS + RESPONSE_TOKENS)
+    tiny_model.train_model(
+        model,
+        tokenizer,
+        # a tool's result can be longer than all the rest
+        [turn for turn in demonstrations if sum(map(len, tiny_model.encode(tokenizer, turn))) <= IMITATION_TOKENS],
+        steps=IMITATION_STEPS,
+        batch_size=8,
+        on_progress=lambda step, _, loss: progress.update(
+            bar, completed=step, description=f"imitating right answers: {loss:.2f}"
+        ),
+    )
+    tiny_model.save(model, tokenizer, out / "model")
+
+
+async def right_turns(row: Row) -> list[tiny_model.Demonstration]:
+    """The right turns for the user's first wish: its calls, and the answer once they are done."""
+    kwargs: dict[str, Any] = json.loads(row["extra_info"]["environment_kwargs"])
+    environment = get_environment(row["extra_info"]["environment"])(**kwargs)
+    await environment.reset()
+    due = kwargs["ground_truth"][0]
+    lines = [json.dumps({"name": call["name"], "parameters": call["arguments"]}) for call in due]
+    calls = "<think> I use the tools. </think>\n<tool_call>\n" + "\n".join(lines) + "\n</tool_call>"
+    results = [await environment.call(call["name"], call["arguments"]) for call in due]
+    await environment.close()
+    told = [{"role": "assistant", "content": calls}, *({"role": "tool", "content": result} for result in results)]
+    answer = "<think> It is done. </think>\n<response> Done. </response>"
+    prompt = [{**message, "content": without_tools(message["content"])} for message in row["prompt"]]
+    turns: list[tiny_model.Demonstration] = [(prompt, calls)] if due else []
+    return [*turns, ([*prompt, *(told if due else [])], answer)]
+
+
+def without_tools(content: str) -> str:
+    """The part of a system message behind the list of tools, which is nine tenths of it; any other message whole."""
+    return content[max(0, content.find("**Steps for Each Turn**")) :]
+
+
+if __name__ == "__main__":
+    disable_progress_bar()  # transformers' own bars would tear ours
+    typer.run(main)

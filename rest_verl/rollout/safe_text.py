@@ -1,0 +1,86 @@
+"""Text of tools and users on its way into the chat template.
+
+A tokenizer matches special tokens in plain text too, so `<|im_end|>` in a tool's result would end its message, and
+what follows could speak as the user or the assistant. Such text is broken up by one space: the model can still read
+it, the tokenizer makes no control token of it. Tags that are no special tokens (`<tool_call>`) stay as they are: they
+control nothing in a prompt.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+Message = dict[str, Any]
+SafeText = Callable[[str], str]
+
+
+def safe_text(tokenizer: Any) -> SafeText:
+    """Make the function that turns any text into text without special tokens of this Hugging Face tokenizer.
+
+    It also replaces lone surrogates, which no tokenizer takes, by U+FFFD.
+    """
+    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    special |= set(tokenizer.all_special_tokens)
+    longest_first = sorted(filter(None, special), key=len, reverse=True)
+    if not longest_first:
+        return _whole_characters
+    pattern = re.compile("|".join(map(re.escape, longest_first)))
+
+    def make_safe(text: str) -> str:
+        return pattern.sub(_broken, _whole_characters(text))
+
+    return make_safe
+
+
+def safe_message(message: Message, make_safe: SafeText) -> Message:
+    """A message with safe text; content of several parts is left as it is, but for the text in it."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return {**message, "content": make_safe(content)}
+    if isinstance(content, list):
+        return {**message, "content": [_safe_part(part, make_safe) for part in content]}
+    return dict(message)
+
+
+def cut(text: str, length: int) -> tuple[str, bool]:
+    """The first characters of a text, with a remark where something is missing; and whether something is."""
+    if len(text) <= length:
+        return text, False
+    return f"{text[:length]}\n[cut here: the first {length:,} of {len(text):,} characters]", True
+
+
+def text_of_error(error: BaseException) -> str:
+    """The first line of an error's text, shortened."""
+    try:
+        return first_line(str(error))
+    except Exception as unreadable:  # somebody else's __str__
+        return f"(its text cannot be read: {type(unreadable).__name__})"
+
+
+def first_line(text: str, length: int = 500) -> str:
+    """The first line of a text, at most so long."""
+    line = text.lstrip()[: length + 1].partition("\n")[0]
+    return line if len(line) <= length else line[:length] + "..."
+
+
+def _safe_part(part: Any, make_safe: SafeText) -> Any:
+    if isinstance(part, dict) and isinstance(part.get("text"), str):
+        return {**part, "text": make_safe(part["text"])}
+    return part
+
+
+def _broken(token: re.Match[str]) -> str:
+    """A special token's text that is none any more."""
+    text = token.group()
+    return f"{text[0]} {text[1:]}" if len(text) > 1 else "\ufffd"
+
+
+def _whole_characters(text: str) -> str:
+    """Text in which every surrogate belongs to a pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text

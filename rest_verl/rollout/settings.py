@@ -1,0 +1,73 @@
+"""What all trajectories of a process share: settings, and tables that take a while to build.
+
+verl makes a loop object for every trajectory, from one config and one tokenizer a process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig
+from verl.experimental.agent_loop.tool_parser import ToolParser
+
+from rest_verl.config import load
+from rest_verl.core.formats import get_format
+from rest_verl.core.token_bytes import TokenBytes
+from rest_verl.core.tool_calls import WireFormat
+from rest_verl.rollout.safe_text import SafeText, safe_text
+from rest_verl.rollout_config import RolloutConfig
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """Settings and tables of the agent loop.
+
+    Attributes:
+        rollout: limits.
+        wire_format: how the policy writes its turns.
+        pieces: the bytes of each token; the last entry, which is empty, stands for every id beyond the vocabulary. A
+            plain list: for one turn's ids it is faster than Arrow, which gives up the interpreter's lock to compute.
+        make_safe: makes text of tools and users safe.
+        stop_token_ids: where verl ends a generation of this format; none where verl does not know it.
+    """
+
+    rollout: RolloutConfig
+    wire_format: WireFormat
+    pieces: list[bytes]
+    make_safe: SafeText
+    stop_token_ids: list[int]
+
+
+_last: tuple[Any, Any, LoopSettings] | None = None
+
+
+def settings_of(config: DictConfig | Mapping[str, Any], tokenizer: Any) -> LoopSettings:
+    """The settings of a run's config; built anew only for another config or tokenizer than last time.
+
+    Raises:
+        ConfigError: `rest` in the config is wrong.
+    """
+    global _last
+    if _last is None or _last[0] is not config or _last[1] is not tokenizer:
+        _last = config, tokenizer, _build(config, tokenizer)
+    return _last[2]
+
+
+def _build(config: DictConfig | Mapping[str, Any], tokenizer: Any) -> LoopSettings:
+    rest = load(config)
+    return LoopSettings(
+        rollout=rest.rollout,
+        wire_format=get_format(rest.format),
+        pieces=TokenBytes.from_tokenizer(tokenizer).pieces.to_pylist(),
+        make_safe=safe_text(tokenizer),
+        stop_token_ids=_stop_token_ids(rest.format, tokenizer),
+    )
+
+
+def _stop_token_ids(format_name: str, tokenizer: Any) -> list[int]:
+    """Some models go on behind a call unless the engine stops them there; verl's parsers know which."""
+    if format_name not in ToolParser._registry:
+        return []
+    return list(ToolParser.get_tool_parser(format_name, tokenizer).stop_token_ids)
