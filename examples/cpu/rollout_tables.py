@@ -4,7 +4,16 @@ from rich.console import Console
 from rich.table import Table
 from verl_run import Step
 
-SHOWN = ("user_turns", "assistant_turns", "calls", "ended_by/done", "tool_seconds")
+# heading -> what is logged
+SHOWN = {
+    "reward": "critic/score/mean",
+    "share": "rest/reward/share",
+    "user turns": "rest/rollout/user_turns",
+    "turns": "rest/rollout/assistant_turns",
+    "calls": "rest/rollout/calls",
+    "done": "rest/rollout/ended_by/done",
+    "seconds": "timing_s/step",
+}
 
 
 def show(run: list[Step], console: Console) -> None:
@@ -20,10 +29,7 @@ def show(run: list[Step], console: Console) -> None:
         if key.startswith("val-core/") or "/share/mean@" in key or "/rollout/calls/mean@" in key:
             validation.add_row(key, f"{first[key]:.3f}", f"{last[key]:.3f}")
     console.print(validation)
-    steps = Table("step", "reward", "share", *SHOWN, "seconds")
+    steps = Table("step", *SHOWN)
     for step in run[1:]:
-        logged = step.metrics
-        names = ["critic/score/mean", "rest/reward/share", *(f"rest/rollout/{key}" for key in SHOWN)]
-        values = [f"{logged[name]:.3f}" for name in names]
-        steps.add_row(str(step.step), *values, f"{logged['timing_s/step']:.1f}")
+        steps.add_row(str(step.step), *(f"{step.metrics[name]:.2f}" for name in SHOWN.values()))
     console.print(steps)

@@ -1,9 +1,8 @@
 """ResT in stock verl on a CPU, on BFCL's multi-turn questions: stateful tools, several user turns.
 
 Questions, tools, state and verdicts are the real ones. The model is not: it is tiny and imitates a few of the right
-answers for a minute, from prompts without the list of tools, so that it writes calls. Only the questions with the
-shortest prompts are taken, those of 2,300 tokens. This shows that rollouts, environment, reward and validation work;
-no score of such a model means anything.
+answers for two minutes, so that it writes calls. Only the questions with the shortest prompts are taken, those of
+2,300 tokens. This shows that rollouts, environment, reward and validation work; no score of such a model says more.
 
     bash examples/train_bfcl_multi_turn_cpu.sh
     bash examples/train_bfcl_multi_turn_cpu.sh --steps 5 --out runs/my-bfcl
@@ -13,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,7 +33,8 @@ from rest_verl.rollout.environment import get_environment
 VOCABULARY = 4096
 PROMPT_TOKENS, RESPONSE_TOKENS = 2560, 768
 TRAINING_ROWS, VALIDATION_ROWS = 48, 8
-IMITATION_STEPS, IMITATION_TOKENS = 250, 1024
+SHORT_STEPS, WHOLE_STEPS = 200, 160
+MOST_TOKENS = 3072  # of a turn that is imitated, with its prompt
 TIMEOUT_SECONDS = 1800.0
 RECIPE = [
     "+rest=paper",
@@ -83,7 +84,7 @@ def main(
 
 def prepare(out: Path, progress: Progress) -> None:
     """Write train.parquet, validation.parquet and the starting model into `out`."""
-    bar = progress.add_task("tokenizer, rows", total=IMITATION_STEPS)
+    bar = progress.add_task("tokenizer, rows", total=SHORT_STEPS + WHOLE_STEPS)
     rows = bfcl_multi_turn_rows()
     texts = [message["content"] for row in rows for message in row["prompt"]]
     tokenizer = tiny_model.train_tokenizer(texts + [row["reward_model"]["ground_truth"] for row in rows], VOCABULARY)
@@ -92,24 +93,32 @@ def prepare(out: Path, progress: Progress) -> None:
     training, validation = split_by_hash(short, validation_share=0.2)
     write_parquet(training[:TRAINING_ROWS], out / "train.parquet")
     write_parquet(validation[:VALIDATION_ROWS], out / "validation.parquet")
-    demonstrations = [turn for row in training[:TRAINING_ROWS] for turn in asyncio.run(right_turns(row))]
     model = tiny_model.new_model(tokenizer, hidden=64, max_positions=PROMPT_TOKENS + RESPONSE_TOKENS)
-    tiny_model.train_model(
-        model,
-        tokenizer,
+
+    def imitate(cut: Callable[[str], str], steps: int, batch_size: int, done: int) -> None:
+        turns = [turn for row in training[:TRAINING_ROWS] for turn in asyncio.run(right_turns(row, cut))]
         # a tool's result can be longer than all the rest
-        [turn for turn in demonstrations if sum(map(len, tiny_model.encode(tokenizer, turn))) <= IMITATION_TOKENS],
-        steps=IMITATION_STEPS,
-        batch_size=8,
-        on_progress=lambda step, _, loss: progress.update(
-            bar, completed=step, description=f"imitating right answers: {loss:.2f}"
-        ),
-    )
+        turns = [turn for turn in turns if sum(map(len, tiny_model.encode(tokenizer, turn))) <= MOST_TOKENS]
+        tiny_model.train_model(
+            model,
+            tokenizer,
+            turns,
+            steps=steps,
+            batch_size=batch_size,
+            on_progress=lambda step, _, loss: progress.update(
+                bar, completed=done + step, description=f"imitating right answers: {loss:.2f}"
+            ),
+        )
+
+    # First what a turn looks like, from prompts without their tools, which are nine tenths of them; then the rest.
+    imitate(without_tools, SHORT_STEPS, batch_size=8, done=0)
+    imitate(str, WHOLE_STEPS, batch_size=2, done=SHORT_STEPS)
     tiny_model.save(model, tokenizer, out / "model")
 
 
-async def right_turns(row: Row) -> list[tiny_model.Demonstration]:
-    """The right turns for the user's first wish: its calls, and the answer once they are done."""
+async def right_turns(row: Row, cut: Callable[[str], str]) -> list[tiny_model.Demonstration]:
+    """The right turns for the user's first wish, its calls and the answer once they are done, with prompts that are
+    cut."""
     kwargs: dict[str, Any] = json.loads(row["extra_info"]["environment_kwargs"])
     environment = get_environment(row["extra_info"]["environment"])(**kwargs)
     await environment.reset()
@@ -120,13 +129,13 @@ async def right_turns(row: Row) -> list[tiny_model.Demonstration]:
     await environment.close()
     told = [{"role": "assistant", "content": calls}, *({"role": "tool", "content": result} for result in results)]
     answer = "<think> It is done. </think>\n<response> Done. </response>"
-    prompt = [{**message, "content": without_tools(message["content"])} for message in row["prompt"]]
+    prompt = [{**message, "content": cut(message["content"])} for message in row["prompt"]]
     turns: list[tiny_model.Demonstration] = [(prompt, calls)] if due else []
     return [*turns, ([*prompt, *(told if due else [])], answer)]
 
 
 def without_tools(content: str) -> str:
-    """The part of a system message behind the list of tools, which is nine tenths of it; any other message whole."""
+    """The part of a system message behind the list of tools; any other message whole."""
     return content[max(0, content.find("**Steps for Each Turn**")) :]
 
 
