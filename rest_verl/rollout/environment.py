@@ -94,7 +94,7 @@ class NoEnvironment:
         return None
 
 
-_ENVIRONMENTS: Registry[Callable[..., Environment]] = Registry("environment", {})
+ENVIRONMENTS: Registry[Callable[..., Environment]] = Registry("environment", {})
 
 
 def register_environment(name: str) -> Callable[[Callable[..., Environment]], Callable[..., Environment]]:
@@ -106,18 +106,10 @@ def register_environment(name: str) -> Callable[[Callable[..., Environment]], Ca
     Raises:
         ValueError: the name is taken.
     """
-    _ENVIRONMENTS.check_free(name)
+    ENVIRONMENTS.check_free(name)
 
     def register(make: Callable[..., Environment]) -> Callable[..., Environment]:
-        _ENVIRONMENTS.add(name, make)
+        ENVIRONMENTS.add(name, make)
         return make
 
     return register
-
-
-def get_environment(name: str) -> Callable[..., Environment]:
-    """Return what makes an environment; ValueError names the nearest and all known ones."""
-    # Built-in ones register themselves. Imported here, since they build on this module.
-    import rest_verl.rollout.bfcl.environment  # noqa: F401
-
-    return _ENVIRONMENTS.get(name)

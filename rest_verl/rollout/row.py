@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 from numbers import Real
 from typing import Any
 
-from rest_verl.rollout.environment import Environment, get_environment
+from rest_verl.rollout.environment import Environment
+from rest_verl.rollout.environments import get_environment
 from rest_verl.rollout.waiting import at_most
 
 logger = logging.getLogger(__name__)

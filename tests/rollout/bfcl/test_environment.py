@@ -7,7 +7,8 @@ import pytest
 from bfcl_calls import MISSING
 
 from rest_verl.rollout.bfcl.apis import api_class
-from rest_verl.rollout.environment import NoEnvironment, get_environment, register_environment
+from rest_verl.rollout.environment import NoEnvironment, register_environment
+from rest_verl.rollout.environments import get_environment
 
 needs_bfcl = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 
