@@ -6,10 +6,9 @@ import json
 from collections.abc import Callable, Iterable
 
 from rest_verl.core.formats import get_format
-from rest_verl.core.suggest import unknown_name
 from rest_verl.data.bfcl_answers import one_right_answer
 from rest_verl.data.bfcl_docs import shown_functions
-from rest_verl.data.bfcl_files import Question, read_questions
+from rest_verl.data.bfcl_files import Question, each_once, read_questions
 from rest_verl.data.prompt import make_prompt
 from rest_verl.data.rows import Row, make_row
 from rest_verl.data.template import PromptTemplate
@@ -41,10 +40,7 @@ def bfcl_rows(
         ValueError: a category is not in CATEGORIES, a data file is damaged, or the prompt cannot be made.
         ModuleNotFoundError, FileNotFoundError: bfcl_eval, or a file of it, is not there.
     """
-    wanted = [categories] if isinstance(categories, str) else list(dict.fromkeys(categories))
-    for category in wanted:
-        if category not in CATEGORIES:
-            raise ValueError(unknown_name("BFCL category", category, CATEGORIES))
+    wanted = each_once(categories, "BFCL category", CATEGORIES)
     get_format(format)  # else the error would name a question
     asked = [
         (category, question)

@@ -8,10 +8,12 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from rest_verl.core.suggest import unknown_name
 
 INSTALL = "pip install --no-deps bfcl-eval==2026.3.23"
 
@@ -120,3 +122,12 @@ def _check_calls(calls: list[Any], where: str) -> None:
     for call in calls:
         if not isinstance(call, Mapping) or not all(isinstance(accepted, Mapping) for accepted in call.values()):
             raise ValueError(f"{where}: a call must be {{name: {{argument: [accepted, ...]}}}}, got {call!r:.200}")
+
+
+def each_once(categories: str | Iterable[str], kind: str, known: Sequence[str]) -> list[str]:
+    """Return categories, each once and in their order; ValueError for one that is not known."""
+    wanted = [categories] if isinstance(categories, str) else list(dict.fromkeys(categories))
+    for category in wanted:
+        if category not in known:
+            raise ValueError(unknown_name(kind, category, known))
+    return wanted

@@ -9,10 +9,9 @@ from functools import cache
 from typing import Any
 
 from rest_verl.core.formats import get_format
-from rest_verl.core.suggest import unknown_name
 from rest_verl.core.tool_calls import ToolCall
 from rest_verl.data.bfcl_docs import shown_functions
-from rest_verl.data.bfcl_files import INSTALL, bfcl_folder, json_lines
+from rest_verl.data.bfcl_files import INSTALL, bfcl_folder, each_once, json_lines
 from rest_verl.data.bfcl_source import call_of_source
 from rest_verl.data.prompt import Message, later_messages, make_prompt, tool_list
 from rest_verl.data.rows import Row, RowEnvironment, make_row
@@ -72,10 +71,7 @@ def bfcl_multi_turn_rows(
         ValueError: a category is not in MULTI_TURN_CATEGORIES, a data file is damaged, or the prompt cannot be made.
         ModuleNotFoundError, FileNotFoundError: bfcl_eval, or a file of it, is not there.
     """
-    wanted = [categories] if isinstance(categories, str) else list(dict.fromkeys(categories))
-    for category in wanted:
-        if category not in MULTI_TURN_CATEGORIES:
-            raise ValueError(unknown_name("multi-turn category of BFCL", category, MULTI_TURN_CATEGORIES))
+    wanted = each_once(categories, "multi-turn category of BFCL", MULTI_TURN_CATEGORIES)
     get_format(format)  # else the error would name a question
     asked = [question for category in wanted for question in _read_questions(category)]
     rows = []
