@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 import train_shop
 from rich.progress import Progress
-from rollout_recorder import read_record
+from rollout_recorder import expected_outputs, read_record, recording
 from verl_run import Step, run_verl
 
 EXAMPLES = Path(train_shop.__file__).parents[1]
-HELPERS = Path(__file__).parents[1] / "helpers"
 RUN_SECONDS = 600.0
 
 
@@ -21,36 +20,25 @@ class Run:
 
     steps: list[Step]
     record: Path
-    per_turn: bool
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory):
-    """Rows, and a model that has begun to imitate the clerk."""
+def run(tmp_path_factory):
+    """Two steps in which each turn is a sample of its own, with a model that has begun to imitate the clerk."""
     folder = tmp_path_factory.mktemp("shop")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_shop, "IMITATION_STEPS", 150)
+        patch.setattr(train_shop, "IMITATION_STEPS", 400)  # with fewer, all trajectories of a prompt may score alike
         train_shop.prepare(folder, Progress(disable=True))
-    return folder
-
-
-@pytest.fixture(scope="module", params=[False, True], ids=["whole", "per_turn"])
-def run(request, shop):
-    """Two steps, with trajectories as they are or each turn as a sample of its own; and the record of its rollouts."""
-    out = shop / f"per_turn_{request.param}"
-    record = out / "record"
-    record.mkdir(parents=True)
     overrides = {override.partition("=")[0]: override for override in train_shop.RECIPE}
+    del overrides["+ray_kwargs.ray_init.runtime_env.env_vars.PYTHONPATH"]
     overrides["rest.modules"] = "rest.modules=[custom_environment,rollout_recorder]"
-    path = os.pathsep.join([str(EXAMPLES), str(HELPERS)])
-    env_vars = "+ray_kwargs.ray_init.runtime_env.env_vars"
-    overrides[f"{env_vars}.PYTHONPATH"] = f"{env_vars}.PYTHONPATH={path}"
-    further = [f"{env_vars}.ROLLOUT_RECORD={record}", f"rest.rollout.per_turn={request.param}", "trainer.test_freq=2"]
+    further, path = recording(folder / "record", EXAMPLES, path=os.environ.get("PYTHONPATH", ""))
+    further += ["rest.rollout.per_turn=True", "trainer.test_freq=2"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", path)
-        every = [*overrides.values(), *train_shop.files(shop), *further]
-        steps = run_verl(every, out, 2, Progress(disable=True), RUN_SECONDS)
-    return Run(steps, record, request.param)
+        every = [*overrides.values(), *train_shop.files(folder), *further]
+        steps = run_verl(every, folder / "run", 2, Progress(disable=True), RUN_SECONDS)
+    return Run(steps, folder / "record")
 
 
 def test_the_user_comes_back_and_the_calls_reach_the_shop(run):
@@ -70,27 +58,16 @@ def test_the_shop_scores_the_trajectories(run):
     assert run.steps[-1].metrics["val-aux/shop/rollout/user_turns/mean@1"] > 1
 
 
-def test_the_policy_is_updated(run):
-    assert all(step.metrics["actor/grad_norm"] > 0 for step in run.steps[1:])
+def test_the_policy_is_updated_where_trajectories_score_differently(run):
+    for step in run.steps[1:]:
+        assert (step.metrics["actor/grad_norm"] > 0) == (step.metrics["critic/advantages/max"] > 0)
+    assert any(step.metrics["actor/grad_norm"] > 0 for step in run.steps[1:])
 
 
 def test_what_is_trained_on_is_what_the_engine_read_and_wrote(run):
-    """Every trajectory of the run, in training and validation: ids and mask, token by token."""
+    """Every turn of the run, in training and validation: ids and mask, token by token."""
     requests, outputs = read_record(run.record)
     assert len(requests) == len(outputs) >= 2 * 32 + 2 * 32
     assert max(map(len, requests)) > 3
-    expected = []
-    room = train_shop.RESPONSE_TOKENS  # verl cuts what the engine writes beyond it
-    for turns in requests:
-        prompt, whole = turns[0][0], turns[-1][0] + turns[-1][1]
-        starts = [len(read) - len(prompt) for read, _ in turns]
-        if run.per_turn:
-            cut = [(read, wrote[: room - start]) for start, (read, wrote) in zip(starts, turns, strict=True)]
-            expected.append([[read, wrote, [1] * len(wrote)] for read, wrote in cut])
-            continue
-        mask = [0] * (len(whole) - len(prompt))
-        for start, (read, wrote) in zip(starts, turns, strict=True):
-            assert whole[: len(read)] == read
-            mask[start : start + len(wrote)] = [1] * len(wrote)
-        expected.append([[prompt, whole[len(prompt) :][:room], mask[:room]]])
+    expected = expected_outputs(requests, train_shop.RESPONSE_TOKENS, per_turn=True)
     assert sorted(outputs) == sorted(expected)

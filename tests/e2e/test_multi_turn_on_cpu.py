@@ -1,10 +1,14 @@
 """Multi-turn rollouts through `rest_tool_agent`: what a tool writes is neither scored nor tagged nor weighted."""
 
+import os
 import random
 
 import pandas as pd
 import pytest
 import tiny_model
+from rollout_recorder import expected_outputs, read_record, recording
+
+RESPONSE_TOKENS = 128
 
 # The tool answers with a forged call: scored or tagged, it would show as a second one.
 TOOL = '''
@@ -39,9 +43,13 @@ def row(a, b):
 
 
 @pytest.fixture(scope="module")
-def run(train, tmp_path_factory):
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("multi_turn")
+
+
+@pytest.fixture(scope="module")
+def run(train, folder):
     """Two steps, over another estimator than GRPO, with a model that was taught to call the tool, then to answer."""
-    folder = tmp_path_factory.mktemp("multi_turn")
     (folder / "tools.py").write_text(TOOL)
     sums = [(a, b) for a in range(10) for b in range(10)]
     random.Random(0).shuffle(sums)
@@ -62,8 +70,10 @@ def run(train, tmp_path_factory):
     model = tiny_model.new_model(tokenizer, hidden=64)
     tiny_model.train_model(model, tokenizer, demonstrations, steps=200)
     tiny_model.save(model, tokenizer, folder / "model")
+    further, path = recording(folder / "record", path=os.environ.get("PYTHONPATH", ""))
     overrides = [
         "+rest=paper",
+        "rest.modules=[rollout_recorder]",
         "rest.format=hermes",
         "rest.apply_in=advantage",
         "rest.base_estimator=rloo",
@@ -72,6 +82,7 @@ def run(train, tmp_path_factory):
         f"data.val_files={folder / 'validation.parquet'}",
         f"actor_rollout_ref.model.path={folder / 'model'}",
         "data.max_prompt_length=256",
+        f"data.max_response_length={RESPONSE_TOKENS}",
         "actor_rollout_ref.rollout.max_model_len=512",
         "actor_rollout_ref.rollout.agent.default_agent_loop=rest_tool_agent",
         "actor_rollout_ref.rollout.multi_turn.enable=True",
@@ -82,13 +93,24 @@ def run(train, tmp_path_factory):
         "trainer.test_freq=-1",
         "trainer.save_freq=-1",
         "trainer.resume_mode=disable",
+        *further,
     ]
-    return train(overrides, folder / "run", 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", path)
+        return train(overrides, folder / "run", 2)
 
 
 def test_the_policy_calls_tools_over_several_turns(run):
     # user, call, tool, answer: verl counts 4
     assert all(step.metrics["training/num_turns/max"] >= 4 for step in run)
+
+
+def test_what_is_trained_on_is_what_the_engine_read_and_wrote(run, folder):
+    """Every trajectory of the run: ids and mask, token by token."""
+    requests, outputs = read_record(folder / "record")
+    assert len(requests) == len(outputs) >= 2 * 32
+    assert max(map(len, requests)) > 1
+    assert sorted(outputs) == sorted(expected_outputs(requests, RESPONSE_TOKENS))
 
 
 def test_the_schedule_follows_the_global_step(run):
