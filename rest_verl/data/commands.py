@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
+
+from rest_verl.console import one_line_errors, progress_bar
 
 if TYPE_CHECKING:
     from rest_verl.data.data_set import Origin
@@ -47,7 +46,7 @@ def bfcl(
     Multi-turn rows are for the agent loop rest_tool_agent:
     they name the environment bfcl_multi_turn, which runs and scores them.
     """
-    with _one_line_errors():
+    with one_line_errors():
         from rest_verl.data.bfcl import CATEGORIES, bfcl_rows
         from rest_verl.data.bfcl_files import bfcl_version
         from rest_verl.data.bfcl_multi_turn import MULTI_TURN_CATEGORIES, bfcl_multi_turn_rows
@@ -62,7 +61,7 @@ def bfcl(
             "format": format,
             "template": {"file": rendering.path.name, "sha256": rendering.sha256},
         }
-        with _bar("BFCL") as on_progress:
+        with progress_bar("BFCL") as on_progress:
             rows = make_rows(wanted, format, rendering, on_progress)
         origin = Origin("bfcl", [{"package": "bfcl-eval", "version": bfcl_version()}], options)
         _write(rows, validation_share, out, origin)
@@ -77,12 +76,12 @@ def rlla(
     template: BakedTemplate = None,
 ) -> None:
     """ToolRL's data, checked, brought into one layout and split."""
-    with _one_line_errors():
+    with one_line_errors():
         from rest_verl.data.data_set import Origin, file_source
         from rest_verl.data.rlla import read_rlla
 
         _check_baked(format, template)
-        with _bar(source.name) as on_progress:
+        with progress_bar(source.name) as on_progress:
             rows = read_rlla(source, on_progress)
         _write(rows, validation_share, out, Origin("rlla", [file_source(source)], {"format": format}))
 
@@ -97,12 +96,12 @@ def apibank(
     template: BakedTemplate = None,
 ) -> None:
     """API-Bank's questions; all go to validation, as befits a benchmark, unless --validation-share says otherwise."""
-    with _one_line_errors():
+    with one_line_errors():
         from rest_verl.data.apibank import apibank_rows
         from rest_verl.data.data_set import Origin, file_source
 
         _check_baked(format, template)
-        with _bar("API-Bank") as on_progress:
+        with progress_bar("API-Bank") as on_progress:
             rows = apibank_rows(sources, level, on_progress)
         origin = Origin("apibank", [file_source(source) for source in sources], {"format": format, "level": level})
         _write(rows, validation_share, out, origin)
@@ -126,23 +125,3 @@ def _write(rows: list[Row], validation_share: float, out: Path, origin: Origin) 
     table.add_section()
     table.add_row("all", *(str(counts[side].total()) for side in SIDES))
     Console().print(table)
-
-
-@contextmanager
-def _bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar on standard error where that is a terminal; give the function that moves it."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(description, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """End the command with status 1 and one line where data cannot be made, without a traceback."""
-    try:
-        yield
-    except (ValueError, OSError, ModuleNotFoundError) as error:
-        # a library's own message, quoted in ours, may have several lines
-        typer.echo(" ".join(str(error).split()), err=True)
-        raise typer.Exit(1) from None
