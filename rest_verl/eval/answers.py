@@ -1,0 +1,196 @@
+"""What an endpoint answered: one line of JSON a request, written as answers arrive and put in order at the end.
+
+Nothing in a line depends on when it was written, so an interrupted run that is taken up again ends with the same bytes
+as one that was not. Lines are ASCII: whatever a model writes cannot break the file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from rest_verl.data.files import replacing
+from rest_verl.ramp import STRICT
+
+Place = tuple[str, str, int, int]  # source, id, seed, step
+
+
+@dataclass(frozen=True, config=STRICT)
+class Answer:
+    """The answer to one request.
+
+    Attributes:
+        source, id: of the question.
+        seed: that was sent with the request.
+        step: number of the request in its conversation, from 0.
+        text: as the model wrote it; "" where there is an error.
+        finish_reason: as the endpoint gave it ("stop", "length"); None where it gave none.
+        prompt_tokens, completion_tokens: as the endpoint counted them; None where it did not.
+        error: why the endpoint refuses this request for good, such as a prompt beyond the model's context; the
+            conversation ends there. None where it answered.
+    """
+
+    source: str
+    id: str
+    seed: int
+    step: int
+    text: str
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    error: str | None = None
+
+    @property
+    def place(self) -> Place:
+        """What no two answers of a run share."""
+        return self.source, self.id, self.seed, self.step
+
+
+_ANSWER = TypeAdapter(Answer)
+
+
+def load_answers(path: Path) -> list[Answer]:
+    """Read a file of answers, in the order of its lines. A last line that was broken off is left out.
+
+    Raises:
+        ValueError: a line is no answer, or two answer the same request; the message names the line.
+        FileNotFoundError: there is no such file.
+    """
+    return _read(path)[0]
+
+
+def save_answers(path: Path, answers: Iterable[Answer]) -> None:
+    """Write a whole file of answers, or leave what was there."""
+    with replacing(path) as part:
+        part.write_text("".join(map(_line, answers)), encoding="ascii")
+
+
+class AnswerLog:
+    """A file of answers that is added to; `open_log` makes one.
+
+    Attributes:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path, answers: Iterable[Answer], append: Callable[[str], Any]):
+        self.path = path
+        self._answers = {answer.place: answer for answer in answers}
+        self._append = append
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def answers(self) -> list[Answer]:
+        """All answers so far."""
+        return list(self._answers.values())
+
+    def conversation(self, source: str, id: str, seed: int) -> list[Answer]:
+        """The answers of one conversation so far, by step."""
+        found: list[Answer] = []
+        while answer := self._answers.get((source, id, seed, len(found))):
+            found.append(answer)
+        return found
+
+    def add(self, answer: Answer) -> None:
+        """Write an answer down; it is there even if this process is killed right after.
+
+        Raises:
+            ValueError: its request is answered already.
+        """
+        if answer.place in self._answers:
+            raise ValueError(f"{self.path}: two answers to one request: {_named(answer)}")
+        self._append(_line(answer))
+        self._answers[answer.place] = answer
+
+    def put_in_order(self, questions: Sequence[tuple[str, str]]) -> None:
+        """Rewrite the file by question, seed and step.
+
+        Args:
+            questions: (source, id) of each, in their order.
+
+        Raises:
+            ValueError: an answer is to none of them.
+        """
+        ranks = {key: rank for rank, key in enumerate(questions)}
+        for answer in self._answers.values():
+            if (answer.source, answer.id) not in ranks:
+                raise ValueError(f"{self.path}: an answer to no question of this run: {_named(answer)}")
+
+        def rank(answer: Answer) -> tuple[int, int, int]:
+            return ranks[answer.source, answer.id], answer.seed, answer.step
+
+        save_answers(self.path, sorted(self._answers.values(), key=rank))
+
+
+@contextmanager
+def open_log(path: Path) -> Iterator[AnswerLog]:
+    """Open a file of answers to add to it; a last line that was broken off is cut away, a missing file is made.
+
+    Raises:
+        ValueError: as `load_answers`; or another process has the file open to add to it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b", buffering=0) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"{path}: another process is writing to it; wait for it, or give another folder"
+            ) from None
+        answers, whole = _read(path)
+        os.ftruncate(file.fileno(), whole)
+        if whole and not path.read_bytes().endswith(b"\n"):
+            file.write(b"\n")
+        yield AnswerLog(path, answers, lambda line: file.write(line.encode("ascii")))
+
+
+def _read(path: Path) -> tuple[list[Answer], int]:
+    """The answers of a file, and how many of its bytes they take."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; give the answers.jsonl of a run, or a file like it")
+    *lines, rest = path.read_bytes().split(b"\n")
+    answers = [_answer(line, path, number) for number, line in enumerate(lines, start=1)]
+    whole = sum(len(line) + 1 for line in lines)
+    if rest and _is_json(rest):  # the beginning of an object is none, so this is a last line without a line break
+        answers.append(_answer(rest, path, len(lines) + 1))
+        whole += len(rest)
+    seen: dict[Place, int] = {}
+    for number, answer in enumerate(answers, start=1):
+        if (first := seen.setdefault(answer.place, number)) != number:
+            raise ValueError(f"{path}, line {number}: answers the same request as line {first}: {_named(answer)}")
+    return answers, whole
+
+
+def _answer(line: bytes, path: Path, number: int) -> Answer:
+    try:
+        return _ANSWER.validate_python(json.loads(line))
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, item['loc']))} {item['msg']}".strip() for item in error.errors())
+        raise ValueError(f"{path}, line {number}: no answer: {faults}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}, line {number}: not JSON: {error}") from None
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _line(answer: Answer) -> str:
+    return json.dumps(asdict(answer)) + "\n"
+
+
+def _named(answer: Answer) -> str:
+    return f"source {answer.source!r}, id {answer.id!r}, seed {answer.seed}, step {answer.step}"

@@ -1,0 +1,74 @@
+"""Asking: every question with every seed, many at a time, each answer written down as it arrives."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+
+from rest_verl.core.tool_calls import WireFormat
+from rest_verl.eval.answers import Answer, AnswerLog
+from rest_verl.eval.conversation import open_conversation, replay
+from rest_verl.eval.endpoint import Endpoint
+from rest_verl.eval.questions import Question
+
+
+async def ask_all(
+    questions: Sequence[Question],
+    seeds: int,
+    wire_format: WireFormat,
+    endpoint: Endpoint,
+    log: AnswerLog,
+    concurrency: int,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Ask for every answer that is not in the log, in the middle of a dialogue too, then put the log in order.
+
+    Args:
+        questions: asked in their order.
+        seeds: each question is asked with the seeds 0 to seeds - 1.
+        wire_format: how the model writes.
+        endpoint: that is asked.
+        log: of answers; takes those to come.
+        concurrency: conversations at a time.
+        on_progress: called with the number of conversations that have ended, and of all.
+
+    Raises:
+        ValueError: the log holds answers that were never asked for; or as `Endpoint.ask`.
+        ConnectionError: as `Endpoint.ask`; the log holds all that was answered by then.
+    """
+    pairs = [(question, seed) for question in questions for seed in range(seeds)]
+    ended = 0
+
+    async def work(share: Iterator[tuple[Question, int]]) -> None:
+        nonlocal ended
+        for question, seed in share:
+            await _ask(question, seed, wire_format, endpoint, log)
+            ended += 1
+            on_progress(ended, len(pairs))
+
+    todo = iter(pairs)  # one iterator for all: each takes the next conversation when it is free
+    workers = [asyncio.ensure_future(work(todo)) for _ in range(min(concurrency, len(pairs)))]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+    log.put_in_order([question.key for question in questions])
+
+
+async def _ask(question: Question, seed: int, wire_format: WireFormat, endpoint: Endpoint, log: AnswerLog) -> None:
+    """Hold one conversation, from where the log leaves it."""
+    conversation = open_conversation(question, wire_format)
+    try:
+        answers = log.conversation(question.source, question.id, seed)
+        messages = await replay(conversation, answers)
+        step = len(answers)
+        while messages is not None:
+            answer = Answer(question.source, question.id, seed, step, **asdict(await endpoint.ask(messages, seed)))
+            log.add(answer)
+            messages = None if answer.error is not None else await conversation.answer(answer.text)
+            step += 1
+    finally:
+        await conversation.close()

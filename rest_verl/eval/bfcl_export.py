@@ -1,0 +1,142 @@
+"""Answers in the result files of the package bfcl-eval, so that the official scorer can judge them.
+
+    OUT/Qwen_Qwen3-8B-FC/non_live/BFCL_v4_simple_python_result.json     also live/ and multi_turn/
+    {"id": ..., "result": ..., "text": ..., "input_token_count": ..., "output_token_count": ...}     a line a question
+
+That scorer reads the answers of the models in its own table only, so these are written as those of one of them: its
+reader of Qwen's native calls takes each call as JSON in `<tool_call>` tags, which carries every value unchanged, and
+leaves dots in names alone; no other part of the model's entry matters. `result` has the calls of an answer in that
+form, whatever wire format they were written in; for a multi-turn question it is a list of turns, lists of steps.
+`text` keeps what the model wrote.
+
+The official verdicts are the same as ours. What that takes, and where it ends:
+- A call that cannot be read is left out, and in single turn all calls of the answer with it, as ours counts them.
+- Calls at which the official checker stops with an error, for all categories to come, are written as a call of
+  `no_such_tool`, which is wrong there as they are here.
+- The official executor evaluates calls as Python. A call of a tool that is not there, or not yet, and one with
+  argument names that are none in Python, are written as that call too, which fails there as they did here.
+- A request that the endpoint refused counts as wrong. Where the official scorer only asks that there be no call, it
+  is therefore written as that call too. `error` has the reason.
+- The official executor changes texts in arguments: it puts a name of its own before each tool's name that has a
+  bracket behind it ("use ls() here"), and drops the blanks between any word and a bracket. To it, texts that differ in
+  nothing else are the same. Infinity is no value there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rest_verl.core.tool_calls import ToolCall, WireFormat
+from rest_verl.data.files import replacing
+from rest_verl.eval.answers import Answer
+from rest_verl.eval.conversation import Step
+from rest_verl.eval.questions import Question
+from rest_verl.eval.score import Replayed, replay_all
+from rest_verl.reward.bfcl.checker import check_calls
+from rest_verl.reward.response import read_response
+from rest_verl.reward.scorers.bfcl import read_bfcl
+from rest_verl.rollout.calls import Call
+
+NO_SUCH_TOOL = "no_such_tool"
+
+_NO_VERDICT = "BFCL's own checker has no verdict"  # as `check_calls` says it
+
+
+async def export_bfcl(
+    questions: Sequence[Question],
+    answers: Iterable[Answer],
+    wire_format: WireFormat,
+    out: Path,
+    as_model: str,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Path]:
+    """Write the result files of one seed.
+
+    Args:
+        questions: of BFCL; others are left out.
+        answers: of one seed.
+        wire_format: how the model writes.
+        out: folder; files in it are replaced.
+        as_model: a model of bfcl-eval's table whose handler is QwenFCHandler.
+        on_progress: called with the number of questions done and of all.
+
+    Returns:
+        the files, by category.
+
+    Raises:
+        ValueError: the answers are of several seeds, none is BFCL's, or as `replay_all`.
+    """
+    asked = [question for question in questions if question.source.startswith("bfcl_")]
+    given = [answer for answer in answers if answer.source.startswith("bfcl_")]
+    if len(seeds := sorted({answer.seed for answer in given})) > 1:
+        raise ValueError(f"answers of the seeds {', '.join(map(str, seeds))}; a result file holds one: choose it")
+    lines: dict[str, list[str]] = {}
+
+    def visit(one: Replayed) -> None:
+        lines.setdefault(_category(one), []).append(json.dumps(_entry(one, wire_format)) + "\n")
+
+    await replay_all(asked, given, wire_format, visit, on_progress)
+    files = {category: _path(out, as_model, category) for category in lines}
+    for category, path in files.items():
+        with replacing(path) as part:
+            part.write_text("".join(lines[category]), encoding="ascii")
+    return files
+
+
+def _category(one: Replayed) -> str:
+    return one.question.source.removeprefix("bfcl_")
+
+
+def _path(out: Path, as_model: str, category: str) -> Path:
+    group = next((name for name in ("multi_turn", "live") if category.startswith(name)), "non_live")
+    return out / as_model.replace("/", "_") / group / f"BFCL_v4_{category}_result.json"
+
+
+def _entry(one: Replayed, wire_format: WireFormat) -> dict[str, Any]:
+    texts = [[step.text for step in turn] for turn in one.conversation.turns]
+    counts = [(answer.prompt_tokens or 0, answer.completion_tokens or 0) for answer in one.answers]
+    entry: dict[str, Any] = {
+        "id": one.question.id,
+        "result": "",
+        "text": texts,
+        "input_token_count": sum(count for count, _ in counts),
+        "output_token_count": sum(count for _, count in counts),
+    }
+    if error := one.answers[-1].error:
+        wrong = _as_qwen(NO_SUCH_TOOL, {}) if _category(one).endswith("irrelevance") else "Error during inference"
+        return entry | {"result": wrong, "error": error}
+    if "environment" in one.question.row["extra_info"]:
+        return entry | {"result": [[_of_step(step) for step in turn] for turn in one.conversation.turns]}
+    response = read_response([text.encode("utf-8", "surrogatepass") for turn in texts for text in turn], wire_format)
+    calls = [ToolCall(NO_SUCH_TOOL, {})] if _stops_the_scorer(one.question, response.readable) else response.readable
+    return entry | {"result": "\n".join(_as_qwen(call.name, call.arguments) for call in calls)}
+
+
+def _stops_the_scorer(question: Question, calls: Sequence[ToolCall]) -> bool:
+    asked = read_bfcl(question.row["reward_model"]["ground_truth"])
+    wrong = check_calls(asked.functions, calls, asked.possible_answer, asked.category)
+    return wrong is not None and wrong.startswith(_NO_VERDICT)
+
+
+def _of_step(step: Step) -> str:
+    return "\n".join(_run_again(call) for call in step.calls if call.name is not None and call.arguments is not None)
+
+
+def _run_again(call: Call) -> str:
+    """A call that does there what it did here."""
+    arguments = call.arguments or {}
+    can_be_written = all(key.isidentifier() and key.isascii() for key in arguments)
+    if call.name is None or call.error == "unknown_tool" or not can_be_written:
+        return _as_qwen(NO_SUCH_TOOL, {})
+    return _as_qwen(call.name, arguments)
+
+
+def _as_qwen(name: str, arguments: Mapping[str, Any]) -> str:
+    try:
+        written = json.dumps({"name": name, "arguments": arguments})
+    except (ValueError, RecursionError):  # integers of thousands of digits, lists a thousand deep: never right
+        written = json.dumps({"name": name, "arguments": {"not_written": True}})
+    return f"<tool_call>\n{written}\n</tool_call>"

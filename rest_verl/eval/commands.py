@@ -1,0 +1,216 @@
+"""The commands `rest-verl eval ...`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import rest_verl
+from rest_verl.console import one_line_errors, progress_bar
+from rest_verl.eval.score_commands import compare, export_bfcl, score, score_and_show
+
+if TYPE_CHECKING:
+    from rest_verl.eval.endpoint import Sampling
+    from rest_verl.eval.manifest import Run
+    from rest_verl.eval.questions import Question
+
+# openai, jinja2 and pydantic are heavy: what needs them is imported where it is used, so that `rest-verl --help` stays
+# quick
+
+app = typer.Typer(help="Ask a model a benchmark's questions, score the answers, compare models.", no_args_is_help=True)
+app.command()(score)
+app.command()(compare)
+app.command()(export_bfcl)
+
+Out = Annotated[Path, typer.Option(help="Folder for run.json, answers.jsonl and the scores; one for each run.")]
+BaseUrl = Annotated[str, typer.Option(help="Of an OpenAI-compatible endpoint, as `vllm serve` gives.")]
+Model = Annotated[str | None, typer.Option(help="As the endpoint names it; the only one that it serves if left out.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="So many questions of each category, the first ones.")]
+Seeds = Annotated[int, typer.Option(min=1, help="Ask each question so many times, with the seeds 0, 1, ...")]
+Temperature = Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")]
+TopP = Annotated[float, typer.Option("--top-p", min=0.0, max=1.0, help="Share of the likeliest tokens to draw from.")]
+MaxTokens = Annotated[int, typer.Option(min=1, help="Of one answer.")]
+Stop = Annotated[list[str] | None, typer.Option(help="Text that ends an answer. Repeat for several.")]
+ExtraBody = Annotated[str, typer.Option(help="JSON object with further keys of each request; null leaves a key out.")]
+Concurrency = Annotated[int, typer.Option(min=1, help="Conversations at a time.")]
+ApiKeyFile = Annotated[Path | None, typer.Option(help="File with the key that the endpoint asks for.")]
+
+_URL = "http://localhost:8000/v1"
+
+
+@app.command()
+def bfcl(
+    out: Out,
+    categories: Annotated[str | None, typer.Option(help="With commas between them; all if left out.")] = None,
+    multi_turn: Annotated[
+        bool | None, typer.Option("--multi-turn/--single-turn", help="Only these categories, where none is named.")
+    ] = None,
+    limit: Limit = None,
+    format: Annotated[str, typer.Option(help="Wire format of prompts and answers: a name that rest.format takes.")] = (
+        "rlla"
+    ),
+    template: Annotated[Path | None, typer.Option(help="A Jinja2 file for the system message.")] = None,
+    base_url: BaseUrl = _URL,
+    model: Model = None,
+    seeds: Seeds = 1,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    max_tokens: MaxTokens = 4096,
+    stop: Stop = None,
+    extra_body: ExtraBody = "{}",
+    concurrency: Concurrency = 32,
+    api_key_file: ApiKeyFile = None,
+) -> None:
+    """The Berkeley Function Calling Leaderboard, from the installed package bfcl-eval.
+
+    An interrupted run goes on when the same command is given again; nothing that was answered is asked twice.
+    """
+    with one_line_errors():
+        from rest_verl.data.bfcl_files import bfcl_version
+        from rest_verl.data.template import BUILT_IN, PromptTemplate
+        from rest_verl.eval.manifest import Run
+        from rest_verl.eval.questions import bfcl_questions
+
+        chosen = _categories(categories, multi_turn)
+        sampling = _sampling(temperature, top_p, max_tokens, stop, extra_body, seeds)
+        rendering = PromptTemplate(template or BUILT_IN)
+        with progress_bar("questions") as on_progress:
+            questions = bfcl_questions(chosen, format, rendering, limit, on_progress)
+        make_run = partial(
+            Run,
+            benchmark="bfcl",
+            sources=[{"package": "bfcl-eval", "version": bfcl_version()}],
+            categories=list(dict.fromkeys(question.source.removeprefix("bfcl_") for question in questions)),
+            level=None,
+            limit=limit,
+            format=format,
+            template={"file": rendering.path.name, "sha256": rendering.sha256},
+            seeds=seeds,
+        )
+        _ask(out, questions, make_run, sampling, _Served(base_url, model, api_key_file, concurrency))
+
+
+@app.command()
+def apibank(
+    sources: Annotated[list[Path], typer.Argument(help="API-Bank's files as ToolRL processed them.")],
+    out: Out,
+    level: Annotated[int | None, typer.Option(help="1, 2 or 3; read out of the file's name if left out.")] = None,
+    limit: Limit = None,
+    base_url: BaseUrl = _URL,
+    model: Model = None,
+    seeds: Seeds = 1,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    max_tokens: MaxTokens = 4096,
+    stop: Stop = None,
+    extra_body: ExtraBody = "{}",
+    concurrency: Concurrency = 32,
+    api_key_file: ApiKeyFile = None,
+) -> None:
+    """API-Bank; the files hold whole prompts, which ask for the format rlla.
+
+    An interrupted run goes on when the same command is given again; nothing that was answered is asked twice.
+    """
+    with one_line_errors():
+        from rest_verl.data.data_set import file_source
+        from rest_verl.eval.manifest import Run
+        from rest_verl.eval.questions import apibank_questions
+
+        sampling = _sampling(temperature, top_p, max_tokens, stop, extra_body, seeds)
+        questions = apibank_questions(sources, level, limit)
+        make_run = partial(
+            Run,
+            benchmark="apibank",
+            sources=[file_source(source) for source in sources],
+            categories=[],
+            level=level,
+            limit=limit,
+            format="rlla",
+            template=None,
+            seeds=seeds,
+        )
+        _ask(out, questions, make_run, sampling, _Served(base_url, model, api_key_file, concurrency))
+
+
+@dataclass(frozen=True)
+class _Served:
+    """Where the model is, which changes no answer."""
+
+    base_url: str
+    model: str | None
+    api_key_file: Path | None
+    concurrency: int
+
+
+def _categories(named: str | None, multi_turn: bool | None) -> list[str]:
+    """The categories that the options ask for."""
+    from rest_verl.eval.questions import BFCL_CATEGORIES, MULTI_TURN_CATEGORIES
+
+    if named is None:
+        return [one for one in BFCL_CATEGORIES if multi_turn in (None, one in MULTI_TURN_CATEGORIES)]
+    if multi_turn is not None:
+        raise ValueError("--categories names what is asked already: leave out --multi-turn and --single-turn")
+    return [name.strip() for name in named.split(",")]
+
+
+def _sampling(
+    temperature: float, top_p: float, max_tokens: int, stop: list[str] | None, extra_body: str, seeds: int
+) -> Sampling:
+    from rest_verl.eval.endpoint import Sampling
+
+    if seeds > 1 and temperature == 0:
+        raise ValueError(f"--seeds {seeds}: with --temperature 0 each seed gives the same answers; set a temperature")
+    try:
+        extra = json.loads(extra_body)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"--extra-body {extra_body!r:.200}: not JSON: {error}") from None
+    if not isinstance(extra, dict):
+        raise ValueError(f"--extra-body {extra_body!r:.200}: must be a JSON object, such as '{{\"top_k\": 20}}'")
+    return Sampling(temperature, top_p, max_tokens, stop or [], extra)
+
+
+def _ask(
+    out: Path, questions: Sequence[Question], make_run: Callable[..., Run], sampling: Sampling, served: _Served
+) -> None:
+    """Ask what is not answered yet, then score all of it.
+
+    Args:
+        make_run: makes the settings of the run, once the name of the model is known.
+    """
+    from rest_verl.eval.answers import load_answers
+    from rest_verl.eval.manifest import ANSWERS
+    from rest_verl.eval.predictions import Predictions
+
+    try:
+        run = asyncio.run(_asked(out, questions, make_run, sampling, served))
+    except KeyboardInterrupt:
+        typer.echo(f"Interrupted. What was answered is in {out}: the same command goes on from there.", err=True)
+        raise typer.Exit(130) from None
+    path = out / ANSWERS
+    score_and_show(Predictions(run.model, run.format, questions, load_answers(path), asdict(run), path), out)
+
+
+async def _asked(
+    out: Path, questions: Sequence[Question], make_run: Callable[..., Run], sampling: Sampling, served: _Served
+) -> Run:
+    from rest_verl.core.formats import get_format
+    from rest_verl.eval.answers import open_log
+    from rest_verl.eval.ask import ask_all
+    from rest_verl.eval.endpoint import Endpoint
+    from rest_verl.eval.manifest import ANSWERS, begin_run
+
+    key = served.api_key_file.read_text(encoding="utf-8").strip() if served.api_key_file else "none"
+    async with Endpoint(served.base_url, served.model, sampling, key) as endpoint:
+        model = await endpoint.named_model()
+        run = make_run(model=model, questions=len(questions), rest_verl=rest_verl.__version__, **asdict(sampling))
+        begin_run(out, run)
+        with open_log(out / ANSWERS) as log, progress_bar(f"asking {model}") as on_progress:
+            await ask_all(questions, run.seeds, get_format(run.format), endpoint, log, served.concurrency, on_progress)
+    return run

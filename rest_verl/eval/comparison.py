@@ -1,0 +1,157 @@
+"""Two models on the same questions: every score's difference, and whether it is larger than chance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rest_verl.data.files import replacing
+from rest_verl.eval.chart import draw_bars
+from rest_verl.eval.formulas import touched
+from rest_verl.eval.report import percent, read_verdicts, scores_of, sections
+from rest_verl.eval.score import outcomes_of
+from rest_verl.eval.statistics import LEVEL, Difference, Estimate, Run, paired_bootstrap
+
+_NOT_A_DIFFERENCE = ("model", "rest_verl")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two models.
+
+    Attributes:
+        name: for the report.
+        runs: of the model; several where it was trained with several seeds.
+        settings: of each run.
+    """
+
+    name: str
+    runs: Sequence[Run]
+    settings: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came of it.
+
+    Attributes:
+        differences: by score, in the order of reports.
+        settings: what the runs were asked with that is not alike, one line each.
+    """
+
+    base: Side
+    other: Side
+    differences: Mapping[str, Difference]
+    settings: Sequence[str]
+    resamples: int
+    seed: int
+
+
+def read_side(folders: Sequence[Path]) -> Side:
+    """Read the scored runs of one model; what is raised is that of `report.read_verdicts`."""
+    read = [read_verdicts(folder) for folder in folders]
+    names = dict.fromkeys(str(report["model"]) for _, report in read)
+    return Side(
+        name=", ".join(names),
+        runs=[outcomes_of(verdicts) for verdicts, _ in read],
+        settings=[report["settings"] for _, report in read],
+    )
+
+
+def compare(base: Side, other: Side, resamples: int, seed: int) -> Comparison:
+    """Compare two models by `statistics.paired_bootstrap`, which says what is raised."""
+    first = base.runs[0]
+    questions = {source: len(one.ids) for source, one in first.items()}
+    groups = {group.name: group.weights(questions) for group in touched(questions) if not group.missing(questions)}
+    weights = groups | {source: {source: 1.0} for source in first}
+    differences = paired_bootstrap(base.runs, other.runs, weights, resamples, seed)
+    settings = _different_settings([*base.settings, *other.settings])
+    return Comparison(base, other, differences, settings, resamples, seed)
+
+
+def write_comparison(comparison: Comparison, out: Path) -> None:
+    """Write comparison.json, comparison.md, comparison.png and comparison.svg into a folder.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is missing; all but the chart is there.
+    """
+    sides = {"base": comparison.base, "other": comparison.other}
+    report = {
+        **{key: {"model": side.name, "runs": len(side.runs)} for key, side in sides.items()},
+        "level": LEVEL,
+        "resamples": comparison.resamples,
+        "seed": comparison.seed,
+        "different_settings": list(comparison.settings),
+        "scores": {name: asdict(one) for name, one in comparison.differences.items()},
+    }
+    _write(out / "comparison.json", json.dumps(report, indent=2) + "\n")
+    _write(out / "comparison.md", _as_markdown(comparison))
+    names = _distinct(comparison.base.name, comparison.other.name)
+    shown = {
+        name: _mean_estimates(side.runs) for name, side in zip(names, (comparison.base, comparison.other), strict=True)
+    }
+    draw_bars(shown, sections(comparison.differences), f"{names[1]} against {names[0]}", out / "comparison")
+
+
+def verdict(one: Difference) -> str:
+    """Whether a difference is larger than chance, in a word or two."""
+    return ("better" if one.mean > 0 else "worse") if one.is_beyond_chance else "unclear"
+
+
+def _different_settings(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    keys = dict.fromkeys(key for one in settings for key in one if key not in _NOT_A_DIFFERENCE)
+    values = {key: list(dict.fromkeys(json.dumps(one.get(key)) for one in settings)) for key in keys}
+    return [f"{key}: {' / '.join(found)}" for key, found in values.items() if len(found) > 1]
+
+
+def _mean_estimates(runs: Sequence[Run]) -> dict[str, Estimate]:
+    """Every score, averaged over the runs; the error is that of one run, since all have the same questions."""
+    scores = [scores_of(run).all() for run in runs]
+    return {
+        name: Estimate(float(np.mean([one[name].mean for one in scores])), first.standard_error, first.questions)
+        for name, first in scores[0].items()
+    }
+
+
+def _distinct(base: str, other: str) -> tuple[str, str]:
+    return (base, other) if base != other else (f"{base} (first)", f"{other} (second)")
+
+
+def _as_markdown(comparison: Comparison) -> str:
+    base, other = comparison.base, comparison.other
+    lines = [
+        f"# {other.name} against {base.name}",
+        "",
+        f"Right answers in %, and the difference with the bounds between which {LEVEL:.0%} of {comparison.resamples} "
+        "resamples of the same questions lie. Where they hold 0, it is unclear which model is better.",
+        "",
+        "| score | first | second | difference | low | high | second ahead | p | |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---|",
+        *_rows(comparison.differences),
+        "",
+        f"- Runs: {len(base.runs)} of {base.name}, {len(other.runs)} of {other.name}. {_about_runs(comparison)}",
+        *(f"- Settings that differ: {line}." for line in comparison.settings),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(differences: Mapping[str, Difference]) -> Iterable[str]:
+    for name, one in differences.items():
+        numbers = (one.base, one.other, one.mean, one.low, one.high, one.ahead)
+        yield f"| {name} | {' | '.join(map(percent, numbers))} | {one.p_value:.4f} | {verdict(one)} |"
+
+
+def _about_runs(comparison: Comparison) -> str:
+    if len(comparison.base.runs) == len(comparison.other.runs) == 1:
+        return "With one run each, chance in the training itself is not in the bounds."
+    return "Runs are resampled as well."
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")

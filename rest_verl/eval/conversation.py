@@ -1,0 +1,235 @@
+"""A question as a conversation: what to send next, given all that was answered so far, and the verdict at the end.
+
+Asking and scoring both go through here, so that scoring is a replay of the answers and nothing else, and a run that
+was interrupted goes on in the middle of a dialogue. Nothing depends on time: a replay gives what the run gave.
+
+Tools are run and answered as in training (`rollout.agent_loop`), with these differences: what the model wrote goes
+back to the endpoint as text, for its chat template to show; results are not cut, since BFCL does not cut them; and the
+endpoint's tokenizer is not known here, so special tokens in results stay as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from rest_verl.core.tool_calls import WireFormat
+from rest_verl.eval.answers import Answer
+from rest_verl.eval.questions import Question
+from rest_verl.reward.response import Response, read_response
+from rest_verl.reward.scorers import get_scorer
+from rest_verl.reward.tool_reward import RewardAtStep, ToolReward
+from rest_verl.reward_config import RewardConfig
+from rest_verl.rollout.calls import UNREADABLE, Call, Failure, caught, read_calls, text_of
+from rest_verl.rollout.environment import Environment, Message
+from rest_verl.rollout.environments import get_environment
+
+# BFCL ends a dialogue when it has counted more than MAXIMUM_STEP_LIMIT = 20 steps with calls in one turn of the user;
+# the calls of the 21st are still run.
+STEPS_PER_TURN = 21
+
+_OF_THE_REWARD = ("score", "format", "correctness", "length")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One answer of the model in a conversation.
+
+    Attributes:
+        text: as the model wrote it.
+        calls: in it, with what came of each where they were run; one that cannot be read has no arguments.
+    """
+
+    text: str
+    calls: Sequence[Call]
+
+
+class Conversation(Protocol):
+    """A conversation about one question: `begin`, then `answer` until it gives None, then `result`, then `close`."""
+
+    @property
+    def turns(self) -> Sequence[Sequence[Step]]:
+        """The answers so far, by turn of the user; the last turn may have none yet."""
+        ...
+
+    async def begin(self) -> list[Message]:
+        """Return the first messages to send."""
+        ...
+
+    async def answer(self, text: str) -> list[Message] | None:
+        """Take the model's answer; return all messages to send next, or None at the end."""
+        ...
+
+    async def result(self) -> dict[str, float]:
+        """Judge the conversation, once.
+
+        Returns:
+            `acc`, 1 where the benchmark accepts it and else 0; `broken_off`, 1 where it did not come to its end, which
+            is never accepted; and further numbers.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+
+def open_conversation(
+    question: Question, wire_format: WireFormat, max_steps_per_turn: int = STEPS_PER_TURN
+) -> Conversation:
+    """Make the conversation of a question.
+
+    Args:
+        question: its row says whether there is an environment to act on.
+        wire_format: how the model writes.
+        max_steps_per_turn: answers with calls to one turn of the user, after which the dialogue ends.
+    """
+    if "environment" in question.row["extra_info"]:
+        return _Dialogue(question, wire_format, max_steps_per_turn)
+    return _SingleTurn(question, wire_format)
+
+
+async def replay(conversation: Conversation, answers: Sequence[Answer]) -> list[Message] | None:
+    """Begin a conversation and give it what was answered before, in the order of the steps.
+
+    Returns:
+        the messages to send next; None where there is nothing more to send: it has ended, or an answer is an error.
+
+    Raises:
+        ValueError: the steps are not 0, 1, 2, ..., or there is an answer that was never asked for.
+    """
+    messages: list[Message] | None = await conversation.begin()
+    for number, answer in enumerate(answers):
+        if answer.step != number or messages is None:
+            raise ValueError(
+                f"source {answer.source!r}, id {answer.id!r}, seed {answer.seed}: step {answer.step} is not what "
+                f"comes {f'behind {number} steps' if messages else 'behind the end'} of this conversation; the "
+                "answers are of other questions, of another format or not whole"
+            )
+        messages = None if answer.error is not None else await conversation.answer(answer.text)
+    return messages
+
+
+class _SingleTurn:
+    """One request, judged by the scorer of the row's data source."""
+
+    def __init__(self, question: Question, wire_format: WireFormat):
+        self._question = question
+        self._wire_format = wire_format
+        self._text: str | None = None
+
+    @property
+    def turns(self) -> Sequence[Sequence[Step]]:
+        return [[] if self._text is None else [Step(self._text, _read(self._wire_format, self._text, 0))]]
+
+    async def begin(self) -> list[Message]:
+        return list(self._question.row["prompt"])
+
+    async def answer(self, text: str) -> list[Message] | None:
+        self._text = text
+        return None
+
+    async def result(self) -> dict[str, float]:
+        scorer = get_scorer(self._question.source)
+        response = _response([self._text or ""], self._wire_format)
+        truth = scorer.read(self._question.row["reward_model"]["ground_truth"])
+        numbers = scorer.score(response, truth, RewardAtStep(ToolReward(RewardConfig()), step=0))
+        shown = {key: value for key, value in numbers.items() if key not in (*_OF_THE_REWARD, "skipped")}
+        return _verdict(shown, broken_off=self._text is None)
+
+    async def close(self) -> None:
+        return None
+
+
+class _Dialogue:
+    """A dialogue about an environment, which also judges it."""
+
+    def __init__(self, question: Question, wire_format: WireFormat, max_steps_per_turn: int):
+        self._question = question
+        self._wire_format = wire_format
+        self._max_steps = max_steps_per_turn
+        info = question.row["extra_info"]
+        self._environment: Environment = get_environment(info["environment"])(**json.loads(info["environment_kwargs"]))
+        self._messages: list[Message] = []
+        self._turns: list[list[Step]] = [[]]
+        self._ended = False
+
+    @property
+    def turns(self) -> Sequence[Sequence[Step]]:
+        return self._turns
+
+    async def begin(self) -> list[Message]:
+        opening = await self._environment.reset()
+        self._messages = [*self._question.row["prompt"], *opening.messages]
+        return list(self._messages)
+
+    async def answer(self, text: str) -> list[Message] | None:
+        calls = _read(self._wire_format, text, sum(len(step.calls) for turn in self._turns for step in turn))
+        self._turns[-1].append(Step(text, calls))
+        self._messages.append({"role": "assistant", "content": _sendable(text)})
+        if calls:
+            for call in calls:
+                await self._run(call)
+                self._messages.append({"role": "tool", "content": call.result, "tool_call_id": call.tool_call_id})
+            self._ended = len(self._turns[-1]) >= self._max_steps
+        elif (said := await self._environment.next_user_turn()) is not None:
+            self._messages.extend(said)
+            self._turns.append([])
+        else:
+            self._ended = True
+        return None if self._ended else list(self._messages)
+
+    async def result(self) -> dict[str, float]:
+        judged = await self._environment.score()
+        steps = [step for turn in self._turns for step in turn]
+        response = _response([step.text for step in steps], self._wire_format)
+        calls = [call for step in steps for call in step.calls]
+        numbers = {
+            "acc": float(judged["score"] == 1),
+            **{key: value for key, value in judged.items() if key != "score"},
+            "share": judged["score"],
+            "legal": float(response.is_legal_for_some_kind()),
+            "parse_ok": float(response.parse_ok),
+            "steps": float(len(steps)),
+            "calls": float(len(calls)),
+            "failed_calls": float(sum(call.error is not None for call in calls)),
+        }
+        return _verdict(numbers, broken_off=not self._ended)
+
+    async def close(self) -> None:
+        await self._environment.close()
+
+    async def _run(self, call: Call) -> None:
+        """Run one call and note what the model gets to read."""
+        try:
+            if call.name is None or call.arguments is None:
+                raise Failure("unreadable", UNREADABLE)
+            call.result = text_of(await caught(self._environment.call(call.name, call.arguments), call.name))
+        except Failure as failure:
+            call.error, call.result = failure.error, f"Error: {failure.message}"
+        call.result = _sendable(call.result)
+        call.tool_call_id = _sendable(call.tool_call_id)
+
+
+def _verdict(numbers: dict[str, float], broken_off: bool) -> dict[str, float]:
+    return numbers | ({"acc": 0.0} if broken_off else {}) | {"broken_off": float(broken_off)}
+
+
+def _read(wire_format: WireFormat, text: str, first: int) -> list[Call]:
+    """The calls of an answer, as of a turn whose only token is the whole text."""
+    return read_calls(wire_format, [_bytes(text), b""], [0], first)[1]
+
+
+def _response(texts: Sequence[str], wire_format: WireFormat) -> Response:
+    return read_response([_bytes(text) for text in texts], wire_format)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _sendable(text: str) -> str:
+    """Text in which every surrogate belongs to a pair, as UTF-8 asks for."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

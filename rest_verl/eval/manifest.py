@@ -1,0 +1,104 @@
+"""run.json: all that decides what the answers of a run are, so that no run goes on as another one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from rest_verl.data.files import replacing
+from rest_verl.ramp import STRICT
+
+ANSWERS, RUN = "answers.jsonl", "run.json"
+
+
+@dataclass(frozen=True, config=STRICT)
+class Run:
+    """The settings of a run. Where the endpoint is does not belong to them, nor how many requests it gets at a time.
+
+    Attributes:
+        benchmark: "bfcl" or "apibank".
+        sources: packages with their versions, or files with their digests, that the questions come from.
+        categories: of BFCL, in the order in which they are asked; none for API-Bank.
+        level: of API-Bank's files, where it was given.
+        limit: so many questions of each data source; None for all.
+        questions: how many there are.
+        format: wire format of prompts and answers.
+        template: {"file": name, "sha256": digest} of the system message's template; None where prompts are as they
+            come.
+        model: as the endpoint names it.
+        seeds: each question is asked with the seeds 0 to seeds - 1.
+        temperature, top_p, max_tokens, stop, extra_body: see `eval.endpoint.Sampling`.
+        rest_verl: version of this package.
+    """
+
+    benchmark: str
+    sources: list[dict[str, str]]
+    categories: list[str]
+    level: int | None
+    limit: int | None
+    questions: int
+    format: str
+    template: dict[str, str] | None
+    model: str
+    seeds: int
+    temperature: float
+    top_p: float
+    max_tokens: int
+    stop: list[str]
+    extra_body: dict[str, Any]
+    rest_verl: str
+
+
+_RUN = TypeAdapter(Run)
+
+
+def read_run(folder: Path) -> Run:
+    """Read the settings of the run in a folder.
+
+    Raises:
+        ValueError: run.json is not what a run writes.
+        FileNotFoundError: there is none.
+    """
+    path = folder / RUN
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; give the --out folder of `rest-verl eval bfcl` or `apibank`")
+    try:
+        return _RUN.validate_python(json.loads(path.read_bytes()))
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, item['loc']))} {item['msg']}" for item in error.errors())
+        raise ValueError(f"{path}: not the settings of a run: {faults}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from None
+
+
+def begin_run(folder: Path, run: Run) -> None:
+    """Write the settings of a new run down, or check that the run in the folder has the same.
+
+    Raises:
+        ValueError: the folder holds a run with other settings, each of which the message names, or answers of no run.
+    """
+    if (folder / RUN).is_file():
+        if differences := _differences(asdict(read_run(folder)), asdict(run)):
+            raise ValueError(
+                f"{folder} holds answers of a run with other settings: {'; '.join(differences)}. Give the settings of "
+                "that run to go on with it, or another --out"
+            )
+        return
+    if (folder / ANSWERS).exists():
+        raise ValueError(f"{folder} holds {ANSWERS} without {RUN}, so what was asked is not known: give another --out")
+    with replacing(folder / RUN) as part:
+        part.write_text(json.dumps(asdict(run), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{key} {json.dumps(there[key])} there, {json.dumps(value)} here"
+        for key, value in here.items()
+        if there[key] != value
+    ]

@@ -1,0 +1,99 @@
+"""What a run asks: the rows of benchmarks, in one fixed order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rest_verl.data.apibank import apibank_rows
+from rest_verl.data.bfcl import bfcl_rows
+from rest_verl.data.bfcl_files import each_once
+from rest_verl.data.bfcl_multi_turn import MULTI_TURN_CATEGORIES, bfcl_multi_turn_rows
+from rest_verl.data.rows import Row
+from rest_verl.data.template import PromptTemplate
+from rest_verl.reward.bfcl.checker import CATEGORIES
+
+BFCL_CATEGORIES = (*CATEGORIES, *MULTI_TURN_CATEGORIES)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question.
+
+    Attributes:
+        source: the row's data source, such as "bfcl_simple_python"; with the id it names the question.
+        id: the benchmark's own.
+        index: its place in the run, from 0.
+        row: prompt, ground truth and environment, as for training.
+    """
+
+    source: str
+    id: str
+    index: int
+    row: Row
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What answers are found by."""
+        return self.source, self.id
+
+
+def _no_progress(done: int, total: int) -> None:
+    return None
+
+
+def bfcl_questions(
+    categories: Iterable[str] = BFCL_CATEGORIES,
+    format: str = "rlla",
+    template: PromptTemplate | None = None,
+    limit: int | None = None,
+    on_progress: Callable[[int, int], None] = _no_progress,
+) -> list[Question]:
+    """Return BFCL's questions, in the order of BFCL_CATEGORIES however the categories are given.
+
+    Args:
+        categories: out of BFCL_CATEGORIES.
+        format, template: of the prompts (`data.prompt.make_prompt`).
+        limit: so many of each category, the first ones; None for all.
+        on_progress: called with the number of rows made and of all rows, for single-turn and multi-turn rows apart.
+
+    Raises:
+        ValueError: a category is not in BFCL_CATEGORIES, a data file is damaged, or a prompt cannot be made.
+        ModuleNotFoundError, FileNotFoundError: bfcl_eval, or a file of it, is not there.
+    """
+    wanted = set(each_once(categories, "BFCL category", BFCL_CATEGORIES))
+    rows: list[Row] = []
+    for known, make_rows in ((CATEGORIES, bfcl_rows), (MULTI_TURN_CATEGORIES, bfcl_multi_turn_rows)):
+        if chosen := [category for category in known if category in wanted]:
+            rows += make_rows(chosen, format, template, on_progress)
+    return _questions(rows, limit)
+
+
+def apibank_questions(
+    paths: Sequence[str | Path],
+    level: int | None = None,
+    limit: int | None = None,
+    on_progress: Callable[[int, int], None] = _no_progress,
+) -> list[Question]:
+    """Return the questions of API-Bank's files, by level; their prompts ask for the format rlla.
+
+    Args:
+        paths, level, on_progress: as for `data.apibank.apibank_rows`, which says what is raised.
+        limit: so many of each level, the first ones; None for all.
+    """
+    rows = apibank_rows(paths, level, on_progress)
+    return _questions(sorted(rows, key=lambda row: row["data_source"]), limit)  # a stable sort
+
+
+def _questions(rows: Iterable[Row], limit: int | None) -> list[Question]:
+    """The first rows of each data source, numbered."""
+    taken: Counter[str] = Counter()
+    questions: list[Question] = []
+    for row in rows:
+        source = row["data_source"]
+        if limit is None or taken[source] < limit:
+            taken[source] += 1
+            questions.append(Question(source, row["extra_info"]["id"], len(questions), row))
+    return questions

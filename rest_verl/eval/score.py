@@ -1,0 +1,159 @@
+"""From answers to numbers: every conversation is replayed and judged, and the verdicts are sorted by category."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rest_verl.core.tool_calls import WireFormat
+from rest_verl.eval.answers import Answer
+from rest_verl.eval.conversation import Conversation, open_conversation, replay
+from rest_verl.eval.questions import Question
+from rest_verl.eval.statistics import Outcomes
+
+Key = tuple[str, str, int]  # source, id, seed
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The verdict on one conversation.
+
+    Attributes:
+        source, id, seed: of the conversation.
+        numbers: `acc` (1 where the benchmark accepts it), and what its scorer reports beside it.
+    """
+
+    source: str
+    id: str
+    seed: int
+    numbers: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """One conversation as it went.
+
+    Attributes:
+        question: what was asked.
+        seed: of its requests.
+        answers: by step.
+        conversation: open, with all answers given.
+        numbers: the verdict.
+    """
+
+    question: Question
+    seed: int
+    answers: Sequence[Answer]
+    conversation: Conversation
+    numbers: dict[str, float]
+
+
+async def replay_all(
+    questions: Sequence[Question],
+    answers: Iterable[Answer],
+    wire_format: WireFormat,
+    visit: Callable[[Replayed], None],
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Replay the conversations of all questions, with every seed that occurs, one after the other.
+
+    Args:
+        questions: what was asked, in the order of visits.
+        answers: in any order; a question that cannot go on since the endpoint refused a request has an `error`.
+        wire_format: how the model writes.
+        visit: called with each conversation once it is judged; it is closed behind the call.
+        on_progress: called with the number of conversations visited and of all.
+
+    Raises:
+        ValueError: there are no answers, an answer is to no question, or a conversation is not at its end.
+    """
+    steps = _by_conversation(questions, answers)
+    seeds = sorted({seed for _, _, seed in steps})
+    total = len(questions) * len(seeds)
+    open_ends: list[Key] = []
+    for done, question in enumerate(questions):
+        for number, seed in enumerate(seeds):
+            key = (*question.key, seed)
+            if not await _visit(question, seed, steps.get(key, []), wire_format, visit):
+                open_ends.append(key)
+            on_progress(done * len(seeds) + number + 1, total)
+    if open_ends:
+        source, id, seed = open_ends[0]
+        raise ValueError(
+            f"{len(open_ends)} of {total} conversations are not at their end, as that of {source}, {id}, seed {seed}; "
+            "run the command that asks once more: it goes on where it stopped"
+        )
+
+
+async def score_answers(
+    questions: Sequence[Question],
+    answers: Iterable[Answer],
+    wire_format: WireFormat,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Scored]:
+    """Judge all conversations, by question and seed; arguments and errors as of `replay_all`."""
+    scored: list[Scored] = []
+
+    def visit(one: Replayed) -> None:
+        scored.append(Scored(one.question.source, one.question.id, one.seed, one.numbers))
+
+    await replay_all(questions, answers, wire_format, visit, on_progress)
+    return scored
+
+
+def outcomes_of(scored: Iterable[Scored], number: str = "acc") -> dict[str, Outcomes]:
+    """Return one number of the verdicts by data source, in the order of the verdicts.
+
+    Args:
+        scored: verdicts on the same questions with every seed.
+        number: which; data sources without it are left out.
+    """
+    values: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    for one in scored:
+        if number in one.numbers:
+            values[one.source][one.id][one.seed] = one.numbers[number]
+    return {
+        source: Outcomes(
+            ids=tuple(by_id),
+            accuracy=np.array(
+                [[by_seed[seed] for seed in sorted(by_seed)] for by_seed in by_id.values()], dtype=float
+            ),
+        )
+        for source, by_id in values.items()
+    }
+
+
+def _by_conversation(questions: Sequence[Question], answers: Iterable[Answer]) -> dict[Key, list[Answer]]:
+    known = {question.key for question in questions}
+    steps: dict[Key, list[Answer]] = defaultdict(list)
+    for answer in sorted(answers, key=lambda answer: answer.step):
+        if (answer.source, answer.id) not in known:
+            raise ValueError(
+                f"an answer to source {answer.source!r}, id {answer.id!r}, which is none of the {len(known)} "
+                "questions; score it with the categories and the limit that it was asked with"
+            )
+        steps[answer.source, answer.id, answer.seed].append(answer)
+    if not steps:
+        raise ValueError("there are no answers to score; ask first")
+    return steps
+
+
+async def _visit(
+    question: Question,
+    seed: int,
+    answers: Sequence[Answer],
+    wire_format: WireFormat,
+    visit: Callable[[Replayed], None],
+) -> bool:
+    """Replay and visit one conversation; False where it is not at its end, and so not visited."""
+    conversation = open_conversation(question, wire_format)
+    try:
+        if await replay(conversation, answers) is not None:
+            return False
+        visit(Replayed(question, seed, answers, conversation, await conversation.result()))
+        return True
+    finally:
+        await conversation.close()

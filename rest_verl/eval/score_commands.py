@@ -1,0 +1,162 @@
+"""The commands `rest-verl eval score`, `compare` and `export-bfcl`, as functions; `eval.commands` registers them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rest_verl.console import one_line_errors, progress_bar
+
+if TYPE_CHECKING:
+    from rest_verl.eval.comparison import Comparison
+    from rest_verl.eval.predictions import Predictions
+    from rest_verl.eval.report import Scores
+
+# numpy, matplotlib and the benchmarks are heavy: what needs them is imported where it is used
+
+Answers = Annotated[
+    Path, typer.Argument(help="The --out folder of a run, or a file of answers like its answers.jsonl.")
+]
+ApiBank = Annotated[
+    list[Path] | None, typer.Option("--apibank", help="A file of API-Bank that was asked; repeat for several.")
+]
+Format = Annotated[str | None, typer.Option(help="Wire format of a file of answers; a run knows its own.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="That a file of answers has only the first so many of each category.")
+]
+
+
+def score(
+    answers: Answers,
+    apibank: ApiBank = None,
+    format: Format = None,
+    limit: Limit = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the scores; that of the answers if left out.")] = None,
+) -> None:
+    """Score answers: verdicts.jsonl, scores.json, scores.md and a chart. No endpoint is asked."""
+    with one_line_errors():
+        predictions = _load(answers, apibank, format, limit)
+        score_and_show(predictions, out or predictions.path.parent)
+
+
+def compare(
+    base: Annotated[Path, typer.Argument(help="Folder of a scored run of the first model.")],
+    other: Annotated[Path, typer.Argument(help="The same of the second.")],
+    out: Annotated[Path, typer.Option(help="Folder for the comparison.")] = Path("comparison"),
+    more_base: Annotated[
+        list[Path] | None, typer.Option(help="A further run of the first model (another training seed); repeat.")
+    ] = None,
+    more_other: Annotated[list[Path] | None, typer.Option(help="The same of the second.")] = None,
+    resamples: Annotated[int, typer.Option(min=100, help="Of the paired bootstrap.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of its random numbers.")] = 0,
+) -> None:
+    """Whether the second model is better than the first by more than chance, score by score: a paired bootstrap."""
+    with one_line_errors():
+        from rest_verl.eval.comparison import compare as compare_sides
+        from rest_verl.eval.comparison import read_side, write_comparison
+
+        sides = read_side([base, *(more_base or [])]), read_side([other, *(more_other or [])])
+        comparison = compare_sides(*sides, resamples, seed)
+        Console().print(_comparison_table(comparison))
+        write_comparison(comparison, out)
+
+
+def export_bfcl(
+    answers: Answers,
+    out: Annotated[Path, typer.Option(help="Folder for the result files.")],
+    seed: Annotated[int, typer.Option(min=0, help="Which seed's answers: a result file holds one a question.")] = 0,
+    as_model: Annotated[
+        str, typer.Option(help="A model of bfcl-eval's table with the handler QwenFCHandler.")
+    ] = "Qwen/Qwen3-8B-FC",
+    format: Format = None,
+    limit: Limit = None,
+) -> None:
+    """Write answers as bfcl-eval's result files, for the official scorer."""
+    with one_line_errors():
+        from rest_verl.eval.bfcl_export import export_bfcl as export
+
+        predictions = _load(answers, None, format, limit)
+        chosen = [answer for answer in predictions.answers if answer.seed == seed]
+        if not chosen:
+            seeds = sorted({answer.seed for answer in predictions.answers})
+            raise ValueError(f"--seed {seed}: {answers} has answers of the seeds {', '.join(map(str, seeds))}")
+        with progress_bar("export") as on_progress:
+            files = asyncio.run(
+                export(predictions.questions, chosen, predictions.wire_format, out, as_model, on_progress)
+            )
+        for path in files.values():
+            typer.echo(str(path))
+        typer.echo(
+            f"To score them where bfcl-eval is installed with all it needs: bfcl evaluate --model {as_model} "
+            f"--result-dir {out.resolve()} --score-dir {out.resolve() / 'score'} --partial-eval"
+        )
+
+
+def score_and_show(predictions: Predictions, out: Path) -> None:
+    """Score answers, write the report into a folder, and print the table.
+
+    Raises:
+        ValueError: as `eval.score.score_answers`.
+        ModuleNotFoundError: matplotlib is missing; all but the chart is written.
+    """
+    from rest_verl.eval.report import scores_of, write_report
+    from rest_verl.eval.score import outcomes_of, score_answers
+
+    with progress_bar("scoring") as on_progress:
+        scored = asyncio.run(
+            score_answers(predictions.questions, predictions.answers, predictions.wire_format, on_progress)
+        )
+    Console().print(_score_table(predictions.model, scores_of(outcomes_of(scored))))
+    write_report(predictions, scored, out)
+
+
+def _load(answers: Path, apibank: list[Path] | None, format: str | None, limit: int | None) -> Predictions:
+    from rest_verl.eval.predictions import load_file, load_run
+
+    with progress_bar("questions") as on_progress:
+        if answers.is_dir():
+            if format is not None or limit is not None:
+                raise ValueError(f"--format and --limit are for a file of answers; the run in {answers} has its own")
+            return load_run(answers, apibank or [], on_progress)
+        if format is None:
+            raise ValueError(f"--format is needed: the wire format in which the answers of {answers} are written")
+        return load_file(answers, format, limit, apibank or [], on_progress)
+
+
+def _score_table(model: str, scores: Scores) -> Table:
+    from rest_verl.eval.report import percent
+
+    table = Table("score", title=Text(model))
+    for column in ("%", "standard error", "questions"):
+        table.add_column(column, justify="right")
+    for shown in (scores.groups, scores.categories):
+        for name, one in shown.items():
+            table.add_row(Text(name), percent(one.mean), percent(one.standard_error), str(one.questions))
+        table.add_section()
+    for name, missing in scores.partial.items():
+        table.add_row(Text(name), "", "", Text(f"not asked: {', '.join(missing)}", style="dim"))
+    return table
+
+
+def _comparison_table(comparison: Comparison) -> Table:
+    from rest_verl.eval.comparison import verdict
+    from rest_verl.eval.report import percent
+
+    # no lines, so that it fits into 80 columns
+    table = Table(
+        title=Text(f"{comparison.other.name} against {comparison.base.name}"), box=None, padding=(0, 1, 0, 0)
+    )
+    table.add_column("score", no_wrap=True)
+    for column in ("first", "second", "diff.", "95 %"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("second is", no_wrap=True)
+    for name, one in comparison.differences.items():
+        numbers = map(percent, (one.base, one.other, one.mean))
+        table.add_row(Text(name), *numbers, f"{percent(one.low)} to {percent(one.high)}", verdict(one))
+    return table

@@ -1,0 +1,202 @@
+"""How sure a score is, and whether two models differ: means, standard errors and a paired bootstrap.
+
+Questions are what is drawn by chance; the answers to one question with several seeds are no further questions. So the
+answers of a question are averaged first, and the standard error of a category is sd / sqrt(n) over these averages. A
+group is a weighted sum of categories, which are independent: its variance is the sum of weight^2 * variance.
+
+For two models the questions are resampled within each category, the same for both, and every score is computed anew
+on each resample: the spread of the differences is what chance in the choice of questions alone would make. Where a
+side has several runs (trainings with different seeds), these are resampled as well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What one run has in one category.
+
+    Attributes:
+        ids: of the questions.
+        accuracy: [question, seed], each in [0, 1].
+    """
+
+    ids: tuple[str, ...]
+    accuracy: NDArray[np.float64]
+
+    def of_questions(self) -> NDArray[np.float64]:
+        """The mean over seeds, [question]."""
+        return self.accuracy.mean(axis=1)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A score.
+
+    Attributes:
+        mean: in [0, 1].
+        standard_error: of the mean; None where a category has a single question.
+        questions: that it rests on.
+    """
+
+    mean: float
+    standard_error: float | None
+    questions: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much better the second of two models is.
+
+    Attributes:
+        base, other: the score of each model, in [0, 1].
+        mean: other - base.
+        low, high: the bounds between which LEVEL of the resampled differences lie.
+        ahead: share of resamples in which the second model is ahead; a tie counts half.
+        p_value: twice the share of resamples on the smaller side of 0, ties counted on both sides; at most 1, and
+            never 0, since one more resample is counted, which is a tie.
+    """
+
+    base: float
+    other: float
+    mean: float
+    low: float
+    high: float
+    ahead: float
+    p_value: float
+
+    @property
+    def is_beyond_chance(self) -> bool:
+        """Whether the interval excludes 0."""
+        return self.low > 0 or self.high < 0
+
+
+def estimate(outcomes: Outcomes) -> Estimate:
+    """Return the score of a category."""
+    answers = outcomes.of_questions()
+    n = len(answers)
+    error = float(answers.std(ddof=1)) / math.sqrt(n) if n > 1 else None
+    return Estimate(float(answers.mean()), error, n)
+
+
+def combine(estimates: Mapping[str, Estimate], weights: Mapping[str, float]) -> Estimate:
+    """Return a group's score.
+
+    Args:
+        estimates: by category; those that have no weight are left out.
+        weights: by category.
+    """
+    parts = [(weight, estimates[category]) for category, weight in weights.items()]
+    errors = [weight * part.standard_error for weight, part in parts if part.standard_error is not None]
+    return Estimate(
+        mean=math.fsum(weight * part.mean for weight, part in parts),
+        standard_error=math.hypot(*errors) if len(errors) == len(parts) else None,
+        questions=sum(part.questions for _, part in parts),
+    )
+
+
+Run = Mapping[str, Outcomes]  # by category
+
+
+def paired_bootstrap(
+    base: Sequence[Run],
+    other: Sequence[Run],
+    scores: Mapping[str, Mapping[str, float]],
+    resamples: int,
+    seed: int,
+) -> dict[str, Difference]:
+    """Compare two models on the same questions.
+
+    Args:
+        base, other: the runs of each model, at least one each; all have the same categories and questions.
+        scores: what to compare, by name: the weight of each category in it.
+        resamples: how many.
+        seed: of the random numbers; the same seed gives the same bounds.
+
+    Raises:
+        ValueError: a side has no run, or the questions differ.
+    """
+    runs = [*base, *other]
+    if not base or not other:
+        raise ValueError("nothing to compare: each side needs a run")
+    categories = _same_categories(runs)
+    rng = np.random.default_rng(seed)
+    side = np.concatenate([-_drawn_runs(rng, len(base), resamples), _drawn_runs(rng, len(other), resamples)], axis=1)
+    differences = {}
+    for category in categories:
+        answers = np.stack([run[category].of_questions() for run in runs], axis=1)  # question x run
+        differences[category] = (_resampled_means(rng, answers, resamples) * side).sum(axis=1)
+    return {
+        name: _difference(
+            _mean_score(base, weights),
+            _mean_score(other, weights),
+            np.asarray(sum(weight * differences[category] for category, weight in weights.items())),
+        )
+        for name, weights in scores.items()
+    }
+
+
+def _same_categories(runs: Sequence[Run]) -> list[str]:
+    first = runs[0]
+    for run in runs[1:]:
+        if different := sorted(first.keys() ^ run.keys()):
+            raise ValueError(
+                f"not both runs have answers to {', '.join(different)}; compare runs on the same questions"
+            )
+        for category, outcomes in first.items():
+            if outcomes.ids != run[category].ids:
+                odd = sorted(set(outcomes.ids) ^ set(run[category].ids))
+                raise ValueError(
+                    f"the questions of {category} differ ({len(odd)} are in one run only, as {', '.join(odd[:3])}); "
+                    "compare runs with the same --limit"
+                )
+    return sorted(first)
+
+
+def _drawn_runs(rng: np.random.Generator, runs: int, resamples: int) -> NDArray[np.float64]:
+    """How much each run of a side counts in each resample, [resample, run]; all of it where there is one."""
+    return rng.multinomial(runs, np.full(runs, 1 / runs), size=resamples) / runs
+
+
+def _resampled_means(rng: np.random.Generator, answers: NDArray[np.float64], resamples: int) -> NDArray[np.float64]:
+    """The mean of each run over questions drawn with replacement, [resample, run].
+
+    Questions that came out alike in all runs are one case: how often a resample holds each case is multinomial, which
+    is exactly how often drawing question by question would give it, and costs no more for many questions than few.
+    """
+    cases, counts = np.unique(answers, axis=0, return_counts=True)
+    drawn = rng.multinomial(len(answers), counts / len(answers), size=resamples)
+    return drawn @ cases / len(answers)
+
+
+def _mean_score(runs: Sequence[Run], weights: Mapping[str, float]) -> float:
+    scores = [
+        math.fsum(weight * float(run[category].of_questions().mean()) for category, weight in weights.items())
+        for run in runs
+    ]
+    return math.fsum(scores) / len(scores)
+
+
+def _difference(base: float, other: float, resampled: NDArray[Any]) -> Difference:
+    resampled = np.where(np.abs(resampled) < 1e-12, 0.0, resampled)  # what rounding leaves of an exact tie
+    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    above, below, n = int((resampled > 0).sum()), int((resampled < 0).sum()), len(resampled)
+    return Difference(
+        base=base,
+        other=other,
+        mean=other - base,
+        low=float(low),
+        high=float(high),
+        ahead=(n + above - below) / (2 * n),
+        p_value=min(1.0, 2 * (n + 1 - max(above, below)) / (n + 1)),
+    )

@@ -1,0 +1,149 @@
+import math
+
+import numpy as np
+import pytest
+
+from rest_verl.eval import statistics
+from rest_verl.eval.statistics import Estimate, Outcomes, combine, estimate
+
+ALONE = {"score": {"a": 1.0}}
+
+
+def paired_bootstrap(base, other, scores, resamples=10_000, seed=0):
+    return statistics.paired_bootstrap(base, other, scores, resamples, seed)
+
+
+def outcomes(rows):
+    """Outcomes of a list with an entry for each question: the answers with each seed, or one answer."""
+    accuracy = np.array(rows, dtype=float)
+    accuracy = accuracy[:, None] if accuracy.ndim == 1 else accuracy
+    return Outcomes(tuple(f"q{number}" for number in range(len(accuracy))), accuracy)
+
+
+def flipped(base, gained, lost):
+    """`base` with so many wrong answers turned right, and so many right ones turned wrong."""
+    answers = np.array(base)
+    wrong, right = np.flatnonzero(answers == 0), np.flatnonzero(answers == 1)
+    answers[wrong[:gained]] = 1
+    answers[right[:lost]] = 0
+    return list(answers)
+
+
+HALF = [0, 1] * 500
+
+
+def test_the_standard_error_is_that_of_a_mean_of_independent_questions():
+    one = estimate(outcomes([1, 0, 1, 1]))
+    assert (one.mean, one.questions) == (0.75, 4)
+    assert one.standard_error == pytest.approx(math.sqrt((3 * 0.25**2 + 0.75**2) / 3) / 2)
+
+
+def test_answers_with_more_seeds_are_no_further_questions():
+    once, often = estimate(outcomes([1, 0, 1, 1])), estimate(outcomes([[1] * 8, [0] * 8, [1] * 8, [1] * 8]))
+    assert once == often
+
+
+def test_the_answers_of_a_question_are_averaged_before_anything_else():
+    one = estimate(outcomes([[1, 0], [1, 1]]))
+    assert one.mean == 0.75
+    assert one.standard_error == pytest.approx(np.std([0.5, 1.0], ddof=1) / math.sqrt(2))
+
+
+def test_a_single_question_has_no_standard_error():
+    one = estimate(outcomes([1]))
+    assert one == Estimate(1.0, None, 1)
+    assert combine({"a": one, "b": Estimate(0.5, 0.1, 10)}, {"a": 0.5, "b": 0.5}).standard_error is None
+
+
+def test_the_variance_of_a_group_is_the_weighted_sum_of_its_parts():
+    parts = {"a": Estimate(0.5, 0.03, 100), "b": Estimate(0.8, 0.04, 50), "c": Estimate(0.0, 1.0, 7)}
+    one = combine(parts, {"a": 0.25, "b": 0.75})
+    assert one.mean == pytest.approx(0.725)
+    assert one.standard_error == pytest.approx(math.sqrt((0.25 * 0.03) ** 2 + (0.75 * 0.04) ** 2))
+    assert one.questions == 150
+
+
+def test_identical_answers_are_not_told_apart():
+    run = {"a": outcomes(HALF)}
+    one = paired_bootstrap([run], [run], ALONE)["score"]
+    assert (one.low, one.high) == (0, 0)
+    assert not one.is_beyond_chance
+    assert (one.ahead, one.p_value) == (0.5, 1.0)
+
+
+def test_the_same_score_on_other_questions_is_not_told_apart():
+    run = {"a": outcomes(flipped(HALF, gained=60, lost=60))}
+    one = paired_bootstrap([{"a": outcomes(HALF)}], [run], ALONE)["score"]
+    assert one.mean == 0
+    assert one.low < 0 < one.high
+    assert one.p_value > 0.9
+
+
+def test_five_points_are_told_apart_in_both_directions():
+    base, better = {"a": outcomes(HALF)}, {"a": outcomes(flipped(HALF, gained=80, lost=30))}
+    up = paired_bootstrap([base], [better], ALONE)["score"]
+    assert (up.base, up.other, up.mean) == pytest.approx((0.5, 0.55, 0.05))
+    assert 0 < up.low < 0.05 < up.high
+    assert up.p_value < 0.001
+    down = paired_bootstrap([better], [base], ALONE)["score"]
+    assert down.low < -0.05 < down.high < 0
+    assert up.is_beyond_chance and down.is_beyond_chance
+    assert up.ahead > 0.999 > 0.001 > down.ahead
+
+
+def test_the_bounds_are_those_of_the_normal_approximation_where_it_holds():
+    run = {"a": outcomes(flipped(HALF, gained=80, lost=30))}
+    one = paired_bootstrap([{"a": outcomes(HALF)}], [run], ALONE)["score"]
+    differences = np.array(flipped(HALF, gained=80, lost=30)) - np.array(HALF)
+    error = differences.std() / math.sqrt(len(differences))
+    assert one.low == pytest.approx(0.05 - 1.96 * error, abs=0.05 * error * 1.96)
+    assert one.high == pytest.approx(0.05 + 1.96 * error, abs=0.05 * error * 1.96)
+
+
+def test_questions_are_drawn_within_their_category():
+    base = {"a": outcomes(HALF), "b": outcomes([0, 1] * 10)}
+    other = {"a": outcomes(flipped(HALF, 80, 30)), "b": outcomes(flipped([0, 1] * 10, 4, 2))}
+    weights = {"a": 0.7, "b": 0.3}
+    one = paired_bootstrap([base], [other], {"both": weights})["both"]
+    errors = [
+        weight * (other[name].of_questions() - base[name].of_questions()).std() / math.sqrt(len(base[name].ids))
+        for name, weight in weights.items()
+    ]
+    assert one.mean == pytest.approx(0.7 * 0.05 + 0.3 * 0.1)
+    assert one.high - one.low == pytest.approx(2 * 1.96 * math.hypot(*errors), rel=0.04)
+
+
+def test_chance_alone_is_taken_for_a_difference_in_about_one_of_twenty_cases():
+    rng = np.random.default_rng(0)
+    difficulty = rng.random((400, 200, 1))
+    answers = (rng.random((400, 200, 2)) < difficulty).astype(float)
+    found = [
+        paired_bootstrap([{"a": outcomes(one[:, 0])}], [{"a": outcomes(one[:, 1])}], ALONE, 1000)["score"]
+        for one in answers
+    ]
+    assert 0.02 < np.mean([one.is_beyond_chance for one in found]) < 0.09
+
+
+def test_runs_that_scatter_widen_the_bounds():
+    base = {"a": outcomes(HALF)}
+    runs = [{"a": outcomes(flipped(HALF, gained=10, lost=0))}, {"a": outcomes(flipped(HALF, gained=150, lost=0))}]
+    both = paired_bootstrap([base], runs, ALONE)["score"]
+    assert both.mean == pytest.approx(0.08)
+    alone = [paired_bootstrap([base], [run], ALONE)["score"] for run in runs]
+    assert both.high - both.low > 2 * max(one.high - one.low for one in alone)
+
+
+def test_the_same_seed_gives_the_same_bounds_and_another_one_others():
+    base, other = {"a": outcomes(HALF)}, {"a": outcomes(flipped(HALF, 53, 31))}
+    first, second, third = (paired_bootstrap([base], [other], ALONE, 501, seed)["score"] for seed in (1, 1, 2))
+    assert first == second != third
+
+
+def test_runs_on_other_questions_are_refused():
+    one, other = {"a": outcomes([1, 0, 1])}, {"a": outcomes([1, 0])}
+    with pytest.raises(ValueError, match=r"the questions of a differ.*q2.*--limit"):
+        paired_bootstrap([one], [other], ALONE)
+    with pytest.raises(ValueError, match="answers to b;"):
+        paired_bootstrap([one], [one | {"b": outcomes([1])}], ALONE)
+    with pytest.raises(ValueError, match="each side needs a run"):
+        paired_bootstrap([one], [], ALONE)
