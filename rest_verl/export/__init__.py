@@ -1,0 +1,1 @@
+"""From a checkpoint of a run to a Hugging Face folder that `vllm serve` takes: `rest-verl export`."""
