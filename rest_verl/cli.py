@@ -9,10 +9,14 @@ from rich.text import Text
 
 from rest_verl.data.check_command import check
 from rest_verl.data.commands import app as data
+from rest_verl.eval.commands import app as evaluate
+from rest_verl.export.command import export
 
 app = typer.Typer(help="ResT for stock verl.", no_args_is_help=True, pretty_exceptions_enable=False)
 data.command()(check)
 app.add_typer(data, name="data")
+app.add_typer(evaluate, name="eval")
+app.command()(export)
 console = Console()
 
 

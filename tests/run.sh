@@ -7,6 +7,8 @@ bash examples/install_cpu.sh
 BIN=$PWD/.venv/bin
 # BFCL's calls and Qwen's vocabulary: only the data files in these packages are read, nothing of them is imported.
 "$BIN/pip" install --quiet --disable-pip-version-check --no-deps bfcl-eval==2026.3.23 dashscope==2.0.2
+# The site of docs/. It needs nothing of the stack and brings nothing that the stack has.
+"$BIN/pip" install --quiet --disable-pip-version-check -c constraints-cpu.txt mkdocs-material==9.8.1
 "$BIN/ruff" check .
 "$BIN/ruff" format --check .
 "$BIN/mypy"
