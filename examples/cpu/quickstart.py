@@ -37,6 +37,7 @@ SOURCE = "toy_tools"
 VOCABULARY = 480
 IMITATION_STEPS = 1100
 TIMEOUT_SECONDS = 1800.0
+CHECKPOINTS = "verl/checkpoints"
 RECIPE = [
     "+platform=cpu",
     "data.train_batch_size=32",
@@ -50,7 +51,6 @@ RECIPE = [
     "actor_rollout_ref.actor.ppo_mini_batch_size=32",
     "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=64",
     "actor_rollout_ref.actor.optim.lr=5e-4",
-    "trainer.save_freq=-1",
     "trainer.resume_mode=disable",
 ]
 
@@ -99,6 +99,8 @@ def main(
                 f"actor_rollout_ref.model.path={start / 'model'}",
                 f"actor_rollout_ref.rollout.seed={seed}",
                 f"trainer.test_freq={max(steps // 3, 1)}",
+                f"trainer.save_freq={steps}",
+                f"trainer.default_local_dir={(out / CHECKPOINTS).resolve()}",
             ]
             run = run_verl(overrides, out / "verl", steps, progress, TIMEOUT_SECONDS)
     except RunFailed as failure:
@@ -144,6 +146,7 @@ def show(summary: Summary, out: Path) -> None:
     """Print what came of the run and where to look."""
     console.print(table(summary))
     console.print(f"picture: {out / 'training.png'}   table: {out / 'summary.json'}")
+    console.print(f"to serve the model: rest-verl export {out / CHECKPOINTS} --out {out / 'model'}")
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def new_model(
     hidden: int = 128,
     layers: int = 2,
     intermediate: int | None = None,
-    max_positions: int = 2048,
+    max_positions: int = 4096,
     seed: int = 0,
 ) -> Qwen2ForCausalLM:
     """Make a randomly initialised float32 Qwen2 with tied embeddings. `hidden` is a multiple of the head size, 32."""

@@ -1,5 +1,9 @@
 """Real runs of stock verl, Ray and vLLM on a CPU, with a model made on the spot."""
 
+import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +15,7 @@ from rich.progress import Progress
 from verl_run import Step, run_verl
 
 RUN_SECONDS = 600.0
+QUICKSTART = Path(__file__).parents[2] / "examples" / "cpu" / "quickstart.py"
 IMITATION_STEPS = 150  # enough for most responses to have tags and calls
 
 RECIPE = [
@@ -72,3 +77,18 @@ def train() -> Callable[[list[str], Path, int], list[Step]]:
         return run_verl([*RECIPE, *overrides], out, steps, Progress(disable=True), RUN_SECONDS)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def quickstart(
+    start: Start, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str, subprocess.CompletedProcess]:
+    """The quickstart's own script on a start that is already there: (its folder, what it printed, the same again)."""
+    out = tmp_path_factory.mktemp("quickstart")
+    shutil.copytree(start.folder, out / "start-seed0")
+    (out / "start-seed0" / "finished.json").write_text(json.dumps({}))
+    command = [sys.executable, str(QUICKSTART), "--steps", "2", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    again = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return out, done.stdout, again
