@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# ResT on Llama-3.2-3B-Instruct: one node of 8 GPUs of 80 GB, FSDP2 and vLLM.
+#
+# Reproduces: the authors' run with this model.
+#
+# Data:
+#     rest-verl data rlla rlla_4k/train.parquet --out data/rlla --validation-share 0.02
+# Published: no number for this model is known to us.
+set -euo pipefail
+
+MODEL_PATH=${MODEL_PATH:-meta-llama/Llama-3.2-3B-Instruct}
+PRESET=${PRESET:-paper}
+SEED=${SEED:-0}
+EXPERIMENT=${EXPERIMENT:-llama3_2_3b_${PRESET}_seed$SEED}
+
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+train "${AUTHORS_RUN[@]}" "${FSDP[@]}" "$@"

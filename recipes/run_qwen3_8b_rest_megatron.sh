@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# ResT on Qwen3-8B with Megatron: one node of 8 GPUs of 80 GB, Megatron and vLLM.
+# Needs: pip install 'verl[megatron,vllm]'
+#
+# Reproduces: the authors' run with this model.
+#
+# Data:
+#     rest-verl data rlla rlla_4k/train.parquet --out data/rlla --validation-share 0.02
+# Published: BFCL multi-turn overall 40.13; API-Bank 70.69 (Dr.GRPO 68.15; without dynamic reward 64.15,
+# without gradient from reasoning 66.33, without curriculum 65.83).
+set -euo pipefail
+
+MODEL_PATH=${MODEL_PATH:-Qwen/Qwen3-8B}
+PRESET=${PRESET:-paper}
+SEED=${SEED:-0}
+EXPERIMENT=${EXPERIMENT:-qwen3_8b_megatron_${PRESET}_seed$SEED}
+TRAIN_TP=${TRAIN_TP:-2}
+ROLLOUT_TP=${ROLLOUT_TP:-1}
+OFFLOAD=${OFFLOAD:-True} # what weights and optimizer take of each GPU is worth more to vLLM
+
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+train "${AUTHORS_RUN[@]}" "${MEGATRON[@]}" "$@"
