@@ -13,6 +13,13 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 settings.register_profile("rest_verl", deadline=None)
 settings.load_profile("rest_verl")
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--every-recipe", action="store_true", help="run the algorithm of every recipe on the CPU: 20 minutes more"
+    )
+
+
 END_OF_TURN, PADDING = "<|im_end|>", "<|endoftext|>"
 TAGS = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<response>", "</response>")
 CORPUS = (
