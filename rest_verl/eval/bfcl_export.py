@@ -35,14 +35,12 @@ from rest_verl.eval.answers import Answer
 from rest_verl.eval.conversation import Step
 from rest_verl.eval.questions import Question
 from rest_verl.eval.score import Replayed, replay_all
-from rest_verl.reward.bfcl.checker import check_calls
+from rest_verl.reward.bfcl.checker import NO_VERDICT, check_calls
 from rest_verl.reward.response import read_response
 from rest_verl.reward.scorers.bfcl import read_bfcl
 from rest_verl.rollout.calls import Call
 
 NO_SUCH_TOOL = "no_such_tool"
-
-_NO_VERDICT = "BFCL's own checker has no verdict"  # as `check_calls` says it
 
 
 async def export_bfcl(
@@ -118,7 +116,7 @@ def _entry(one: Replayed, wire_format: WireFormat) -> dict[str, Any]:
 def _stops_the_scorer(question: Question, calls: Sequence[ToolCall]) -> bool:
     asked = read_bfcl(question.row["reward_model"]["ground_truth"])
     wrong = check_calls(asked.functions, calls, asked.possible_answer, asked.category)
-    return wrong is not None and wrong.startswith(_NO_VERDICT)
+    return wrong is not None and wrong.startswith(NO_VERDICT)
 
 
 def _of_step(step: Step) -> str:

@@ -26,6 +26,7 @@ from rest_verl.reward.bfcl.tools import Tool, read_parameter, read_tool
 from rest_verl.reward.bfcl.values import is_accepted
 
 Accepted = Mapping[str, Any]  # {argument: [accepted value, ...]}
+NO_VERDICT = "BFCL's own checker has no verdict"  # how the reason begins where that checker stops with an error
 
 
 def check_calls(
@@ -52,7 +53,7 @@ def check_calls(
     try:
         return rule(_Question(functions, possible_answer, language), calls)
     except Undecidable as error:
-        return f"BFCL's own checker has no verdict: {error}"
+        return f"{NO_VERDICT}: {error}"
 
 
 def accepts(function: Mapping[str, Any], accepted: Accepted, key: str, value: Any, category: str) -> bool:
