@@ -145,8 +145,8 @@ def prepare_start(out: Path, seed: int, progress: Progress) -> Path:
 def show(summary: Summary, out: Path) -> None:
     """Print what came of the run and where to look."""
     console.print(table(summary))
-    console.print(f"picture: {out / 'training.png'}   table: {out / 'summary.json'}")
-    console.print(f"to serve the model: rest-verl export {out / CHECKPOINTS} --out {out / 'model'}")
+    console.print(f"picture: {out / 'training.png'}   table: {out / 'summary.json'}", soft_wrap=True)
+    console.print(f"to serve the model: rest-verl export {out / CHECKPOINTS} --out {out / 'model'}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -140,7 +140,8 @@ def _score_table(model: str, scores: Scores) -> Table:
             table.add_row(Text(name), percent(one.mean), percent(one.standard_error), str(one.questions))
         table.add_section()
     for name, missing in scores.partial.items():
-        table.add_row(Text(name), "", "", Text(f"not asked: {', '.join(missing)}", style="dim"))
+        lacks = missing[0] if len(missing) == 1 else f"{len(missing)} categories"  # the report names them
+        table.add_row(Text(name), "", "", Text(f"{lacks} not asked", style="dim"))
     return table
 
 

@@ -40,8 +40,8 @@ def served(model, tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("served") / "vllm.log"
-    environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1", "TORCH_COMPILE_DISABLE": "1"}
-    options = ["--port", str(port), "--dtype", "float32", "--enforce-eager", "--served-model-name", "tiny"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "TORCH_COMPILE_DISABLE": "1"}
+    options = ["--port", str(port), "--dtype", "float32", "--enforce-eager", "--gpu-memory-utilization", "0.1"]
     with log.open("wb") as sink:
         server = subprocess.Popen(
             [sys.executable, "-m", "rest_verl.platforms.serve_cpu", str(model), *options],
