@@ -140,8 +140,8 @@ def _score_table(model: str, scores: Scores) -> Table:
             table.add_row(Text(name), percent(one.mean), percent(one.standard_error), str(one.questions))
         table.add_section()
     for name, missing in scores.partial.items():
-        lacks = missing[0] if len(missing) == 1 else f"{len(missing)} categories"  # the report names them
-        table.add_row(Text(name), "", "", Text(f"{lacks} not asked", style="dim"))
+        lacks = f"{len(missing)} part{'s' * (len(missing) > 1)} not asked"  # the report names them
+        table.add_row(Text(name), "", "", Text(lacks, style="dim"))
     return table
 
 
