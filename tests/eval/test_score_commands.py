@@ -55,7 +55,7 @@ def test_saved_answers_are_scored_without_an_endpoint_and_compared(apibank, tmp_
         done = run("score", file, "--format", "rlla", "--apibank", apibank)
         assert done.exit_code == 0, done.output
         assert f"{100 * right / 30:.2f}" in done.stdout
-        assert "1 part not asked" in done.stdout
+        assert "2 parts not asked" in done.stdout
     done = run("compare", tmp_path / "base", tmp_path / "other", "--out", tmp_path / "both")
     assert done.exit_code == 0, done.output
     assert "better" in done.stdout
