@@ -19,7 +19,7 @@ class RolloutConfig:
     Attributes:
         max_user_turns: messages of the user that are answered, the prompt's included; None for as many as the
             environment has.
-        max_steps_per_turn: generations for one user turn; BFCL allows 20.
+        max_steps_per_turn: generations for one user turn; BFCL ends a dialogue after the 21st with calls.
         max_calls: calls of a trajectory.
         max_seconds: of a trajectory, generation included; asked before each generation and each call.
         call_seconds: of one call.

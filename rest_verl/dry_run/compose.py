@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -105,7 +105,7 @@ def _is_new(item: Override) -> bool:
 
 
 @contextmanager
-def _one_line() -> Any:
+def _one_line() -> Iterator[None]:
     """Turn what Hydra and OmegaConf raise into one line."""
     try:
         yield
