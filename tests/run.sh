@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything that has to hold: style, types, unit tests, and runs of stock verl, Ray and vLLM on the CPU.
-# Installs the CPU stack into .venv where it is not there yet. Arguments go to pytest.
+# Installs the CPU stack into .venv where it is not there yet. With arguments, pytest gets them, once.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash examples/install_cpu.sh
@@ -14,5 +14,6 @@ BIN=$PWD/.venv/bin
 "$BIN/ruff" format --check .
 "$BIN/mypy"
 "$BIN/shellcheck" -x recipes/*.sh examples/*.sh tests/run.sh .ci/run
-# Runs of verl one after the other in one process (they are a group), everything else beside them.
-OMP_NUM_THREADS=1 "$BIN/python" -m pytest -n 2 --dist loadgroup "$@"
+if (($#)); then exec "$BIN/python" -m pytest "$@"; fi
+OMP_NUM_THREADS=1 "$BIN/python" -m pytest -n 2 -m "not e2e"
+"$BIN/python" -m pytest -m e2e # runs of verl one after the other: each takes the whole machine
