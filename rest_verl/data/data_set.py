@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import rest_verl
-from rest_verl.data.files import replacing, sha256_of
+from rest_verl.data.files import sha256_of, write_whole
 from rest_verl.data.rows import Row
 from rest_verl.data.split import split_by_hash, write_parquet
 
@@ -71,6 +71,5 @@ def write_data_set(rows: Sequence[Row], validation_share: float, out: Path, orig
         "rows": {name: dict(sorted(count.items())) for name, count in counts.items()},
         "sha256": digests,
     }
-    with replacing(manifest) as part:
-        part.write_text(json.dumps(text, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(manifest, json.dumps(text, indent=2, ensure_ascii=False) + "\n")
     return counts

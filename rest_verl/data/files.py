@@ -24,6 +24,12 @@ def replacing(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file as UTF-8; missing parent folders are made, and a failure leaves what was there."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
 def sha256_of(path: Path) -> str:
     """Return the digest of a file's bytes, in hexadecimal."""
     digest = hashlib.sha256()

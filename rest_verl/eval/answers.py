@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from rest_verl.data.files import replacing
+from rest_verl.data.files import write_whole
 from rest_verl.ramp import STRICT
 
 Place = tuple[str, str, int, int]  # source, id, seed, step
@@ -70,8 +70,7 @@ def load_answers(path: Path) -> list[Answer]:
 
 def save_answers(path: Path, answers: Iterable[Answer]) -> None:
     """Write a whole file of answers, or leave what was there."""
-    with replacing(path) as part:
-        part.write_text("".join(map(_line, answers)), encoding="ascii")
+    write_whole(path, "".join(map(_line, answers)))
 
 
 class AnswerLog:

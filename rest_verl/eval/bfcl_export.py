@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from rest_verl.core.tool_calls import ToolCall, WireFormat
-from rest_verl.data.files import replacing
+from rest_verl.data.files import write_whole
 from rest_verl.eval.answers import Answer
 from rest_verl.eval.conversation import Step
 from rest_verl.eval.questions import Question
@@ -79,8 +79,7 @@ async def export_bfcl(
     await replay_all(asked, given, wire_format, visit, on_progress)
     files = {category: _path(out, as_model, category) for category in lines}
     for category, path in files.items():
-        with replacing(path) as part:
-            part.write_text("".join(lines[category]), encoding="ascii")
+        write_whole(path, "".join(lines[category]))
     return files
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rest_verl.data.files import replacing
+from rest_verl.data.files import write_whole
 from rest_verl.eval.chart import draw_bars
 from rest_verl.eval.formulas import touched
 from rest_verl.eval.report import percent, read_verdicts, scores_of, sections
@@ -89,8 +89,8 @@ def write_comparison(comparison: Comparison, out: Path) -> None:
         "different_settings": list(comparison.settings),
         "scores": {name: asdict(one) for name, one in comparison.differences.items()},
     }
-    _write(out / "comparison.json", json.dumps(report, indent=2) + "\n")
-    _write(out / "comparison.md", _as_markdown(comparison))
+    write_whole(out / "comparison.json", json.dumps(report, indent=2) + "\n")
+    write_whole(out / "comparison.md", _as_markdown(comparison))
     names = _distinct(comparison.base.name, comparison.other.name)
     shown = {
         name: _mean_estimates(side.runs) for name, side in zip(names, (comparison.base, comparison.other), strict=True)
@@ -150,8 +150,3 @@ def _about_runs(comparison: Comparison) -> str:
     if len(comparison.base.runs) == len(comparison.other.runs) == 1:
         return "With one run each, chance in the training itself is not in the bounds."
     return "Runs are resampled as well."
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8")

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from rest_verl.data.files import replacing
+from rest_verl.data.files import write_whole
 from rest_verl.ramp import STRICT
 
 ANSWERS, RUN = "answers.jsonl", "run.json"
@@ -92,8 +92,7 @@ def begin_run(folder: Path, run: Run) -> None:
         return
     if (folder / ANSWERS).exists():
         raise ValueError(f"{folder} holds {ANSWERS} without {RUN}, so what was asked is not known: give another --out")
-    with replacing(folder / RUN) as part:
-        part.write_text(json.dumps(asdict(run), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(folder / RUN, json.dumps(asdict(run), indent=2, ensure_ascii=False) + "\n")
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:

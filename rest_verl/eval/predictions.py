@@ -19,10 +19,6 @@ from rest_verl.eval.questions import BFCL_CATEGORIES, Question, apibank_question
 OnProgress = Callable[[int, int], None]
 
 
-def _no_progress(done: int, total: int) -> None:
-    return None
-
-
 @dataclass(frozen=True)
 class Predictions:
     """Answers and their questions.
@@ -48,7 +44,9 @@ class Predictions:
         return get_format(self.format)
 
 
-def load_run(folder: Path, files: Sequence[Path] = (), on_progress: OnProgress = _no_progress) -> Predictions:
+def load_run(
+    folder: Path, files: Sequence[Path] = (), on_progress: OnProgress = lambda done, total: None
+) -> Predictions:
     """Read a run.
 
     Args:
@@ -78,7 +76,7 @@ def load_file(
     format: str,
     limit: int | None = None,
     files: Sequence[Path] = (),
-    on_progress: OnProgress = _no_progress,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> Predictions:
     """Read answers that belong to no run.
 

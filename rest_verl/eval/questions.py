@@ -40,16 +40,12 @@ class Question:
         return self.source, self.id
 
 
-def _no_progress(done: int, total: int) -> None:
-    return None
-
-
 def bfcl_questions(
     categories: Iterable[str] = BFCL_CATEGORIES,
     format: str = "rlla",
     template: PromptTemplate | None = None,
     limit: int | None = None,
-    on_progress: Callable[[int, int], None] = _no_progress,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Question]:
     """Return BFCL's questions, in the order of BFCL_CATEGORIES however the categories are given.
 
@@ -75,7 +71,7 @@ def apibank_questions(
     paths: Sequence[str | Path],
     level: int | None = None,
     limit: int | None = None,
-    on_progress: Callable[[int, int], None] = _no_progress,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Question]:
     """Return the questions of API-Bank's files, by level; their prompts ask for the format rlla.
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rest_verl.data.files import replacing, sha256_of
+from rest_verl.data.files import sha256_of, write_whole
 from rest_verl.eval.answers import Answer
 from rest_verl.eval.chart import draw_bars
 from rest_verl.eval.formulas import GROUPS, touched
@@ -58,9 +58,9 @@ def write_report(predictions: Predictions, scored: Sequence[Scored], out: Path) 
         ModuleNotFoundError: matplotlib is missing; all but the chart is there.
     """
     scores = scores_of(outcomes_of(scored))
-    _write(out / VERDICTS, "".join(json.dumps(asdict(one)) + "\n" for one in scored))
-    _write(out / SCORES, json.dumps(_as_json(predictions, scored, scores), indent=2) + "\n")
-    _write(out / "scores.md", _as_markdown(predictions, scores))
+    write_whole(out / VERDICTS, "".join(json.dumps(asdict(one)) + "\n" for one in scored))
+    write_whole(out / SCORES, json.dumps(_as_json(predictions, scored, scores), indent=2) + "\n")
+    write_whole(out / "scores.md", _as_markdown(predictions, scores))
     shown = scores.all()
     draw_bars({predictions.model: shown}, sections(shown), predictions.model, out / "scores")
     return scores
@@ -165,8 +165,3 @@ def _as_markdown(predictions: Predictions, scores: Scores) -> str:
         f"- Settings: {settings}.",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8")

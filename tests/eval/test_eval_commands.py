@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import one_error_line
 from eval_questions import turn
 from scripted_endpoint import ScriptedEndpoint
 from typer.testing import CliRunner
@@ -43,12 +44,6 @@ def find(body):
 
 def run(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def one_error_line(done):
-    assert done.exit_code == 1, done.output
-    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
-    return done.stderr
 
 
 def start(*arguments):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import typer
+from command_line import one_error_line
 from saved_answers import answers_to, right_texts
 from typer.testing import CliRunner
 
@@ -21,12 +22,6 @@ app.command("export-bfcl")(export_bfcl)
 
 def run(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def one_error_line(done):
-    assert done.exit_code == 1, done.output
-    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
-    return done.stderr
 
 
 @pytest.fixture

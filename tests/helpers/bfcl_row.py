@@ -1,0 +1,25 @@
+"""What a row of BFCL asks for, and whether its own answer is accepted."""
+
+import json
+
+from format_view import FormatView
+
+from rest_verl.core.formats import get_format
+from rest_verl.data.answers import right_answer
+from rest_verl.reward.bfcl.checker import check_calls
+
+
+def truth_of(row):
+    return json.loads(row["reward_model"]["ground_truth"])
+
+
+def calls_of(row):
+    block = right_answer(row).split("<tool_call>\n")[1].split("\n</tool_call>")[0]
+    return [json.loads(line) for line in block.split("\n")]
+
+
+def refusal(row):
+    """Why BFCL's checker would refuse a row's own answer; None where it accepts it."""
+    truth = truth_of(row)
+    calls = FormatView(get_format("rlla")).read_calls(truth["answer"])
+    return check_calls(truth["functions"], calls, truth["possible_answer"], truth["category"])
