@@ -31,6 +31,7 @@ from weighting import make_batch, seconds_of
 
 from rest_verl.config import load
 from rest_verl.core.regions import RegionTagger
+from rest_verl.records.recorder import Recorder
 from rest_verl.weighting import TokenWeighting
 
 STEP_SECONDS = 60.0  # of a short step on real hardware
@@ -55,6 +56,7 @@ def simulated(tokenizer: Any, rows: int, tokens: int) -> TensorDict:
     scores = torch.zeros(responses.shape)
     scores[:, -1] = torch.randn(rows, generator=generator)
     fields = {
+        "prompts": responses[:, : min(tokens, 512)],
         "responses": responses,
         "response_mask": torch.ones_like(responses),
         "entropy": torch.rand(responses.shape, generator=generator),
@@ -80,6 +82,7 @@ def trainer_of(config: DictConfig, tokenizer: Any) -> Any:
         config.algorithm.adv_estimator = rest.base_estimator
     trainer.config, trainer.tokenizer, trainer.global_steps = config, tokenizer, 0
     trainer._rest, trainer._weighting = rest, TokenWeighting(rest, total_steps=100)
+    trainer._recorder = Recorder(rest, tokenizer, 100) if rest.dump_dir else None
     trainer._tagger = RegionTagger(tokenizer, rest.format)
     return trainer
 

@@ -33,7 +33,8 @@ preset changes it: `+rest=paper rest.weights.think.slope=0.004`. A key that does
 ends the run at start-up with the nearest right name; so does a setting that the run's scheme does not read.
 
 All keys and defaults are made from [`config.py`](../rest_verl/config.py),
-[`reward_config.py`](../rest_verl/reward_config.py) and [`rollout_config.py`](../rest_verl/rollout_config.py).
+[`reward_config.py`](../rest_verl/reward_config.py), [`rollout_config.py`](../rest_verl/rollout_config.py) and
+[`dump_config.py`](../rest_verl/dump_config.py).
 """
 BOUNDS = {Ge: ("ge", "≥"), Gt: ("gt", ">"), Le: ("le", "≤"), Lt: ("lt", "<")}
 # Names that are checked against a registry, which users add to.

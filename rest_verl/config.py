@@ -19,6 +19,7 @@ from rest_verl.core import curriculum
 from rest_verl.core.formats import get_format
 from rest_verl.core.regions import Region
 from rest_verl.core.suggest import unknown_name
+from rest_verl.dump_config import DumpConfig
 from rest_verl.ramp import STRICT, Ramp, ramp
 from rest_verl.reward_config import RewardConfig, reward_preset
 from rest_verl.rollout_config import RolloutConfig
@@ -126,6 +127,9 @@ class RestConfig:
         curriculum: from the structural weights to the targets, in schemes `entropy` and `token`.
         reward: rules and bounds of the reward manager `rest_tool`: a preset's name (paper, toolrl, strict) or keys.
         rollout: limits of a trajectory in the agent loop `rest_tool_agent`.
+        dump_dir: folder for a sample of each step's trajectories, token by token, which `rest-verl inspect` shows;
+            None for none.
+        dump: how much of a step is written there.
     """
 
     scheme: str = "paper"
@@ -144,12 +148,16 @@ class RestConfig:
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     reward: Annotated[RewardConfig, BeforeValidator(reward_preset)] = field(default_factory=RewardConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    dump_dir: str | None = Field(default=None, min_length=1)
+    dump: DumpConfig = field(default_factory=DumpConfig)
 
     def __post_init__(self) -> None:
         if self.base_estimator == "rest":
             raise ValueError("rest.base_estimator=rest: name the estimator that ResT reshapes, such as grpo")
         if self.clamp_min > self.clamp_max:
             raise ValueError(f"rest.clamp_min={self.clamp_min} is greater than rest.clamp_max={self.clamp_max}")
+        if self.dump_dir is None and self.dump != DumpConfig():
+            raise ValueError("rest.dump is set, but nothing is written without a folder: set rest.dump_dir=FOLDER")
         if self.reward.reading == "first_block" and self.format != "rlla":
             raise ValueError(
                 f"rest.reward.reading=first_block reads the format rlla, but rest.format={self.format}: set "

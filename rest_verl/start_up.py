@@ -49,6 +49,12 @@ def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:
             f"{_MANAGER}=rest_tool scores only what the policy wrote, and verl's tool_agent does not record where its "
             f"turns begin: set {_AGENT}=rest_tool_agent"
         )
+    if rest.dump_dir is not None and not reshaped:
+        raise ConfigError(
+            f"rest.dump_dir={rest.dump_dir} is written by the rest trainer modes, but {_ESTIMATOR}="
+            f"{OmegaConf.select(config, _ESTIMATOR)}: for plain GRPO with records set +rest=paper rest.scheme=uniform, "
+            "or drop rest.dump_dir"
+        )
     if rest.rollout.per_turn and OmegaConf.select(config, _MANAGER) != "rest_tool":
         raise ConfigError(
             f"rest.rollout.per_turn=True makes every turn an output of its own, and {_MANAGER}="

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,9 +30,11 @@ from verl.utils.debug import marked_timer
 from verl.workers.utils.padding import response_from_nested, response_to_nested
 
 from rest_verl.advantage import reshape_advantages
+from rest_verl.config import ConfigError
 from rest_verl.core.regions import RegionTagger
 from rest_verl.core.tagged import TaggedBatch
 from rest_verl.metrics import reward_metrics, weight_metrics
+from rest_verl.records.recorder import Recorder, StepTensors
 from rest_verl.start_up import check_run
 from rest_verl.weighting import TokenWeighting
 
@@ -65,6 +68,20 @@ class RestTrainerMixin(PPOTrainer):
     def _init_dataloader(self) -> None:
         super()._init_dataloader()
         self._weighting = TokenWeighting(self._rest, self.total_training_steps)
+        self._recorder = None
+        if self._rest.dump_dir is not None:
+            try:
+                self._recorder = Recorder(self._rest, self.tokenizer, self.total_training_steps)
+            except OSError as error:
+                raise ConfigError(
+                    f"rest.dump_dir={self._rest.dump_dir}: {error.strerror}: name a folder that the trainer's process "
+                    "can write into"
+                ) from error
+
+    def _shutdown_dump_executor(self) -> None:
+        super()._shutdown_dump_executor()
+        if self._recorder is not None:
+            self._recorder.close()
 
     def _save_checkpoint(self) -> None:
         # Before verl's part: the last thing that it writes is the file that declares the checkpoint whole.
@@ -101,7 +118,8 @@ class RestTrainerMixin(PPOTrainer):
             if "sum_pi_squared" in seen:  # as the actor wrote it: with the prompt
                 seen["sum_pi_squared"] = response_from_nested(seen["sum_pi_squared"], seen["response_mask"])
             data = seen.to_padded_tensor()
-            regions = self._tagger(data.pop("responses"), data["response_mask"])
+            responses, generated = data.pop("responses"), data["response_mask"]
+            regions = self._tagger(responses, generated)
         batch = super()._compute_advantage(batch, metrics)
         with marked_timer("rest", self.timing_raw):
             field, current = self._reread(batch, data)
@@ -112,6 +130,19 @@ class RestTrainerMixin(PPOTrainer):
             metrics.update(weight_metrics(tagged, weights, data.get("entropy")))
             metrics.update(self._weighting.metrics(self.global_steps))
             metrics.update(reward_metrics(extra_fields, data["response_mask"]))
+        if self._recorder is not None and self._recorder.wants(self.global_steps):
+            with marked_timer("rest_dump", self.timing_raw):
+                tensors = StepTensors(
+                    lengths=seen["response_mask"].offsets().diff(),
+                    responses=responses,
+                    generated=generated,
+                    trained=data["response_mask"],
+                    regions=regions,
+                    weights=weights,
+                    entropy=data.get("entropy"),
+                )
+                self._recorder.take(batch.keys, batch.tags, self.global_steps, tensors, extra_fields, _reader(batch))
+        with marked_timer("rest", self.timing_raw):
             return tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)
 
     def _reread(self, batch: KVBatchMeta, data: TensorDict) -> tuple[str, torch.Tensor | None]:
@@ -128,6 +159,16 @@ class RestTrainerMixin(PPOTrainer):
 def _read(batch: KVBatchMeta, fields: list[str]) -> TensorDict:
     """Fetch fields of a batch from the transfer queue; those that no stage wrote are left out."""
     return tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=fields)
+
+
+def _reader(batch: KVBatchMeta) -> Callable[[list[int], list[str]], TensorDict]:
+    """Function that fetches fields of some rows of a batch."""
+
+    def read(rows: list[int], fields: list[str]) -> TensorDict:
+        keys = [batch.keys[row] for row in rows]
+        return tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=fields)
+
+    return read
 
 
 @register_trainer("rest_sync")

@@ -85,8 +85,8 @@ def test_slope_zero_switches_every_default_ramp_off():
         (
             {"shceme": "paper"},
             "rest: unknown key 'shceme': did you mean 'scheme'? allowed: alpha, apply_in, base_estimator, "
-            "clamp_max, clamp_min, curriculum, decay, eps, format, modules, normalisation, reward, rollout, scheme, "
-            "targets, weights",
+            "clamp_max, clamp_min, curriculum, decay, dump, dump_dir, eps, format, modules, normalisation, reward, "
+            "rollout, scheme, targets, weights",
         ),
         ({"zzz": 1}, "rest: unknown key 'zzz': allowed: alpha, apply_in, "),
         (
@@ -153,6 +153,16 @@ def test_slope_zero_switches_every_default_ramp_off():
             "rest.reward.format_min: the slope leads away from the limit",
         ),
         ({"weights": {"args": {"slope": 0.1, "limit": 1}}}, "rest.weights.args.start"),
+        ({"dump_dir": ""}, "rest.dump_dir='': String should have at least 1 character"),
+        (
+            {"dump_dir": "x", "dump": {"fraction": 1.5}},
+            "rest.dump.fraction=1.5: Input should be less than or equal to 1",
+        ),
+        ({"dump_dir": "x", "dump": {"every": 0}}, "rest.dump.every=0: Input should be greater than 0"),
+        (
+            {"dump": {"trajectories": 5}},
+            "rest.dump is set, but nothing is written without a folder: set rest.dump_dir=",
+        ),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -197,3 +197,12 @@ def test_the_adaptive_curriculum_needs_a_scheme_that_measures():
     register_scheme("blind")(lambda batch, settings: batch.response_mask.float())
     assert "rest.scheme=blind measures none" in message({"rest.scheme": "blind", "rest.curriculum.kind": "adaptive"})
     assert check({"rest.scheme": "blind", "rest.curriculum.kind": "linear", "rest.alpha": 0.5}).scheme == "blind"
+
+
+@pytest.mark.parametrize("estimator", ["grpo", "gae"])
+def test_records_need_the_trainer_that_writes_them(estimator):
+    found = message({"algorithm.adv_estimator": estimator, "rest.dump_dir": "records"})
+    assert found.startswith("rest.dump_dir=records is written by the rest trainer modes, but algorithm.adv_estimator=")
+    assert "set +rest=paper rest.scheme=uniform" in found
+    assert check(IN_LOSS, {"rest.dump_dir": "records"}).dump_dir == "records"
+    assert check(IN_LOSS, {"rest.dump_dir": "records", "rest.scheme": "uniform"}).scheme == "uniform"

@@ -10,12 +10,14 @@ from tensordict import NonTensorStack, TensorDict
 
 from rest_verl.core.regions import RegionTagger
 from rest_verl.core.tagged import TaggedBatch
+from rest_verl.records.read import read_step
 from rest_verl.weighting import TokenWeighting
 
 CALL = '<think> I call it. </think>\n<tool_call>\n{"name": "get_time", "parameters": {"city": "Paris"}}\n</tool_call>'
 ANSWER = "<think> I know. </think>\n<response> Noon. </response>"
 TEXTS = [CALL, ANSWER, "no tags", CALL + CALL]
 LOSS = "actor_rollout_ref.actor.policy_loss.loss_mode=vanilla"
+REAL = ({},) * len(TEXTS)  # tags of rows that are no filling
 VERSIONS = iter(range(1000))
 
 
@@ -36,7 +38,7 @@ def queue():
 def run(queue, tokenizer):
     """Function from overrides to (what the queue holds afterwards, padded; the batch that went in; the metrics)."""
 
-    def compute(*overrides):
+    def compute(*overrides, tags=REAL):
         with initialize_config_module("verl.trainer.config", version_base=None):
             config = compose("ppo_trainer", ["+platform=cpu", *overrides])
         responses = [torch.tensor(tokenizer(text)["input_ids"]) for text in TEXTS]
@@ -46,6 +48,7 @@ def run(queue, tokenizer):
         rollout = [row + 0.5 * torch.randn(len(row), generator=generator) for row in old]
         scores = [torch.cat([torch.zeros(len(row) - 1), torch.rand(1, generator=generator)]) for row in responses]
         rows = {
+            "prompts": [torch.tensor(tokenizer(f"question {row}")["input_ids"]) for row in range(len(TEXTS))],
             "responses": responses,
             "response_mask": [torch.ones_like(row) for row in responses],
             "entropy": entropy,
@@ -59,13 +62,17 @@ def run(queue, tokenizer):
         )
         uid = f"prompt{next(VERSIONS)}"
         fields["uid"] = NonTensorStack.from_list([uid] * len(TEXTS))
+        fields["data_source"] = NonTensorStack.from_list(["toy_tools"] * len(TEXTS))
         fields["extra_fields"] = NonTensorStack.from_list([{"reward_extra_info": {"acc": 1.0}}] * len(TEXTS))
         keys = [f"{uid}_{row}_0" for row in range(len(TEXTS))]
-        batch = tq.kv_batch_put(keys=keys, partition_id="train", fields=fields, tags=[{} for _ in keys])
+        batch = tq.kv_batch_put(keys=keys, partition_id="train", fields=fields, tags=list(tags))
         trainer = trainer_of(config, tokenizer)
         trainer.global_steps, trainer.timing_raw, metrics = 7, {}, {}
+        trainer._init_dump_executor()
         trainer._compute_advantage(batch, metrics)
-        names = ["responses", "response_mask", "entropy", "advantages", "rollout_is_weights"]
+        trainer._shutdown_dump_executor()
+        names = ["responses", "response_mask", "entropy", "advantages", "rollout_is_weights", "rm_scores"]
+        names += ["old_log_probs", "rollout_log_probs"]
         held = tq.kv_batch_get(keys=keys, partition_id="train", select_fields=names).to_padded_tensor()
         return held, trainer._rest, metrics
 
@@ -118,3 +125,47 @@ def test_tokens_that_verl_rejects_have_no_weight_and_rows_keep_the_sum_of_the_ot
     assert rejected.any()
     assert (held["rollout_is_weights"][rejected] == 0).all()
     torch.testing.assert_close(held["rollout_is_weights"], expected(held, rest))
+
+
+@pytest.mark.parametrize("how", ["loss", "advantage"])
+def test_records_hold_what_the_queue_held_token_by_token(run, expected, tmp_path, how):
+    further = [LOSS, "rest.apply_in=advantage"] if how == "advantage" else []
+    held, rest, _ = run("+rest=paper", f"rest.dump_dir={tmp_path}", *further)
+    plain, *_ = run("+rest=paper")
+    records = read_step(tmp_path / "step_000007.parquet")
+    assert (records.meta.scheme, records.meta.apply_in, records.meta.trajectories) == ("paper", how, len(TEXTS))
+    weights = expected(held, rest)
+    for row in records.table.to_pylist():
+        index, tokens = row["session"], len(row["ids"])
+        assert b"".join(row["bytes"]).decode() == TEXTS[index]
+        assert row["ids"] == held["responses"][index, :tokens].tolist()
+        assert row["weight"] == weights[index, :tokens].tolist()
+        # without the weights, wherever they act
+        assert row["advantage"] == plain["advantages"][index, :tokens].tolist()
+        for name in ("entropy", "old_log_prob", "rollout_log_prob"):
+            field = {"entropy": "entropy"}.get(name, f"{name}s")
+            assert row[name] == held[field][index, :tokens].tolist()
+        assert row["score"] == pytest.approx(float(held["rm_scores"][index].sum()))
+        assert dict(row["reward"]) == {"acc": 1.0} and row["data_source"] == "toy_tools"
+        assert row["prompt"] == f"question {index}".encode()
+    assert sorted(records.table["session"].to_pylist()) == list(range(len(TEXTS)))
+    assert {"best", "worst"} <= set(records.table["picked"].to_pylist())
+
+
+def test_records_tell_what_was_rejected_from_what_was_not_generated(run, tmp_path):
+    held, *_ = run(
+        "+rest=paper",
+        f"rest.dump_dir={tmp_path}",
+        "algorithm.rollout_correction.rollout_rs=token_k1",
+        "algorithm.rollout_correction.rollout_rs_threshold=0.7_1.4",
+    )
+    for row in read_step(tmp_path / "step_000007.parquet").table.to_pylist():
+        trained = held["response_mask"][row["session"], : len(row["ids"])]
+        assert all(row["generated"]) and row["trained"] == trained.bool().tolist()
+
+
+def test_filling_rows_of_verls_are_not_recorded(run, tmp_path):
+    run("+rest=paper", f"rest.dump_dir={tmp_path}", tags=[{}, {"is_padding": True}, {}, {}])
+    records = read_step(tmp_path / "step_000007.parquet")
+    assert sorted(records.table["session"].to_pylist()) == [0, 2, 3]
+    assert records.meta.trajectories == 3

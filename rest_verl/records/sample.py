@@ -1,0 +1,92 @@
+"""Which trajectories of a batch are written down: of some groups, drawn at random, the best, the worst and others."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+PER_GROUP = 4  # trajectories of one prompt: enough to see what sets its best apart from the rest
+
+
+@dataclass(frozen=True)
+class Output:
+    """One row of a batch: a trajectory, or one turn of it.
+
+    Attributes:
+        uid: of its prompt.
+        session: number of the rollout among those of its prompt.
+        output: number of the output in the rollout.
+        score: of the trajectory.
+    """
+
+    uid: str
+    session: int
+    output: int
+    score: float
+
+
+def sample_size(trajectories: int, at_least: int, share: float) -> int:
+    """How many of so many trajectories are written down."""
+    return min(trajectories, max(at_least, math.ceil(share * trajectories)))
+
+
+def group_scores(outputs: Sequence[Output]) -> dict[str, list[float]]:
+    """The score of every trajectory of each prompt, by the number of its rollout."""
+    scores: dict[str, dict[int, float]] = defaultdict(dict)
+    for one in outputs:
+        scores[one.uid][one.session] = one.score
+    return {uid: [score for _, score in sorted(by_session.items())] for uid, by_session in scores.items()}
+
+
+def pick(outputs: Sequence[Output], at_least: int, share: float, seed: int) -> dict[int, str]:
+    """Choose trajectories, with all their outputs.
+
+    Groups come in random order, each with its best and its worst trajectory and up to `PER_GROUP` in all. Where every
+    trajectory of a group has the same score, none is the best.
+
+    Args:
+        outputs: of the batch.
+        at_least: trajectories to choose.
+        share: of the batch's trajectories to choose, in [0, 1], where that is more.
+        seed: the same batch and seed give the same choice.
+
+    Returns:
+        why each chosen row is there, by its index: `best`, `worst` or `sample`; ascending.
+    """
+    groups: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for index, one in enumerate(outputs):
+        groups[one.uid][one.session].append(index)
+    left = sample_size(sum(map(len, groups.values())), at_least, share)
+    draw = random.Random(seed)
+    picked: dict[int, str] = {}
+    # A second round takes what the first left of large groups: a large share wants more than PER_GROUP of each.
+    waiting = [_in_order(sessions, outputs, draw) for _, sessions in sorted(groups.items())]
+    draw.shuffle(waiting)
+    while left > 0:
+        for group in waiting:
+            for why, rows in group[:PER_GROUP]:
+                if left <= 0 and why != "worst":  # a best one never comes without the worst
+                    break
+                picked.update(dict.fromkeys(rows, why))
+                left -= 1
+            del group[:PER_GROUP]
+    return dict(sorted(picked.items()))
+
+
+def _in_order(
+    sessions: dict[int, list[int]], outputs: Sequence[Output], draw: random.Random
+) -> list[tuple[str, list[int]]]:
+    """The trajectories of a group with the rows of each: the best, the worst, then the others at random."""
+
+    def score(session: int) -> float:
+        return outputs[sessions[session][-1]].score
+
+    others = sorted(sessions)
+    draw.shuffle(others)
+    best, worst = max(others, key=score), min(others, key=score)
+    named = {best: "best", worst: "worst"} if score(best) > score(worst) else {}
+    order = [*named, *(session for session in others if session not in named)]
+    return [(named.get(session, "sample"), sessions[session]) for session in order]

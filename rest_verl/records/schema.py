@@ -1,0 +1,103 @@
+"""The columns of a record file. One row is one output of a rollout: a trajectory, or a turn with `per_turn`.
+
+All lists `PER_TOKEN` of a row have one entry for each token of its response, in order.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+VERSION = 1
+_META = b"rest_verl"
+
+CALL = pa.struct(
+    {
+        "name": pa.string(),  # as the model wrote it; null where it wrote none
+        "arguments": pa.string(),  # JSON; null where the call could not be read
+        "result": pa.string(),  # what the model got to read
+        "error": pa.string(),  # one of rest_verl.rollout.calls.ERRORS; null where the call went well
+        "seconds": pa.float64(),
+    }
+)
+TURN = pa.struct(
+    {
+        "begin": pa.int32(),  # its first token
+        "end": pa.int32(),  # one past its last
+        "user_turn": pa.int32(),  # number of the user's message that it answers, from 0
+        "seconds": pa.float64(),  # that its generation took
+        "calls": pa.list_(CALL),
+    }
+)
+TOKEN_NUMBERS = ("entropy", "weight", "advantage", "old_log_prob", "rollout_log_prob")
+PER_TOKEN = ("ids", "bytes", "generated", "trained", "region", *TOKEN_NUMBERS)
+SCHEMA = pa.schema(
+    {
+        "step": pa.int32(),
+        "uid": pa.string(),  # of the prompt: rows of one group share it
+        "session": pa.int32(),  # number of the rollout in its group
+        "output": pa.int32(),  # number of the output in its rollout
+        "picked": pa.string(),  # why it is here: best or worst of its group, or sample
+        "data_source": pa.string(),
+        "score": pa.float64(),  # sum of the token-level scores
+        "group_scores": pa.list_(pa.float64()),  # of all outputs of the group, those without a row too
+        "reward": pa.map_(pa.string(), pa.float64()),  # components
+        "prompt_ids": pa.list_(pa.int32()),
+        "prompt": pa.binary(),  # the bytes of the prompt's ids
+        "ids": pa.list_(pa.int32()),  # as sampled
+        "bytes": pa.list_(pa.binary()),  # of each id, those of end-of-turn tokens too
+        "generated": pa.list_(pa.bool_()),  # by the policy; false for what tools and users said
+        "trained": pa.list_(pa.bool_()),  # generated, and not rejected by rollout correction
+        "region": pa.list_(pa.string()),  # names of core.regions.Region, in lower case
+        "entropy": pa.list_(pa.float32()),  # nats; null where verl computed none
+        "weight": pa.list_(pa.float32()),  # after normalisation; 0 where not trained
+        "advantage": pa.list_(pa.float32()),  # of the base estimator, without the weight
+        "old_log_prob": pa.list_(pa.float32()),  # nats, by the actor
+        "rollout_log_prob": pa.list_(pa.float32()),  # nats, by the rollout engine
+        "turns": pa.list_(TURN),
+    }
+)
+
+
+@dataclass(frozen=True)
+class RecordMeta:
+    """What a file says about itself, in the metadata of its schema.
+
+    Attributes:
+        step: global step; 0 for text that was not trained on.
+        total_steps: of the run; 0 where there is none.
+        format, scheme, apply_in, base_estimator: of the run's settings; empty where they do not apply.
+        trajectories: outputs in the whole batch, of which the file holds a sample.
+        version: of the columns.
+    """
+
+    step: int
+    total_steps: int
+    format: str
+    scheme: str
+    apply_in: str
+    base_estimator: str
+    trajectories: int
+    version: int = VERSION
+
+
+def with_meta(meta: RecordMeta) -> pa.Schema:
+    """The schema with a file's own metadata."""
+    return SCHEMA.with_metadata({_META: json.dumps(asdict(meta)).encode()})
+
+
+def meta_of(schema: pa.Schema) -> RecordMeta:
+    """The metadata of a file; ValueError if it is not a record file of this version."""
+    found = (schema.metadata or {}).get(_META)
+    if found is None:
+        raise ValueError("not a file of token records: rest.dump_dir=... of a run with ResT writes them")
+    values: dict[str, Any] = json.loads(found)
+    if values.get("version") != VERSION:
+        raise ValueError(
+            f"token records of version {values.get('version')}, and this release of rest-verl reads version "
+            f"{VERSION}: use the release that wrote them"
+        )
+    return RecordMeta(**values)
