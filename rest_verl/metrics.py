@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from numbers import Real
 from typing import Any
 
 import torch
@@ -45,9 +46,16 @@ def reward_metrics(extra_fields: Iterable[dict[str, Any]], response_mask: torch.
         if not generated:
             continue
         for key, value in row.get("reward_extra_info", {}).items():
-            if isinstance(value, int | float):
+            if isinstance(value, Real):
                 values[key].append(float(value))
     return {_logged(key): sum(found) / len(found) for key, found in values.items()}
+
+
+def rename_actor_metrics(metrics: dict[str, Any]) -> None:
+    """Move what the policy loss `rest` reported to `rest/`: verl has put `actor/` before it, as before all that comes
+    from the actor's workers."""
+    for name in [name for name in metrics if name.startswith("actor/rest/")]:
+        metrics[name.removeprefix("actor/")] = metrics.pop(name)
 
 
 def _logged(component: str) -> str:

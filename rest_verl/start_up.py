@@ -52,8 +52,8 @@ def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:
     if rest.dump_dir is not None and not reshaped:
         raise ConfigError(
             f"rest.dump_dir={rest.dump_dir} is written by the rest trainer modes, but {_ESTIMATOR}="
-            f"{OmegaConf.select(config, _ESTIMATOR)}: for plain GRPO with records set +rest=paper rest.scheme=uniform, "
-            "or drop rest.dump_dir"
+            f"{OmegaConf.select(config, _ESTIMATOR)}: for plain GRPO with records set +rest=paper "
+            "rest.scheme=uniform, or drop rest.dump_dir"
         )
     if rest.rollout.per_turn and OmegaConf.select(config, _MANAGER) != "rest_tool":
         raise ConfigError(

@@ -33,7 +33,7 @@ from rest_verl.advantage import reshape_advantages
 from rest_verl.config import ConfigError
 from rest_verl.core.regions import RegionTagger
 from rest_verl.core.tagged import TaggedBatch
-from rest_verl.metrics import reward_metrics, weight_metrics
+from rest_verl.metrics import rename_actor_metrics, reward_metrics, weight_metrics
 from rest_verl.records.recorder import Recorder, StepTensors
 from rest_verl.start_up import check_run
 from rest_verl.weighting import TokenWeighting
@@ -144,6 +144,11 @@ class RestTrainerMixin(PPOTrainer):
                 self._recorder.take(batch.keys, batch.tags, self.global_steps, tensors, extra_fields, _reader(batch))
         with marked_timer("rest", self.timing_raw):
             return tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)
+
+    def _update_actor(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
+        batch = super()._update_actor(batch, metrics)
+        rename_actor_metrics(metrics)
+        return batch
 
     def _reread(self, batch: KVBatchMeta, data: TensorDict) -> tuple[str, torch.Tensor | None]:
         """Take from the queue what verl may have written meanwhile: the mask goes into `data`; returned are the field

@@ -5,7 +5,7 @@ import torch
 
 from rest_verl.core.regions import Region
 from rest_verl.core.tagged import TaggedBatch
-from rest_verl.metrics import reward_metrics, weight_metrics
+from rest_verl.metrics import rename_actor_metrics, reward_metrics, weight_metrics
 
 OTHER, THINK, RESPONSE, FORMAT, ARGS, NAME = Region
 
@@ -68,3 +68,9 @@ def test_what_the_agent_loop_counted_is_logged_under_its_own_name():
     rows = [{"reward_extra_info": {"acc": 1.0, "rollout/calls": calls}} for calls in (1.0, 4.0)]
     logged = reward_metrics(rows, torch.ones(2, 3))
     assert logged == {"rest/reward/acc": 1.0, "rest/rollout/calls": 2.5}
+
+
+def test_what_the_policy_loss_reports_is_logged_beside_the_rest():
+    metrics = {"actor/pg_loss": 1.0, "actor/rest/ppo_kl": 2.0, "rest/weight_ess": 3.0}
+    rename_actor_metrics(metrics)
+    assert metrics == {"actor/pg_loss": 1.0, "rest/ppo_kl": 2.0, "rest/weight_ess": 3.0}

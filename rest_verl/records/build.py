@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ def build_table(rows: Rows, pieces: TokenBytes, meta: RecordMeta) -> pa.Table:
 def _components(fields: Mapping[str, Any]) -> dict[str, float]:
     """The numbers among what the reward manager left."""
     found = fields.get("reward_extra_info") or {}
-    return {str(key): float(value) for key, value in found.items() if isinstance(value, int | float)}
+    return {str(key): float(value) for key, value in found.items() if isinstance(value, Real)}
 
 
 def _turns(fields: Mapping[str, Any], length: int) -> list[dict[str, Any]]:

@@ -11,6 +11,8 @@ from recipe_runs import all_runs, runs_of
 from rich.progress import Progress
 from verl_run import run_verl
 
+from rest_verl.records.read import read_step, step_name
+
 RUN_SECONDS = 600.0
 LENGTHS = {"MAX_PROMPT": "96", "MAX_RESPONSE": "128"}
 ALGORITHMS = {
@@ -103,9 +105,8 @@ def test_two_steps(name, start, tmp_path):
     files = {"TRAIN_FILE": "train.parquet", "VAL_FILE": "validation.parquet", "MODEL_PATH": "model"}
     variables = variables | LENGTHS | {key: str(start.folder / file) for key, file in files.items()}
     [overrides] = runs_of(script, NNODES="1", GPUS_PER_NODE="1", OUT=str(tmp_path / "checkpoints"), **variables)
-    run = run_verl(
-        [*overrides, *SMALL, *FURTHER.get(name, [])], tmp_path / "verl", 2, Progress(disable=True), RUN_SECONDS
-    )
+    further = FURTHER.get(name, []) + ([] if name == "grpo" else [f"rest.dump_dir={tmp_path / 'records'}"])
+    run = run_verl([*overrides, *SMALL, *further], tmp_path / "verl", 2, Progress(disable=True), RUN_SECONDS)
     assert [step.step for step in run] == [1, 2]
     for step in run:
         assert math.isfinite(step.metrics["actor/pg_loss"]) and math.isfinite(step.metrics["actor/grad_norm"])
@@ -114,5 +115,10 @@ def test_two_steps(name, start, tmp_path):
             assert -4 <= step.metrics["critic/score/mean"] <= 4
         else:
             assert step.metrics["rest/weight/name"] > 0
+            assert 0 <= step.metrics["rest/pg_clipfrac"] <= 1
+            assert not any(key.startswith("actor/rest/") for key in step.metrics)
             assert step.metrics["rest/reward/skipped"] == 0
+            records = read_step(tmp_path / "records" / step_name(step.step))
+            # all batches of a step: each has fewer trajectories than are written down of one
+            assert records.table.num_rows >= records.meta.trajectories == 8 * 4
     assert any(step.metrics["actor/grad_norm"] > 0 for step in run)

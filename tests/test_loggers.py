@@ -1,0 +1,150 @@
+"""What is logged reaches verl's loggers as it is: real backends, read back from their own files."""
+
+import json
+import math
+import re
+import struct
+
+import numpy as np
+import pytest
+import torch
+from logged_metrics import logged_metrics
+from verl.trainer.ppo.v1.utils import MetricsAggregator
+from verl.utils.tracking import Tracking, _MlflowLoggingAdapter
+
+from rest_verl.metrics import reward_metrics
+
+
+@pytest.fixture(scope="module")
+def metrics(tokenizer):
+    return logged_metrics(tokenizer)
+
+
+def log(backend, *steps):
+    """Log the values of steps 1, 2, ... as verl's trainer does."""
+    tracking = Tracking("project", "run", default_backend=[backend], config={"trainer": {}})
+    assert list(tracking.logger) == [backend]
+    for step, values in enumerate(steps, start=1):
+        tracking.log(data=values, step=step)
+    tracking.finish()
+
+
+def test_each_value_is_a_finite_number_of_python(metrics):
+    assert {type(value) for value in metrics.values()} == {float}
+    assert all(map(math.isfinite, metrics.values()))
+
+
+def test_names_are_paths_that_no_logger_rewrites(metrics):
+    """Letters, digits, _ and / stand in every backend. No name is the folder of another, where metrics are files."""
+    assert [name for name in metrics if not re.fullmatch(r"[a-z0-9_]+(/[a-z0-9_]+)+", name)] == []
+    assert [name for name in metrics if any(other.startswith(f"{name}/") for other in metrics)] == []
+
+
+def test_the_console_gets_every_value(metrics, capsys):
+    log("console", metrics)
+    (line,) = [line for line in capsys.readouterr().out.split("\n") if line.startswith("step:1 - ")]
+    assert dict(part.split(":") for part in line.split(" - ")[1:]) == {key: repr(metrics[key]) for key in metrics}
+
+
+def test_the_file_has_every_value(metrics, tmp_path, monkeypatch):
+    path = tmp_path / "metrics.jsonl"
+    monkeypatch.setenv("VERL_FILE_LOGGER_PATH", str(path))
+    log("file", metrics, metrics)
+    lines = [json.loads(line) for line in path.read_text().split("\n") if line]
+    assert lines == [{"step": 1, "data": metrics}, {"step": 2, "data": metrics}]
+
+
+def test_tensorboard_has_every_value(metrics, tmp_path, monkeypatch):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setenv("TENSORBOARD_DIR", str(tmp_path))
+    log("tensorboard", metrics, metrics)
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert set(events.Tags()["scalars"]) == set(metrics)
+    for name, value in metrics.items():
+        # tensorboard keeps 32 bits
+        assert [(one.step, one.value) for one in events.Scalars(name)] == [
+            (step, pytest.approx(value, rel=1e-6)) for step in (1, 2)
+        ]
+
+
+def wandb_records(file):
+    """The records of a .wandb file: 7 bytes of its own, then LevelDB's log, in blocks of 32 KiB.
+
+    A chunk is 4 bytes of checksum, 2 of length, 1 of kind (1 whole; 2, 3, 4 the first, a middle, the last part of a
+    record) and its data; fewer than 7 bytes at the end of a block are empty.
+    """
+    at, record = 7, b""
+    while at + 7 <= len(file):
+        if -at % 32768 < 7 and at % 32768:
+            at += -at % 32768
+            continue
+        length, kind = struct.unpack_from("<HB", file, at + 4)
+        record += file[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):
+            yield record
+            record = b""
+
+
+def test_wandb_has_every_value(metrics, tmp_path, monkeypatch):
+    pytest.importorskip("wandb", reason="wandb is not installed: pip install wandb")
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    monkeypatch.chdir(tmp_path)
+    for key, value in {"MODE": "offline", "DIR": str(tmp_path), "SILENT": "true"}.items():
+        monkeypatch.setenv(f"WANDB_{key}", value)
+    log("wandb", metrics)
+    (path,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    found = {}
+    for data in wandb_records(path.read_bytes()):
+        for item in Record.FromString(data).history.item:
+            found["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
+    assert {name: found[name] for name in found if not name.startswith("_")} == metrics
+    assert found["_step"] == 1
+
+
+def test_mlflow_has_every_value(metrics, tmp_path, monkeypatch):
+    pytest.importorskip("mlflow", reason="mlflow is not installed: pip install mlflow (or mlflow-skinny)")
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # the database's backend is not in mlflow-skinny
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "runs").as_uri())
+    log("mlflow", metrics)
+    client = MlflowClient()
+    (run,) = client.search_runs([client.get_experiment_by_name("project").experiment_id])
+    assert run.data.metrics == metrics
+    assert {one.step for one in client.get_metric_history(run.info.run_id, "rest/weight_ess")} == {1}
+
+
+def test_verl_s_rules_for_mlflow_change_no_name(metrics):
+    adapter = _MlflowLoggingAdapter()
+    assert [name for name in metrics if adapter._sanitize_key(name) != name] == []
+
+
+def test_where_a_step_has_several_parts_verl_takes_means_and_adds_times(metrics):
+    """verl guesses from a name what to do with it: a component called `minutes` would become a minimum."""
+    aggregator = MetricsAggregator()
+    aggregator.add_step_metrics(metrics, sample_count=1)
+    aggregator.add_step_metrics({name: value + 4.0 for name, value in metrics.items()}, sample_count=3)
+    found = aggregator.get_aggregated_metrics()
+    times = {name for name in metrics if name.startswith("timing_")}
+    assert found == {
+        name: pytest.approx(2 * value + 4.0 if name in times else value + 3.0) for name, value in metrics.items()
+    }
+
+
+def test_a_component_may_be_any_number_of_numpy():
+    components = {"half": np.float32(0.5), "two": np.int64(2), "yes": True, "text": "x", "none": None}
+    found = reward_metrics([{"reward_extra_info": components}], torch.ones(1, 1))
+    assert found == {"rest/reward/half": 0.5, "rest/reward/two": 2.0, "rest/reward/yes": 1.0}
+    assert {type(value) for value in found.values()} == {float}
+
+
+def test_a_component_that_is_no_number_stops_no_logger(tmp_path, monkeypatch):
+    logged = reward_metrics([{"reward_extra_info": {"ratio": math.nan}}], torch.ones(1, 1))
+    monkeypatch.setenv("VERL_FILE_LOGGER_PATH", str(tmp_path / "metrics.jsonl"))
+    monkeypatch.setenv("TENSORBOARD_DIR", str(tmp_path / "tensorboard"))
+    for backend in ("console", "file", "tensorboard"):
+        log(backend, logged)
+    assert json.loads((tmp_path / "metrics.jsonl").read_text())["data"] == {"rest/reward/ratio": None}
