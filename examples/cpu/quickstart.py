@@ -24,7 +24,7 @@ import tiny_model
 import toy_task
 import typer
 from progress import stages
-from report import Summary, plot, read_summary, summarise, table, write_summary
+from report import Summary, read_summary, summarise, table, write_summary
 from rich.console import Console
 from rich.progress import Progress
 from transformers.utils.logging import disable_progress_bar
@@ -32,12 +32,14 @@ from verl_run import RunFailed, run_verl
 
 from rest_verl import hydra_configs
 from rest_verl.core.suggest import unknown_name
+from rest_verl.plot.logs import read_log
+from rest_verl.plot.picture import draw_runs
 
 SOURCE = "toy_tools"
 VOCABULARY = 480
 IMITATION_STEPS = 1100
 TIMEOUT_SECONDS = 1800.0
-CHECKPOINTS = "verl/checkpoints"
+CHECKPOINTS, RECORDS = "verl/checkpoints", "records"
 RECIPE = [
     "+platform=cpu",
     "data.train_batch_size=32",
@@ -102,12 +104,14 @@ def main(
                 f"trainer.save_freq={steps}",
                 f"trainer.default_local_dir={(out / CHECKPOINTS).resolve()}",
             ]
+            if preset != "grpo":  # which has neither regions nor weights to write down
+                overrides.append(f"rest.dump_dir={(out / RECORDS).resolve()}")
             run = run_verl(overrides, out / "verl", steps, progress, TIMEOUT_SECONDS)
     except RunFailed as failure:
         console.print(str(failure), style="red", markup=False)  # a log's brackets are no markup
         raise typer.Exit(1) from None
     summary = summarise(run, SOURCE, preset, seed)
-    plot(run, SOURCE, out / "training.png")
+    draw_runs({preset: [read_log(out / "verl" / "metrics.jsonl")]}, out / "training")
     write_summary(summary, out / "summary.json")
     show(summary, out)
 
@@ -146,6 +150,8 @@ def show(summary: Summary, out: Path) -> None:
     """Print what came of the run and where to look."""
     console.print(table(summary))
     console.print(f"picture: {out / 'training.png'}   table: {out / 'summary.json'}", soft_wrap=True)
+    if (out / RECORDS).exists():
+        console.print(f"to look at every token: rest-verl inspect {out / RECORDS}", soft_wrap=True)
     console.print(f"to serve the model: rest-verl export {out / CHECKPOINTS} --out {out / 'model'}", soft_wrap=True)
 
 

@@ -1,21 +1,15 @@
-"""What a run leaves for a person to look at: a table, a picture, and the table as JSON."""
+"""What a run leaves for a person to look at beside its picture: a table, and the table as JSON."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import matplotlib
 from rich.table import Table
 from verl_run import Step
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
 COMPONENTS = ("score", "format", "correctness", "legal", "name", "arg_keys", "arg_values", "parse_ok", "extra_calls")
-REGIONS = ("format", "name", "args", "think", "response", "other")
 
 
 @dataclass(frozen=True)
@@ -75,37 +69,3 @@ def write_summary(summary: Summary, path: Path) -> None:
 def read_summary(path: Path) -> Summary | None:
     """Read a summary back; None where there is none."""
     return Summary(**json.loads(path.read_text())) if path.exists() else None
-
-
-def plot(run: list[Step], source: str, path: Path) -> None:
-    """Draw reward and accuracy, region entropy and region weight over the steps."""
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 4.2), layout="constrained")
-    _draw(left, run, {"training reward": "critic/score/mean"}, color="tab:gray")
-    left.set(title="reward and accuracy", xlabel="step", ylabel="mean reward")
-    accuracy = left.twinx()
-    _draw(accuracy, run, {"training accuracy": "rest/reward/acc"}, color="tab:blue")
-    _draw(accuracy, run, {"validation accuracy": f"val-core/{source}/acc/mean@1"}, color="tab:red", marker="o")
-    accuracy.set(ylabel="accuracy", ylim=(0, 1))
-    lines = left.get_lines() + accuracy.get_lines()
-    left.legend(lines, [str(line.get_label()) for line in lines], loc="lower right")
-    for axes, title, unit in (
-        (middle, "entropy", "mean entropy (nats)"),
-        (right, "weight", "mean token weight (row-normalised)"),
-    ):
-        for colour, region in enumerate(REGIONS):
-            _draw(axes, run, {region: f"rest/{title}/{region}"}, color=f"C{colour}")
-        axes.set(title=f"region {title}", xlabel="step", ylabel=unit)
-        if not axes.get_lines():
-            axes.text(0.5, 0.5, "plain GRPO does not tag regions", ha="center", transform=axes.transAxes)
-    if right.get_lines():
-        figure.legend(*right.get_legend_handles_labels(), loc="outside right center", title="region")
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
-
-
-def _draw(axes: plt.Axes, run: list[Step], series: dict[str, str], **style: Any) -> None:
-    """Draw each metric over the steps that have it."""
-    for label, key in series.items():
-        found = [step for step in run if key in step.metrics]
-        if found:
-            axes.plot([step.step for step in found], [step.metrics[key] for step in found], label=label, **style)

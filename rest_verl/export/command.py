@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from rest_verl.console import one_line_errors
+from rest_verl.console import one_line_errors, stages
 
 
 def export(
@@ -45,7 +42,7 @@ def export(
         found = find_checkpoint(checkpoint, step)
         out.parent.mkdir(parents=True, exist_ok=True)
         # out appears only when it is whole and was tried
-        with _stages() as stage, TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+        with stages() as stage, TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
             made = Path(scratch) / "model"
             stage(f"copying {found.model}" if found.kind == "weights" else f"merging {found.actor}, log in {log}")
             merge(found, made, log)
@@ -66,13 +63,3 @@ def export(
         table.add_row(name, Text(value))
     Console().print(table)
     typer.echo(serve_command(out, has_base=trial is not None))
-
-
-@contextmanager
-def _stages() -> Iterator[Callable[[str], None]]:
-    """Show what is being done and for how long on standard error where that is a terminal."""
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=None)
-        yield lambda description: progress.update(task, description=description)

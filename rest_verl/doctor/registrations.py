@@ -1,0 +1,106 @@
+"""Whether verl's registries hold our names, and whether it is ours that they hold.
+
+Some of verl's registries refuse a name that is taken (estimators, reward managers, trainers), which makes the import
+of the module that comes second fail; the others let the second one win without a word (policy losses, agent loops,
+platforms). So the module that holds a name is looked at, after everything that may register has been imported.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from rest_verl.doctor.findings import Finding, Level, error_line
+from rest_verl.doctor.plugin import ONLY_OURS
+
+
+@dataclass(frozen=True)
+class Registry:
+    """One of verl's registries.
+
+    Attributes:
+        module, path: where it is: a module, and the path of an attribute in it.
+        names: what this plugin registers there.
+    """
+
+    module: str
+    path: str
+    names: tuple[str, ...]
+
+    def entries(self) -> Mapping[str, Any]:
+        """What it holds by name, once its package is imported: our hooks are on packages and on modules."""
+        import_module(self.module.rpartition(".")[0])
+        found: Any = import_module(self.module)
+        for part in self.path.split("."):
+            found = getattr(found, part)
+        return found
+
+
+REGISTRIES = {
+    "advantage estimator": Registry("verl.trainer.ppo.core_algos", "ADV_ESTIMATOR_REGISTRY", ("rest",)),
+    "policy loss": Registry("verl.trainer.ppo.core_algos", "POLICY_LOSS_REGISTRY", ("rest",)),
+    "reward manager": Registry(
+        "verl.experimental.reward_loop.reward_manager.registry", "REWARD_MANAGER", ("rest_tool",)
+    ),
+    "agent loop": Registry("verl.experimental.agent_loop.agent_loop", "_agent_loop_registry", ("rest_tool_agent",)),
+    "trainer mode": Registry(
+        "verl.trainer.ppo.v1.trainer_base",
+        "TRAINER_REGISTRY",
+        ("rest_sync", "rest_colocate_async", "rest_separate_async"),
+    ),
+    "platform": Registry("verl.plugin.platform.platform_manager", "PlatformRegistry._platforms", ("cpu",)),
+}
+
+
+def registered_names() -> dict[str, list[str]]:
+    """Which of our names verl's registries hold, by kind. Imports verl's trainer: seconds."""
+    import_module("verl")  # loads the plugin
+    return {
+        kind: [name for name in registry.names if name in registry.entries()] for kind, registry in REGISTRIES.items()
+    }
+
+
+def check_names(group: str) -> Iterator[Finding]:
+    """One finding for each registry, in this process. Imports verl's trainer: seconds."""
+    import_module("verl")
+    errors: dict[str, Exception] = {}
+    for registry in REGISTRIES.values():
+        # a module whose import failed is not tried twice: the hooks on it are spent, and it would look half well
+        if registry.module not in errors:
+            try:
+                registry.entries()
+            except Exception as error:
+                traceback.print_exception(error)
+                errors[registry.module] = error
+    for kind, registry in REGISTRIES.items():
+        if (failure := errors.get(registry.module)) is not None:
+            remedy = f"the log has all of it; where another plugin took a name first, {ONLY_OURS} leaves it out"
+            yield Finding(group, kind, error_line(failure), Level.FAILURE, remedy)
+        else:
+            yield judge_entries(group, kind, registry.names, registry.entries())
+
+
+def judge_entries(group: str, kind: str, names: tuple[str, ...], entries: Mapping[str, Any]) -> Finding:
+    """Whether a registry holds all of our names, and holds what is ours."""
+    missing = [name for name in names if name not in entries]
+    if missing:
+        remedy = "the plugin has to be loaded first: see its failure above, and `VERL_USE_EXTERNAL_PLUGINS`"
+        return Finding(group, kind, f"missing: {', '.join(missing)}", Level.FAILURE, remedy)
+    foreign = {name: holder(entries[name]) for name in names if holder(entries[name]).partition(".")[0] != "rest_verl"}
+    if foreign:
+        found = ", ".join(f"{name} is held by {module}" for name, module in foreign.items())
+        remedy = (
+            f"another plugin registers the same name: uninstall it, or set {ONLY_OURS} in every process of the run"
+        )
+        return Finding(group, kind, found, Level.FAILURE, remedy)
+    return Finding(group, kind, ", ".join(names))
+
+
+def holder(entry: Any) -> str:
+    """The module that an entry comes from; verl's registry of agent loops holds Hydra nodes that name a class."""
+    if isinstance(entry, Mapping):
+        return str(entry["_target_"]).rpartition(".")[0]
+    return str(entry.__module__)

@@ -1,0 +1,1 @@
+"""`rest-verl plot`: what training did, drawn from verl's own logs."""

@@ -1,0 +1,163 @@
+"""`rest-verl doctor` as a command, in a good environment and in broken ones; each is real, made for the test."""
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+DOCTOR = ["-c", "from rest_verl.cli import app; app()", "doctor", "--json"]
+ACME = "acme_rl = acme_rl"
+TAKES_LATER = """
+import wrapt
+
+@wrapt.when_imported("verl.trainer.ppo.v1")
+def register(module):
+    from verl.trainer.ppo.core_algos import register_policy_loss
+    register_policy_loss("rest")(lambda *args, **kwargs: None)
+"""
+TAKES_FIRST = """
+from verl.trainer.ppo.core_algos import register_adv_est
+register_adv_est("rest")(lambda *args, **kwargs: None)
+"""
+# a mount of its own, in a namespace that ends with the process
+SMALL = ["--mount", "sh", "-c", 'mount -t tmpfs -o size=8m tmpfs /dev/shm && exec "$@"', "sh"]
+
+
+def can_mount(command):
+    try:
+        return subprocess.run([*command, "true"], capture_output=True, timeout=60).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+MOUNTS = next((one for one in (["unshare", *SMALL], ["unshare", "-r", *SMALL]) if can_mount(one)), None)
+
+
+def python_without_vllm(folder):
+    """A Python whose packages are links to those of this one, but for vLLM's."""
+    venv.create(folder / "python", symlinks=True)
+    site = folder / "site"
+    site.mkdir()
+    for entry in Path(torch.__file__).parents[1].iterdir():
+        if not entry.name.lower().startswith("vllm"):
+            (site / entry.name).symlink_to(entry)
+    return str(folder / "python" / "bin" / "python"), [site]
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    """What the doctor says in each environment: (exit status, its JSON, standard error)."""
+    folder = tmp_path_factory.mktemp("environments")
+    site = {name: folder / name for name in ("broken", "wrong", "later", "first", "no_vllm")}
+    for path in site.values():
+        path.mkdir()
+    (site["broken"] / "wrapt.py").write_text("raise ImportError('wrapt was built for another Python')\n")
+    metadata(site["wrong"], "verl", "0.8.0")
+    for name, code in (("later", TAKES_LATER), ("first", TAKES_FIRST)):
+        metadata(site[name], "acme-rl", "2.0", ACME)
+        (site[name] / "acme_rl.py").write_text(code)
+    other_python, linked = python_without_vllm(site["no_vllm"])
+
+    quick = [*DOCTOR, "--no-worker"]
+    runs = {
+        "good": ([sys.executable, *DOCTOR], []),
+        "broken plugin": ([sys.executable, *quick], [site["broken"]]),
+        "wrong verl": ([sys.executable, *quick], [site["wrong"]]),
+        "no vllm": ([other_python, *quick], linked),
+        "taken later": ([sys.executable, *quick], [site["later"]]),
+        "taken first": ([sys.executable, *quick], [site["first"]]),
+    }
+    if MOUNTS:
+        runs["no shared memory"] = ([*MOUNTS, sys.executable, *quick], [])
+
+    def run(item):
+        name, (command, paths) = item
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("VERL_", "RAY_"))}
+        environment["PYTHONPATH"] = os.pathsep.join(map(str, [*paths, ROOT]))
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+        assert done.stdout.startswith("{"), f"{name}: {done.stdout}{done.stderr}"
+        return name, (done.returncode, json.loads(done.stdout), done.stderr)
+
+    with ThreadPoolExecutor(2) as two:
+        return dict(two.map(run, runs.items()))
+
+
+def metadata(site, name, version, entry=""):
+    info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    if entry:
+        (info / "entry_points.txt").write_text(f"[verl.plugins]\n{entry}\n")
+
+
+def failures(report):
+    status, said, _ = report
+    found = {(one["group"], one["check"]): one for one in said["findings"] if one["level"] == "failure"}
+    assert (status, said["can_start"]) == (int(bool(found)), not found)
+    assert all(one["remedy"] for one in found.values())
+    return found
+
+
+def test_in_the_good_environment_a_run_can_start(reports, all_names):
+    assert failures(reports["good"]) == {}
+    status, said, errors = reports["good"]
+    assert (status, errors) == (0, "")
+    for group in ("driver", "Ray worker"):
+        found = {one["check"]: one["found"] for one in said["findings"] if one["group"] == group}
+        assert {kind: found[kind] for kind in all_names} == {
+            kind: ", ".join(names) for kind, names in all_names.items()
+        }
+    assert any(one["check"] == "engine vllm" and one["level"] == "ok" for one in said["findings"])
+
+
+def test_a_plugin_that_fails_to_import_is_shown_with_the_error_that_verl_hides(reports):
+    found = failures(reports["broken plugin"])
+    assert list(found) == [("plugin", "loaded by verl")]
+    said = found["plugin", "loaded by verl"]
+    assert said["found"].startswith("ImportError: wrapt was built for another Python (")
+    assert "wrapt.py:1" in said["found"] and "Install again" in said["remedy"]
+
+
+def test_a_verl_outside_of_the_range_is_named(reports):
+    found = failures(reports["wrong verl"])
+    assert list(found) == [("versions", "verl")]
+    assert found["versions", "verl"]["found"] == "0.8.0; rest-verl 0.1.0 asks for <0.10,>=0.9"
+    assert found["versions", "verl"]["remedy"] == "pip install 'verl<0.10,>=0.9'"
+
+
+def test_a_missing_vllm_is_named(reports):
+    found = failures(reports["no vllm"])
+    assert found["versions", "rollout engine"]["found"] == "neither vLLM nor SGLang"
+    assert "verl[vllm]" in found["versions", "rollout engine"]["remedy"]
+
+
+def test_a_name_that_another_plugin_took_later_without_a_word_is_named_with_it(reports):
+    found = failures(reports["taken later"])
+    assert list(found) == [("driver", "policy loss")]
+    assert found["driver", "policy loss"]["found"] == "rest is held by acme_rl"
+    assert "VERL_USE_EXTERNAL_PLUGINS=rest_verl" in found["driver", "policy loss"]["remedy"]
+
+
+def test_a_name_that_another_plugin_took_first_keeps_ours_from_loading_and_is_shown(reports):
+    found = failures(reports["taken first"])
+    assert list(found) == [("plugin", "loaded by verl")]
+    said = found["plugin", "loaded by verl"]
+    assert "Adv estimator rest has already been registered" in said["found"]
+    assert "VERL_USE_EXTERNAL_PLUGINS=rest_verl" in said["remedy"]
+    others = [one["found"] for one in reports["taken first"][1]["findings"] if one["check"] == "other plugin"]
+    assert others == ["acme_rl (acme_rl, from acme-rl 2.0)"]
+
+
+@pytest.mark.skipif(MOUNTS is None, reason="no right to mount a small /dev/shm in a namespace of its own")
+def test_no_space_in_shared_memory_is_named(reports):
+    found = failures(reports["no shared memory"])
+    assert list(found) == [("machine", "shared memory")]
+    assert found["machine", "shared memory"]["found"] == "8 MiB of 8 MiB free in /dev/shm"
+    assert "--shm-size" in found["machine", "shared memory"]["remedy"]
