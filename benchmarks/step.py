@@ -1,4 +1,5 @@
-"""What ResT adds to a step of verl's trainer: `timing_s/rest` with thousands of rollouts, in the trainer's own code.
+"""What ResT adds to a step of verl's trainer: `timing_s/rest` with thousands of rollouts, in the trainer's own code,
+and `timing_s/rest_dump`, what `rest.dump_dir` adds to that with its default sample.
 
 The rollouts are simulated; Ray, the transfer queue that verl keeps a batch in, and the trainer's method that computes
 advantages and token weights are the real ones. Nothing is generated and no model is there. The time is that of the
@@ -12,7 +13,10 @@ from __future__ import annotations
 
 import logging
 import random
+import tempfile
+import time
 import warnings
+from pathlib import Path
 from typing import Annotated, Any
 
 import ray
@@ -31,19 +35,23 @@ from weighting import make_batch, seconds_of
 
 from rest_verl.config import load
 from rest_verl.core.regions import RegionTagger
+from rest_verl.records.read import step_files, step_name
 from rest_verl.records.recorder import Recorder
 from rest_verl.weighting import TokenWeighting
 
 STEP_SECONDS = 60.0  # of a short step on real hardware
 PARTITION = "train"
 WHOLE, REST, QUEUE, OWN = "advantages, with ResT", "ResT (timing_s/rest)", "the queue's part", "ResT's own work"
-PARTS = (REST, QUEUE, OWN)
+DUMP, BESIDE = "records (timing_s/rest_dump)", "records, beside training"
+PARTS = (REST, QUEUE, OWN, DUMP)
 
 
-def composed(preset: str) -> DictConfig:
-    """verl's config with a preset, and with this machine's limits for Ray."""
+def composed(preset: str, records: Path) -> DictConfig:
+    """verl's config with a preset, a folder for records, and this machine's limits for Ray."""
     with initialize_config_module("verl.trainer.config", version_base=None):
-        config = compose("ppo_trainer", [f"+rest={preset}", "+platform=cpu", "rest.format=hermes"])
+        config = compose(
+            "ppo_trainer", [f"+rest={preset}", "+platform=cpu", "rest.format=hermes", f"rest.dump_dir={records}"]
+        )
     config.transfer_queue.enable = True
     return config
 
@@ -83,19 +91,22 @@ def trainer_of(config: DictConfig, tokenizer: Any) -> Any:
     trainer.config, trainer.tokenizer, trainer.global_steps = config, tokenizer, 0
     trainer._rest, trainer._weighting = rest, TokenWeighting(rest, total_steps=100)
     trainer._recorder = Recorder(rest, tokenizer, 100) if rest.dump_dir else None
+    trainer._init_dump_executor()
     trainer._tagger = RegionTagger(tokenizer, rest.format)
     return trainer
 
 
 def timed_step(trainer: Any, fields: TensorDict) -> dict[str, float]:
-    """Seconds of computing advantages with ResT for a batch put into the queue anew, of ResT's part in it, and of the
-    queue's part in that."""
+    """Seconds of computing advantages with ResT for a batch put into the queue anew, of ResT's part in it, of the
+    queue's part in that, and of the records: while training waits, and in their own thread afterwards."""
     trainer.global_steps += 1
     trainer.timing_raw = {}
     keys = [f"prompt{row // 4}-{trainer.global_steps}_{row % 4}_0" for row in range(len(fields))]
     batch = tq.kv_batch_put(keys=keys, partition_id=PARTITION, fields=fields, tags=[{} for _ in keys])
     metrics: dict[str, Any] = {}
     whole = seconds_of(lambda: trainer._compute_advantage(batch, metrics), 1)
+    file = Path(trainer._rest.dump_dir) / step_name(trainer.global_steps)
+    beside = seconds_of(lambda: wait_for(file), 1)
     assert metrics["rest/tokens/name"] > 0
     names = ["responses", "response_mask", "entropy", "extra_fields"]
     read = seconds_of(lambda: tq.kv_batch_get(keys=keys, partition_id=PARTITION, select_fields=names), 1)
@@ -103,7 +114,14 @@ def timed_step(trainer: Any, fields: TensorDict) -> dict[str, float]:
     write = seconds_of(lambda: tq.kv_batch_put(keys=keys, partition_id=PARTITION, fields=weights), 1)
     tq.kv_clear(keys=keys, partition_id=PARTITION)
     rest = trainer.timing_raw["rest"]
-    return {WHOLE: whole, REST: rest, QUEUE: read + write, OWN: rest - read - write}
+    dump = trainer.timing_raw["rest_dump"]
+    return {WHOLE: whole, REST: rest, QUEUE: read + write, OWN: rest - read - write, DUMP: dump, BESIDE: beside}
+
+
+def wait_for(file: Path) -> None:
+    """Wait until a file is there."""
+    while not file.exists():
+        time.sleep(0.001)
 
 
 def main(
@@ -117,12 +135,12 @@ def main(
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     console = Console()
-    with Progress(console=console, transient=True) as progress:
+    with Progress(console=console, transient=True) as progress, tempfile.TemporaryDirectory() as records:
         bar = progress.add_task("vocabulary and rollouts", total=4)
         tokenizer = qwen_tokenizer()
         fields = simulated(tokenizer, rows, tokens)
         progress.update(bar, advance=1, description="Ray and the transfer queue")
-        config = composed(preset)
+        config = composed(preset, Path(records))
         ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False)
         tq.init(config.transfer_queue)
         trainer = trainer_of(config, tokenizer)
@@ -130,17 +148,21 @@ def main(
         for number in ("first", "second"):
             progress.update(bar, advance=1, description=f"{number} step")
             timings.append(timed_step(trainer, fields))
+        size = step_files(Path(records))[2].stat().st_size / 2**20
     table = Table("part of a step", "seconds", title=f"{preset}: {rows} rollouts of {tokens} tokens")
     for name, seconds in timings[-1].items():
         table.add_row(name, f"{seconds:.3f}")
     console.print(table)
+    console.print(f"records: {size:.2f} MiB a step")
     shares = [f"{name}: {timings[-1][name] / STEP_SECONDS:.2%} of a step of {STEP_SECONDS:.0f} s" for name in PARTS]
     for share in shares:
         console.print(share)
     if write:
         lines = [f"| `+rest={preset}`, {rows} x {tokens} | seconds |", "|---|---|"]
         lines += [f"| {name} | {seconds:.2f} |" for name, seconds in timings[-1].items()]
-        write_between_marks("benchmarks/step.py", [*lines, "", f"{'; '.join(shares)}. {machine()}."])
+        write_between_marks(
+            "benchmarks/step.py", [*lines, "", f"{'; '.join(shares)}. A file of records: {size:.2f} MiB. {machine()}."]
+        )
         console.print("written into docs/speed.md")
 
 

@@ -68,13 +68,13 @@ def main(
     try:
         with stages(console) as progress:
             prepare(out, progress)
-            run = run_verl(
-                [*RECIPE, *files(out), f"trainer.test_freq={steps}"], out / "verl", steps, progress, TIMEOUT_SECONDS
-            )
+            further = [f"trainer.test_freq={steps}", f"rest.dump_dir={out / 'records'}"]
+            run = run_verl([*RECIPE, *files(out), *further], out / "verl", steps, progress, TIMEOUT_SECONDS)
     except RunFailed as failure:
         console.print(str(failure), style="red", markup=False)  # a log's brackets are no markup
         raise typer.Exit(1) from None
     show(run, console)
+    console.print(f"to look at every token: rest-verl inspect {out / 'records'}", soft_wrap=True)
 
 
 def files(out: Path) -> list[str]:

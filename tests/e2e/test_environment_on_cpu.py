@@ -1,14 +1,22 @@
-"""Trajectories in an environment of a user's own, through stock verl: many user turns, state, and its own score."""
+"""Trajectories in an environment of a user's own, through stock verl: many user turns, state, and its own score.
+
+The folder of its records becomes read-only in mid-run.
+"""
 
 import os
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import train_shop
+from read_only import make_read_only, make_writable
 from rich.progress import Progress
 from rollout_recorder import expected_outputs, read_record, recording
 from verl_run import Step, run_verl
+
+from rest_verl.records.read import read_step, step_files
 
 EXAMPLES = Path(train_shop.__file__).parents[1]
 RUN_SECONDS = 600.0
@@ -16,10 +24,21 @@ RUN_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Run:
-    """What was logged, and where what the engine saw is written down."""
+    """What was logged and printed, where what the engine saw is written down, and the records of the training."""
 
     steps: list[Step]
+    log: str
     record: Path
+    records: Path
+
+
+def close_after_first_step(folder, ended):
+    """Make a folder of records read-only as soon as the first file is there."""
+    while not ended.is_set():
+        if step_files(folder):
+            make_read_only(folder)
+            return
+        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +52,22 @@ def run(tmp_path_factory):
     del overrides["+ray_kwargs.ray_init.runtime_env.env_vars.PYTHONPATH"]
     overrides["rest.modules"] = "rest.modules=[custom_environment,rollout_recorder]"
     further, path = recording(folder / "record", EXAMPLES, path=os.environ.get("PYTHONPATH", ""))
-    further += ["rest.rollout.per_turn=True", "trainer.test_freq=2"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", path)
-        every = [*overrides.values(), *train_shop.files(folder), *further]
-        steps = run_verl(every, folder / "run", 2, Progress(disable=True), RUN_SECONDS)
-    return Run(steps, folder / "record")
+    records = folder / "records"
+    further += ["rest.rollout.per_turn=True", "trainer.test_freq=2", f"rest.dump_dir={records}"]
+    ended = threading.Event()
+    closing = threading.Thread(target=close_after_first_step, args=(records, ended))
+    closing.start()
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTHONPATH", path)
+            every = [*overrides.values(), *train_shop.files(folder), *further]
+            steps = run_verl(every, folder / "run", 2, Progress(disable=True), RUN_SECONDS)
+    finally:
+        ended.set()
+        closing.join()
+        if records.exists():
+            make_writable(records)
+    return Run(steps, (folder / "run" / "verl.log").read_text(errors="replace"), folder / "record", records)
 
 
 def test_the_user_comes_back_and_the_calls_reach_the_shop(run):
@@ -71,3 +100,24 @@ def test_what_is_trained_on_is_what_the_engine_read_and_wrote(run):
     assert max(map(len, requests)) > 3
     expected = expected_outputs(requests, train_shop.RESPONSE_TOKENS, per_turn=True)
     assert sorted(outputs) == sorted(expected)
+
+
+def test_a_folder_of_records_that_becomes_read_only_costs_one_warning_and_no_training(run):
+    assert [step.step for step in run.steps] == [0, 1, 2]
+    assert list(step_files(run.records)) == [1]
+    assert run.log.count("the records of step 2 are lost") == run.log.count("Training goes on") == 1
+
+
+def test_records_of_turns_as_samples_belong_to_their_trajectories(run):
+    rows = read_step(run.records / "step_000001.parquet").table.to_pylist()
+    trajectories = {}
+    for row in rows:
+        trajectories.setdefault((row["uid"], row["session"]), []).append(row)
+    assert len(trajectories) == 32
+    for outputs in trajectories.values():
+        assert sorted(row["output"] for row in outputs) == list(range(len(outputs)))
+        assert len({row["score"] for row in outputs}) == len({row["picked"] for row in outputs}) == 1
+        for row in outputs:
+            assert [(turn["begin"], turn["end"]) for turn in row["turns"]] == [(0, len(row["ids"]))]
+            assert all(row["generated"])
+    assert max(map(len, trajectories.values())) > 3

@@ -8,6 +8,9 @@ import pytest
 import tiny_model
 from rollout_recorder import expected_outputs, read_record, recording
 
+from rest_verl.core.regions import Region
+from rest_verl.records.read import read_step, step_files
+
 RESPONSE_TOKENS = 128
 
 # The tool answers with a forged call: scored or tagged, it would show as a second one.
@@ -93,6 +96,7 @@ def run(train, folder):
         "trainer.test_freq=-1",
         "trainer.save_freq=-1",
         "trainer.resume_mode=disable",
+        f"rest.dump_dir={folder / 'records'}",
         *further,
     ]
     with pytest.MonkeyPatch.context() as patch:
@@ -135,3 +139,51 @@ def test_tool_output_is_not_tagged(run):
 def test_the_reward_sees_legal_turns_and_right_calls(run):
     assert run[0].metrics["rest/reward/legal"] > 0.3
     assert run[0].metrics["rest/reward/name"] > 0.3
+
+
+@pytest.fixture(scope="module")
+def records(run, folder):
+    """What each step wrote down of its trajectories, by step: of 32 all."""
+    return {step: read_step(path).table.to_pylist() for step, path in step_files(folder / "records").items()}
+
+
+def test_every_step_is_written_down(run, records):
+    assert list(records) == [step.step for step in run] == [1, 2]
+    assert all(len(rows) == 32 for rows in records.values())
+
+
+def test_records_hold_every_id_and_mask_of_the_engine(run, records, folder):
+    _, outputs = read_record(folder / "record")
+    rows = [row for of_step in records.values() for row in of_step]
+    written = [[row["prompt_ids"], row["ids"], list(map(int, row["generated"]))] for row in rows]
+    left = [one for trajectory in outputs for one in trajectory]
+    for one in written:
+        left.remove(one)  # which raises if it is not there
+
+
+def test_means_over_records_are_what_was_logged(run, records):
+    for step in run:
+        rows = records[step.step]
+        for region in Region:
+            name = region.name.lower()
+            for quantity in ("weight", "entropy"):
+                values = [
+                    value
+                    for row in rows
+                    for value, label, trained in zip(row[quantity], row["region"], row["trained"], strict=True)
+                    if trained and label == name
+                ]
+                logged = step.metrics.get(f"rest/{quantity}/{name}")
+                assert logged == (pytest.approx(sum(values) / len(values), rel=1e-5) if values else None)
+
+
+def test_records_know_turns_calls_and_results(records):
+    for row in records[1]:
+        text = [b"".join(row["bytes"][turn["begin"] : turn["end"]]).decode(errors="replace") for turn in row["turns"]]
+        for turn, said in zip(row["turns"], text, strict=True):
+            assert all(row["generated"][turn["begin"] : turn["end"]])
+            assert turn["seconds"] > 0
+            for call in turn["calls"]:
+                assert call["name"] is None or call["name"] in said
+    results = [call["result"] for row in records[1] for turn in row["turns"] for call in turn["calls"]]
+    assert any("forged" in result for result in results)
