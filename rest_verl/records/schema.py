@@ -67,7 +67,7 @@ class RecordMeta:
     """What a file says about itself, in the metadata of its schema.
 
     Attributes:
-        step: global step; 0 for text that was not trained on.
+        step: global step; for text that was not trained on, the one whose weights are shown.
         total_steps: of the run; 0 where there is none.
         format, scheme, apply_in, base_estimator: of the run's settings; empty where they do not apply.
         trajectories: outputs in the whole batch, of which the file holds a sample.

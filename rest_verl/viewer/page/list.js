@@ -1,0 +1,111 @@
+// ---- List: groups of trajectories on the left, sorted and filtered ----
+
+/** The groups of a step in the order of its file, each with its numbers and its rows by score. */
+function groupsOf(step) {
+  const groups = new Map();
+  step.rows.forEach((row, index) => {
+    if (!groups.has(row.uid)) groups.set(row.uid, { uid: row.uid, ...step.prompts[row.uid], rows: [], file: groups.size });
+    groups.get(row.uid).rows.push({ ...row, index });
+  });
+  return [...groups.values()].map((group) => {
+    const first = group.rows[0];
+    const scores = first.group_scores.filter((score) => typeof score === "number");
+    group.rows.sort((one, other) => comparedLast(one.score, other.score, -1) || one.index - other.index);
+    return {
+      ...group,
+      scores,
+      reward: mean(scores),
+      spread: spread(scores),
+      length: mean(group.rows.map((row) => row.end - row.begin)),
+    };
+  });
+}
+
+/** Order of two numbers; what is none comes last, whatever the direction. */
+function comparedLast(one, other, direction) {
+  const known = (value) => typeof value === "number" && !Number.isNaN(value);
+  if (known(one) && known(other)) return direction * (one - other);
+  return Number(known(other)) - Number(known(one));
+}
+
+/** The groups as they are shown: filtered, then sorted. */
+function shownGroups() {
+  const wanted = state.filter.toLowerCase();
+  const direction = state.descending ? -1 : 1;
+  return state.groups
+    .filter((group) => !wanted || group.shown.join("").toLowerCase().includes(wanted))
+    .sort((one, other) => comparedLast(one[state.sort], other[state.sort], direction) || one.file - other.file);
+}
+
+/** Make the list of a step anew. */
+function buildList() {
+  state.groups = groupsOf(state.step);
+  for (const group of state.groups) group.element = groupElement(group);
+  showList();
+}
+
+/** Put the groups in their order. */
+function showList() {
+  const groups = shownGroups();
+  state.order = groups.flatMap((group) => group.rows.map((row) => row.index));
+  const none = make("p", "empty", "No prompt has this text.");
+  document.getElementById("groups").replaceChildren(...(groups.length ? groups.map((group) => group.element) : [none]));
+  markCurrent();
+}
+
+function groupElement(group) {
+  const head = make("header", "", make("h2", "headline", group.headline || "no prompt"), groupNumbers(group));
+  const element = make("section", "group", head, ...group.rows.map(cardOf));
+  element.dataset.uid = group.uid;
+  return element;
+}
+
+/** Mean and spread of a group's scores, and each score as a dot. */
+function groupNumbers(group) {
+  if (!group.scores.length) return make("p", "numbers", count(group.rows.length, "trajectory", "trajectories"));
+  const text = `mean ${short(group.reward)} · spread ${short(group.spread)}`;
+  return make("p", "numbers", make("span", "", text), dotsOf(group.scores, null));
+}
+
+/** Scores as dots on the range of the step's scores; `own` is filled. */
+function dotsOf(scores, own) {
+  const [low, high] = state.scoreRange;
+  const dots = make("span", "dots");
+  dots.title = `scores of the group: ${scores.map(short).join(", ")}`;
+  for (const score of own === null ? scores : [...scores, own]) {
+    const dot = make("span", score === own ? "dot own" : "dot");
+    dot.style.setProperty("--at", high > low ? (score - low) / (high - low) : 0.5);
+    dots.append(dot);
+  }
+  return dots;
+}
+
+function cardOf(row) {
+  const tokens = row.end - row.begin;
+  const card = button(
+    "card",
+    () => openRow(row.index),
+    make("span", `picked ${row.picked}`, { best: "▲", worst: "▼" }[row.picked] ?? "·"),
+    make("span", "score", short(row.score)),
+    stripOf(row, 160),
+    make("span", "length", count(tokens)),
+  );
+  card.dataset.row = row.index;
+  card.setAttribute("aria-label", `${row.picked ?? ""} score ${short(row.score)}, ${count(tokens, "token")}`);
+  return card;
+}
+
+/** Mark the open trajectory in the list and bring it into view. */
+function markCurrent() {
+  document.querySelector(".card[aria-current]")?.removeAttribute("aria-current");
+  if (state.row === null) return;
+  const card = document.querySelector(`.card[data-row="${state.row}"]`);
+  card?.setAttribute("aria-current", "true");
+  card?.scrollIntoView({ block: "nearest" });
+}
+
+/** The lowest and the highest score of a step. */
+function rangeOfScores(step) {
+  const scores = step.rows.flatMap((row) => [...row.group_scores, row.score]).filter((score) => typeof score === "number");
+  return scores.length ? [Math.min(...scores), Math.max(...scores)] : [0, 0];
+}

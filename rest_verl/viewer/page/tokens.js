@@ -1,0 +1,82 @@
+// ---- Tokens: a span for each, in blocks that are laid out only where they can be seen ----
+
+const CHUNK = 400; // tokens in a block at least; it ends behind the next line break
+
+/** The tokens [begin, end) of a row. */
+function tokenBlock(row, begin, end) {
+  const block = make("div", "tokens");
+  let chunk = make("div", "chunk");
+  for (let place = begin; place < end; place++) {
+    const span = tokenSpan(row.begin + place);
+    state.spans[place] = span;
+    chunk.append(span);
+    if (chunk.childElementCount >= CHUNK && span.textContent.endsWith("\n")) {
+      block.append(ended(chunk));
+      chunk = make("div", "chunk");
+    }
+  }
+  block.append(ended(chunk));
+  return block;
+}
+
+/** A chunk without the line break at its end: the next block begins on a new line anyway. */
+function ended(chunk) {
+  const last = chunk.lastChild?.lastChild;
+  if (last?.textContent.endsWith("\n")) last.textContent = last.textContent.slice(0, -1);
+  return chunk;
+}
+
+function tokenSpan(i) {
+  const span = make("span", paintClasses(state.step, state.mode, i), ...shownNodes(tokenAt(i).shown));
+  span.dataset.i = i;
+  return span;
+}
+
+/** Token i: its id, what is shown of it and its bytes in hexadecimal digits. */
+function tokenAt(i) {
+  const [id, shown, hex] = state.step.tokens[state.step.arrays.token[i]];
+  return { id, shown, hex };
+}
+
+/** Some tokens as one line of text. */
+function textOf(row, begin, end) {
+  let text = "";
+  for (let place = begin; place < end; place++) text += shownLine(tokenAt(row.begin + place).shown);
+  return text;
+}
+
+/** Paint the spans of the open trajectory for the mode. */
+function repaintTokens() {
+  for (const span of state.spans) {
+    if (!span) continue;
+    const pinned = span.classList.contains("pinned") ? " pinned" : "";
+    span.className = paintClasses(state.step, state.mode, Number(span.dataset.i)) + pinned;
+  }
+}
+
+/** Choose a token, or none: it is outlined, and the panel stays with it. */
+function pinToken(i) {
+  document.querySelector(".t.pinned")?.classList.remove("pinned");
+  state.token = i;
+  if (i !== null) {
+    const span = state.spans[i - state.step.rows[state.row].begin];
+    span.classList.add("pinned");
+    span.scrollIntoView({ block: "nearest" });
+  }
+  showPanel(i);
+}
+
+/** Choose the next token that can be seen, or the one before. */
+function moveToken(by) {
+  if (state.row === null) return;
+  const row = state.step.rows[state.row];
+  let place = state.token === null ? (by > 0 ? -1 : state.spans.length) : state.token - row.begin;
+  do place += by;
+  while (place >= 0 && place < state.spans.length && !isOpen(state.spans[place]));
+  if (place >= 0 && place < state.spans.length) pinToken(row.begin + place);
+}
+
+/** Whether a span was made and nothing around it is folded. */
+function isOpen(span) {
+  return span !== undefined && span.closest("details:not([open])") === null;
+}

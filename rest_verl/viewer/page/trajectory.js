@@ -1,0 +1,104 @@
+// ---- Trajectory: one row in the main pane, turn by turn ----
+
+/** Show a row. */
+function showTrajectory(index) {
+  const row = state.step.rows[index];
+  state.spans = new Array(row.end - row.begin);
+  const parts = [trajectoryHead(row), promptOf(row)];
+  let at = 0;
+  turnsOf(row).forEach((turn, number) => {
+    if (turn.begin > at) parts.push(heardBetween(row, at, turn.begin));
+    parts.push(turnElement(row, turn, number));
+    at = Math.max(at, turn.end);
+  });
+  if (at < row.end - row.begin) parts.push(heardBetween(row, at, row.end - row.begin));
+  const main = document.getElementById("main");
+  main.replaceChildren(make("article", "trajectory", ...parts));
+  main.scrollTop = 0;
+}
+
+/** The turns of a row; where the file has none, each run of generated tokens is one. */
+function turnsOf(row) {
+  if (row.turns.length) return row.turns;
+  const turns = [];
+  for (let i = row.begin; i < row.end; i++) {
+    if (!isGenerated(state.step, i)) continue;
+    const last = turns.at(-1);
+    if (last && last.end === i - row.begin) last.end++;
+    else turns.push({ begin: i - row.begin, end: i - row.begin + 1, user_turn: null, seconds: null, calls: [] });
+  }
+  return turns;
+}
+
+function trajectoryHead(row) {
+  const group = state.groups.find((one) => one.uid === row.uid);
+  const facts = [
+    ["tokens", count(row.end - row.begin)],
+    ["turns", count(turnsOf(row).length)],
+    ["picked", row.picked],
+    ["rollout", `${row.session}${row.output ? `, output ${row.output}` : ""}`],
+    ["data source", row.data_source],
+    ...row.reward.map(([name, value]) => [name, short(value)]),
+  ];
+  const score = make("p", "big", make("span", "label", "score"), make("strong", "", short(row.score)));
+  if (typeof row.score === "number") score.append(dotsOf(group.scores, row.score));
+  const title = make("h2", "title", group.headline || "no prompt");
+  return make("header", "head", title, make("div", "summary", score, factList(facts)), stripOf(row, 900));
+}
+
+function promptOf(row) {
+  const prompt = state.step.prompts[row.uid];
+  if (!prompt.shown.join("")) return "";
+  const label = make("span", "label", prompt.tokens ? `Prompt, ${count(prompt.tokens, "token")}` : "Prompt");
+  return folded("prompt", [label], () => [make("div", "text", ...shownNodes(prompt.shown))]);
+}
+
+/** Something folded, whose content is made when it is first opened. */
+function folded(className, summary, content) {
+  const element = make("details", `fold ${className}`, make("summary", "", ...summary));
+  element.addEventListener("toggle", () => {
+    if (element.open && element.childElementCount === 1) element.append(...content());
+  });
+  return element;
+}
+
+function turnElement(row, turn, number) {
+  const facts = [count(turn.end - turn.begin, "token")];
+  if (turn.user_turn) facts.push(`user turn ${turn.user_turn}`);
+  if (turn.seconds !== null) facts.push(`${short(turn.seconds)} s`);
+  if (turn.calls.length) facts.push(count(turn.calls.length, "call"));
+  const errors = turn.calls.filter((call) => call.error).length;
+  const summary = make("summary", "", make("span", "label", `Turn ${number + 1}`), make("span", "aside", facts.join(" · ")));
+  if (errors) summary.append(make("span", "error", count(errors, "error")));
+  const tokens = tokenBlock(row, turn.begin, turn.end);
+  const element = make("details", "fold turn", summary, tokens, ...turn.calls.map(callElement));
+  element.open = true;
+  return element;
+}
+
+function callElement(call) {
+  const summary = [make("span", "label call-name", call.name ?? "call without a name")];
+  if (call.seconds !== null) summary.push(make("span", "aside", `${short(call.seconds)} s`));
+  if (call.error) summary.push(make("span", "error", call.error));
+  if (call.arguments) summary.push(make("span", "aside code", shownLine(call.arguments).slice(0, 160)));
+  return folded("call", summary, () =>
+    [["arguments", call.arguments], ["result", call.result]].map(([name, parts]) =>
+      make("div", "", make("p", "label", name), make("div", "text", ...(parts ? shownNodes(parts) : ["none"]))),
+    ),
+  );
+}
+
+/** Tokens between turns: what tools and users said. */
+function heardBetween(row, begin, end) {
+  const label = make("span", "label", "Not generated");
+  const facts = make("span", "aside", count(end - begin, "token"));
+  const peek = make("span", "aside code", textOf(row, begin, Math.min(end, begin + 60)));
+  return folded("heard", [label, facts, peek], () => [tokenBlock(row, begin, end)]);
+}
+
+/** Open all that is folded, or fold all of it where all is open. */
+function toggleFolds() {
+  const folds = [...document.querySelectorAll("#main details")];
+  const open = !folds.every((fold) => fold.open);
+  for (const fold of folds) fold.open = open;
+}
