@@ -96,6 +96,16 @@ def test_a_filter_leaves_the_prompts_that_hold_its_text(open_page, file):
     assert viewer.texts("#groups") == ["No prompt has this text."]
 
 
+def test_of_what_the_agent_loop_counted_zeros_are_left_out(open_page, tmp_path):
+    reward = [("score", 0.5), ("acc", 0.0), ("rollout/calls", 2.0), ("rollout/tool_errors/timeout", 0.0)]
+    reward += [("rollout/ended_by/done", 0.0), ("rollout/ended_by/steps", 1.0)]
+    row = record([Part("hello")], score=0.5) | {"reward": reward}
+    viewer = open_page(write_page(tmp_path / "inspect.html", {1: [row]}), "row=0")
+    names, values = viewer.texts("#main .facts dt"), viewer.texts("#main .facts dd")
+    assert dict(zip(names[-3:], values[-3:], strict=True)) == {"acc": "0.000", "calls": "2.000", "ended by": "steps"}
+    assert "score" not in names
+
+
 def check_panel(panel, row, place):
     for name in NUMBERS:
         assert np.float32(float(panel[name])) == np.float32(row[name][place]), name

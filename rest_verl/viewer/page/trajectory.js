@@ -38,12 +38,25 @@ function trajectoryHead(row) {
     ["picked", row.picked],
     ["rollout", `${row.session}${row.output ? `, output ${row.output}` : ""}`],
     ["data source", row.data_source],
-    ...row.reward.map(([name, value]) => [name, short(value)]),
+    ...rewardFacts(row),
   ];
   const score = make("p", "big", make("span", "label", "score"), make("strong", "", short(row.score)));
   if (typeof row.score === "number") score.append(dotsOf(group.scores, row.score));
   const title = make("h2", "title", group.headline || "no prompt");
   return make("header", "head", title, make("div", "summary", score, factList(facts)), stripOf(row, 900));
+}
+
+/** Components of the reward; of what the agent loop counted, which is mostly zeros, why it ended and what is not 0. */
+function rewardFacts(row) {
+  const facts = [];
+  for (const [name, value] of row.reward) {
+    if (name === "score") continue; // stands beside, as the trainer summed it
+    const counted = name.replace(/^rollout\//, "");
+    if (counted === name) facts.push([name, short(value)]);
+    else if (value !== 0 && counted.startsWith("ended_by/")) facts.push(["ended by", counted.slice("ended_by/".length)]);
+    else if (value !== 0) facts.push([counted, short(value)]);
+  }
+  return facts;
 }
 
 function promptOf(row) {
