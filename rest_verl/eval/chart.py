@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rest_verl.eval.statistics import Estimate
+from rest_verl.figures import new_figure, write_figure
 
 Z = 1.96  # standard errors on each side that hold 95 % of a normal distribution
 
@@ -19,7 +20,6 @@ class _Fill:
 
 _FILLS = (_Fill("0.6"), _Fill("0.92", "///"))
 _INCH_PER_BAR = 0.17
-_KINDS = ("png", "svg")
 
 
 def draw_bars(
@@ -39,17 +39,12 @@ def draw_bars(
     Raises:
         ModuleNotFoundError: matplotlib is not installed; the message says how to install it.
     """
-    try:
-        import matplotlib
-        import numpy as np
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"charts need matplotlib ({error}). Run: pip install 'rest-verl[eval]'") from error
+    import numpy as np
 
     heights, names = _places(sections)
     thickness = 0.8 / len(models)
     bars = len(names) * len(models) + 2 * len(sections)
-    figure = Figure(figsize=(8, 1.2 + _INCH_PER_BAR * bars * (1.3 if len(models) == 1 else 1)), layout="constrained")
+    figure = new_figure(8, 1.2 + _INCH_PER_BAR * bars * (1.3 if len(models) == 1 else 1))
     axes = figure.add_subplot()
     for number, (model, estimates) in enumerate(models.items()):
         shift = (number - (len(models) - 1) / 2) * thickness
@@ -79,12 +74,7 @@ def draw_bars(
         legend = figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
         for text in legend.get_texts():
             text.set_parse_math(False)  # the name of a model is no formula
-    files = [path.with_name(f"{path.name}.{kind}") for kind in _KINDS]
-    # fixed, so that the same scores give the same file
-    with matplotlib.rc_context({"svg.hashsalt": "rest-verl"}):
-        for file, kind in zip(files, _KINDS, strict=True):
-            figure.savefig(file, dpi=150, metadata={"Date": None} if kind == "svg" else {"Software": None})
-    return files
+    return write_figure(figure, path)
 
 
 def _error(one: Estimate) -> tuple[float, float]:

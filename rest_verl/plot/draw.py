@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rest_verl.figures import new_figure, write_figure
 from rest_verl.plot.curves import Curve
 from rest_verl.plot.layout import Cell, arrange
 from rest_verl.plot.panels import Drawn
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 _DASHES = ((1, 0), (5, 1.5), (1.5, 1.2), (7, 1.5, 1.5, 1.5), (9, 3), (4, 1.2, 1.2, 1.2, 1.2, 1.2))
 _PLAIN = {"color": "black"}
-_KINDS = ("png", "svg")
 _WIDTH, _DPI = 12.0, 100  # inches; 1200 pixels
 _HEIGHT, _FAMILY_HEIGHT, _LINE = 2.1, 1.6, 0.24  # inches: of rows of axes, of a line of text
 _IN_LEGEND = 8  # names in a row
@@ -42,12 +42,6 @@ def draw(drawn: Sequence[Drawn], labels: Mapping[str, str], title: str, caption:
     Raises:
         ModuleNotFoundError: matplotlib is not installed; the message says how to install it.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"pictures need matplotlib ({error}). Run: pip install 'rest-verl[plot]'") from error
-
     layout = arrange(drawn, list(labels))
     styles = {name: _style(number) for number, name in enumerate(layout.names)}
     blocks = [
@@ -57,7 +51,7 @@ def draw(drawn: Sequence[Drawn], labels: Mapping[str, str], title: str, caption:
     ]
     heights = [height for _, height in blocks]
     heights.append(_LINE * (1.5 + math.ceil(len(styles) / _IN_LEGEND)))
-    figure = Figure(figsize=(_WIDTH, sum(heights)), dpi=_DPI, layout="constrained")
+    figure = new_figure(_WIDTH, sum(heights), _DPI)
     *parts, foot = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     for part, (rows, _) in zip(parts, blocks, strict=True):
         _draw_rows(part, rows, styles)
@@ -67,14 +61,7 @@ def draw(drawn: Sequence[Drawn], labels: Mapping[str, str], title: str, caption:
         axes.set_xlim(min(steps) - margin, max(steps) + margin)
     figure.suptitle(title, fontsize=12, parse_math=False)
     _write_foot(foot, {labels.get(name, name): style for name, style in styles.items()}, caption)
-    files = [path.with_name(f"{path.name}.{kind}") for kind in _KINDS]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # fixed, so that the same logs give the same files
-    with matplotlib.rc_context({"svg.hashsalt": "rest-verl"}):
-        for file, kind in zip(files, _KINDS, strict=True):
-            figure.savefig(file, metadata={"Date": None} if kind == "svg" else {"Software": None})
-            figure.set_layout_engine("none")  # all has its place now, and finding it takes as long as drawing
-    return files
+    return write_figure(figure, path)
 
 
 def _style(number: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rest_verl.core.regions import Region
+from rest_verl.figures import new_figure, write_figure
 from rest_verl.preview.report import REGIONS, name_of, row_title
 from rest_verl.preview.timeline import Timeline, curve_steps, reward_bounds
 from rest_verl.preview.weights import follows_entropy
@@ -45,7 +46,6 @@ _PARTS = {
     "length": _Style("#009E73", (1, 1.2), 2.0),
 }
 _PANEL_INCHES = 1.9
-_KINDS = ("png", "svg")
 
 
 def draw(found: Timeline, title: str, path: Path) -> list[Path]:
@@ -61,16 +61,8 @@ def draw(found: Timeline, title: str, path: Path) -> list[Path]:
     Raises:
         ModuleNotFoundError: matplotlib is not installed; the message says how to install it.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"charts need matplotlib ({error}). Run: pip install 'rest-verl[plot]', or give --no-plot"
-        ) from error
-
     panels = _panels(found)
-    figure = Figure(figsize=(7, 0.7 + _PANEL_INCHES * len(panels)), layout="constrained")
+    figure = new_figure(7, 0.7 + _PANEL_INCHES * len(panels))
     figure.suptitle(title, fontsize=9, parse_math=False)
     for axes, panel in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
         panel(axes)
@@ -80,12 +72,7 @@ def draw(found: Timeline, title: str, path: Path) -> list[Path]:
         axes.set_axisbelow(True)
         if len(axes.get_legend_handles_labels()[0]) > 1:
             axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False, handlelength=3.6)
-    files = [path.with_name(f"{path.name}.{kind}") for kind in _KINDS]
-    # fixed, so that the same settings give the same file
-    with matplotlib.rc_context({"svg.hashsalt": "rest-verl"}):
-        for file, kind in zip(files, _KINDS, strict=True):
-            figure.savefig(file, dpi=150, metadata={"Date": None} if kind == "svg" else {"Software": None})
-    return files
+    return write_figure(figure, path)
 
 
 def _panels(found: Timeline) -> list[Callable[[Axes], None]]:

@@ -128,5 +128,5 @@ def test_a_file_that_is_no_config_of_a_run_is_refused(text, tmp_path):
 def test_without_matplotlib_the_tables_are_there_and_the_remedy(config_file, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     done = preview("--config", config_file({}), "--out", tmp_path / "p", "--steps", "1")
-    assert "pip install 'rest-verl[plot]', or give --no-plot" in one_error_line(done)
+    assert "pip install 'rest-verl[plot]'" in one_error_line(done)
     assert "weight before normalisation" in done.stdout

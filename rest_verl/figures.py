@@ -1,0 +1,50 @@
+"""What all charts share: matplotlib, where it is installed, and a PNG and an SVG, the same for the same data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_KINDS = ("png", "svg")
+
+
+def new_figure(width: float, height: float, dpi: int = 150) -> Figure:
+    """An empty figure whose parts make room for each other.
+
+    Args:
+        width, height: in inches.
+        dpi: pixels of the PNG in an inch.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed; the message says how to install it.
+    """
+    try:
+        from matplotlib import figure
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"charts need matplotlib ({error}). Run: pip install 'rest-verl[plot]'") from error
+    return figure.Figure(figsize=(width, height), dpi=dpi, layout="constrained")
+
+
+def write_figure(figure: Figure, path: Path) -> list[Path]:
+    """Write a figure as PNG and as SVG.
+
+    Args:
+        figure: of `new_figure`.
+        path: of the files without their suffix; its folder is made if it is not there.
+
+    Returns:
+        the files.
+    """
+    import matplotlib
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files = [path.with_name(f"{path.name}.{kind}") for kind in _KINDS]
+    # a fixed salt and no date or version: the same figure gives the same files
+    with matplotlib.rc_context({"svg.hashsalt": "rest-verl"}):
+        for file, kind in zip(files, _KINDS, strict=True):
+            figure.savefig(file, metadata={"Date": None} if kind == "svg" else {"Software": None})
+            figure.set_layout_engine("none")  # all has its place now, and finding it takes as long as drawing
+    return files
