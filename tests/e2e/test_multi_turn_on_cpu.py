@@ -3,11 +3,16 @@
 import os
 import random
 
+import numpy as np
 import pandas as pd
 import pytest
 import tiny_model
+from browser import Viewer
+from chromium import MISSING, chromium
 from rollout_recorder import expected_outputs, read_record, recording
+from typer.testing import CliRunner
 
+from rest_verl.cli import app
 from rest_verl.core.regions import Region
 from rest_verl.records.read import read_step, step_files
 
@@ -187,3 +192,21 @@ def test_records_know_turns_calls_and_results(records):
                 assert call["name"] is None or call["name"] in said
     results = [call["result"] for row in records[1] for turn in row["turns"] for call in turn["calls"]]
     assert any("forged" in result for result in results)
+
+
+@pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
+def test_the_viewer_shows_the_numbers_of_the_records(records, folder):
+    page = folder / "inspect.html"
+    done = CliRunner().invoke(app, ["inspect", str(folder), "--out", str(page)])
+    assert done.exit_code == 0, done.output
+    with chromium() as browser:
+        viewer = Viewer(browser, page, "step=2&row=5")
+        row = records[2][5]
+        for place in range(0, len(row["ids"]), 3):
+            if row["generated"][place]:
+                viewer.page.locator(f".t[data-i='{sum(len(one['ids']) for one in records[2][:5]) + place}']").hover()
+                panel = viewer.panel()
+                assert (panel["id"], panel["region"]) == (str(row["ids"][place]), row["region"][place])
+                for name in ("weight", "entropy", "advantage", "old_log_prob", "rollout_log_prob"):
+                    assert np.float32(float(panel[name])) == np.float32(row[name][place])
+        assert viewer.faults == []
