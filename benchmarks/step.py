@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import random
 import tempfile
-import time
 import warnings
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,14 +34,14 @@ from weighting import make_batch, seconds_of
 
 from rest_verl.config import load
 from rest_verl.core.regions import RegionTagger
-from rest_verl.records.read import step_files, step_name
+from rest_verl.records.read import step_files
 from rest_verl.records.recorder import Recorder
 from rest_verl.weighting import TokenWeighting
 
 STEP_SECONDS = 60.0  # of a short step on real hardware
 PARTITION = "train"
 WHOLE, REST, QUEUE, OWN = "advantages, with ResT", "ResT (timing_s/rest)", "the queue's part", "ResT's own work"
-DUMP, BESIDE = "records (timing_s/rest_dump)", "records, beside training"
+DUMP = "records (timing_s/rest_dump)"
 PARTS = (REST, QUEUE, OWN, DUMP)
 
 
@@ -98,15 +97,13 @@ def trainer_of(config: DictConfig, tokenizer: Any) -> Any:
 
 def timed_step(trainer: Any, fields: TensorDict) -> dict[str, float]:
     """Seconds of computing advantages with ResT for a batch put into the queue anew, of ResT's part in it, of the
-    queue's part in that, and of the records: while training waits, and in their own thread afterwards."""
+    queue's part in that, and of the records, as long as training waits for them."""
     trainer.global_steps += 1
     trainer.timing_raw = {}
     keys = [f"prompt{row // 4}-{trainer.global_steps}_{row % 4}_0" for row in range(len(fields))]
     batch = tq.kv_batch_put(keys=keys, partition_id=PARTITION, fields=fields, tags=[{} for _ in keys])
     metrics: dict[str, Any] = {}
     whole = seconds_of(lambda: trainer._compute_advantage(batch, metrics), 1)
-    file = Path(trainer._rest.dump_dir) / step_name(trainer.global_steps)
-    beside = seconds_of(lambda: wait_for(file), 1)
     assert metrics["rest/tokens/name"] > 0
     names = ["responses", "response_mask", "entropy", "extra_fields"]
     read = seconds_of(lambda: tq.kv_batch_get(keys=keys, partition_id=PARTITION, select_fields=names), 1)
@@ -115,13 +112,7 @@ def timed_step(trainer: Any, fields: TensorDict) -> dict[str, float]:
     tq.kv_clear(keys=keys, partition_id=PARTITION)
     rest = trainer.timing_raw["rest"]
     dump = trainer.timing_raw["rest_dump"]
-    return {WHOLE: whole, REST: rest, QUEUE: read + write, OWN: rest - read - write, DUMP: dump, BESIDE: beside}
-
-
-def wait_for(file: Path) -> None:
-    """Wait until a file is there."""
-    while not file.exists():
-        time.sleep(0.001)
+    return {WHOLE: whole, REST: rest, QUEUE: read + write, OWN: rest - read - write, DUMP: dump}
 
 
 def main(
@@ -148,6 +139,7 @@ def main(
         for number in ("first", "second"):
             progress.update(bar, advance=1, description=f"{number} step")
             timings.append(timed_step(trainer, fields))
+        trainer._shutdown_dump_executor()
         size = step_files(Path(records))[2].stat().st_size / 2**20
     table = Table("part of a step", "seconds", title=f"{preset}: {rows} rollouts of {tokens} tokens")
     for name, seconds in timings[-1].items():

@@ -236,6 +236,16 @@ def test_the_legends_means_are_numpys(open_page, file):
     check(ROWS[100])
 
 
+def test_tiny_means_keep_the_legend_in_its_pane(open_page, tmp_path):
+    tokens = 24
+    row = record([Part("word " * tokens, "think")], score=0.5)
+    tiny = {"advantage": [-2.9e-8] * len(row["ids"]), "rollout_log_prob": [one - 3e-7 for one in row["old_log_prob"]]}
+    viewer = open_page(write_page(tmp_path / "inspect.html", {1: [row | tiny]}))
+    *_, advantage, gap = viewer.texts('tr[data-region="think"] td')
+    assert (advantage, gap) == ("0.000", "3e\u22127")
+    assert viewer.page.evaluate("(e => e.scrollWidth <= e.clientWidth)(document.querySelector('aside.side'))")
+
+
 def test_a_region_of_the_legend_dims_the_others(open_page, file):
     viewer = open_page(file, "step=1&row=0")
     ground = "selector => getComputedStyle(document.querySelector(selector)).backgroundColor"

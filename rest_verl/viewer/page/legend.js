@@ -75,12 +75,19 @@ function legendLine(name, region, total) {
   const line = make("tr", region.tokens ? "" : "none", make("th", "", choose), make("td", "", count(region.tokens)), make("td", "", share));
   line.dataset.region = name;
   means.forEach((value, place) => {
-    const cell = make("td", "", short(value));
-    cell.dataset.name = LEGEND_NUMBERS[place][0];
-    cell.dataset.value = String(value);
+    const quantity = LEGEND_NUMBERS[place][0];
+    const cell = make("td", "", narrow(value, quantity === "gap"));
+    cell.dataset.name = quantity;
+    cell.dataset.value = cell.title = String(value);
     line.append(cell);
   });
   return line;
+}
+
+/** A mean in a narrow column: a tiny one, such as an advantage that adds up to nothing, is 0, unless its size counts. */
+function narrow(value, sizeCounts) {
+  if (value === null || value === 0 || Math.abs(value) >= 0.0005) return short(value);
+  return sizeCounts ? value.toExponential(0).replace("-", "−") : short(0);
 }
 
 /** Dim all regions but one; the same one again, or null, ends it. */
