@@ -190,8 +190,10 @@ def test_records_know_turns_calls_and_results(records):
             assert turn["seconds"] > 0
             for call in turn["calls"]:
                 assert call["name"] is None or call["name"] in said
-    results = [call["result"] for row in records[1] for turn in row["turns"] for call in turn["calls"]]
-    assert any("forged" in result for result in results)
+    calls = [call for rows in records.values() for row in rows for turn in row["turns"] for call in turn["calls"]]
+    assert calls
+    for call in calls:  # the model writes few that can be run
+        assert ("forged" in call["result"]) == (call["error"] is None)
 
 
 @pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
