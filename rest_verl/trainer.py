@@ -8,7 +8,6 @@ queue. The mixin lets verl compute the base estimator's advantages with everythi
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,6 +32,7 @@ from rest_verl.advantage import reshape_advantages
 from rest_verl.config import ConfigError
 from rest_verl.core.regions import RegionTagger
 from rest_verl.core.tagged import TaggedBatch
+from rest_verl.logs import logger_of
 from rest_verl.metrics import rename_actor_metrics, reward_metrics, weight_metrics
 from rest_verl.records.recorder import Recorder, StepTensors
 from rest_verl.start_up import check_run
@@ -40,7 +40,7 @@ from rest_verl.weighting import TokenWeighting
 
 STATE_FILE = "rest.json"  # in the folder of a checkpoint: what the weighting has measured so far
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 class RestTrainerMixin(PPOTrainer):

@@ -5,7 +5,6 @@ Whatever goes wrong here costs records and one warning, never the run.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +14,7 @@ from queue import Full, Queue
 import pyarrow as pa
 from pyarrow import parquet
 
+from rest_verl.logs import logger_of
 from rest_verl.records.read import step_files, step_name
 from rest_verl.records.schema import meta_of, with_meta
 
@@ -22,7 +22,7 @@ from rest_verl.records.schema import meta_of, with_meta
 _WAITING = 2
 _SECONDS_AT_END = 60.0
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 class RecordWriter:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -16,11 +15,12 @@ from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 from rest_verl.config import ConfigError, load
 from rest_verl.core.formats import get_format
 from rest_verl.core.token_bytes import TokenBytes
+from rest_verl.logs import logger_of
 from rest_verl.reward.scorers import Scorer, get_scorer
 from rest_verl.reward.scorers.environment import score_environment
 from rest_verl.reward.tool_reward import RewardAtStep, ToolReward, skipped_components
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 def _read_truth(data_source: str, ground_truth: Any) -> tuple[Scorer, Any] | None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from numbers import Real
 from typing import Any
 
+from rest_verl.logs import logger_of
 from rest_verl.rollout.environment import Environment
 from rest_verl.rollout.environments import get_environment
 from rest_verl.rollout.waiting import at_most
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 @asynccontextmanager
