@@ -15,7 +15,8 @@ BIN=$PWD/.venv/bin
 "$BIN/pip" install --quiet --disable-pip-version-check --no-deps playwright==1.65.2 greenlet==3.5.6 \
     mlflow-skinny==3.17.2 sqlparse==0.6.1 gitpython==3.2.1 gitdb==4.0.12 smmap==5.0.3 databricks-sdk==0.162.0
 if ! command -v chromium >/dev/null && ((EUID == 0)) && command -v apt-get >/dev/null; then
-    apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null
+    (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium) >/dev/null ||
+        echo "Chromium could not be installed: its tests are skipped"
 fi
 "$BIN/ruff" check .
 "$BIN/ruff" format --check .
