@@ -175,8 +175,11 @@ def test_turns_calls_and_what_tools_said_are_folded_and_unfolded(open_page, file
     viewer.page.click(".heard >> nth=0 >> summary")
     first, second = row["turns"][:2]
     said = b"".join(row["bytes"][first["end"] : second["begin"]]).decode()
+    # what is folded is made, and then laid out, after the click
+    viewer.page.wait_for_function("document.querySelector('.heard .tokens')?.innerText.trim()")
     assert viewer.page.locator(".heard .tokens").first.inner_text().replace("↵", "").strip() == said.strip()
     viewer.page.click(".call >> nth=0 >> summary")
+    viewer.page.wait_for_selector(".call .text")
     call = first["calls"][0]
     assert viewer.texts(".call >> nth=0 >> .text") == [call["arguments"], call["result"]]
     viewer.press("f")
