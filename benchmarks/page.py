@@ -1,11 +1,14 @@
-"""Writes what a benchmark measured into a page of the documentation, between two marks that name the benchmark."""
+"""Shows what a benchmark measured, and writes it into a page of the documentation between two marks that name it."""
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from rich.console import Console
+from rich.table import Table
 
 PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
 
@@ -16,6 +19,18 @@ def write_between_marks(script: str, lines: list[str], page: Path = PAGE) -> Non
     begin, end = f"<!-- {script} -->\n", f"<!-- end of {script} -->"
     head, tail = text.index(begin) + len(begin), text.index(end)
     page.write_text(text[:head] + "\n".join(lines) + "\n" + text[tail:])
+
+
+def show_tables(console: Console, tables: Sequence[tuple[list[str], list[list[str]]]]) -> list[str]:
+    """Print tables, each its head and its lines, and return them as lines of Markdown."""
+    markdown = []
+    for head, body in tables:
+        table = Table(*head)
+        for line in body:
+            table.add_row(*line)
+        console.print(table)
+        markdown += [*("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *body]), ""]
+    return markdown
 
 
 def machine() -> str:

@@ -25,11 +25,10 @@ import torch
 import typer
 from hostile_text import CALL, GROWING
 from omegaconf import OmegaConf
-from page import machine, write_between_marks
+from page import machine, show_tables, write_between_marks
 from qwen import qwen_tokenizer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager import NaiveRewardManager
 
@@ -172,17 +171,8 @@ def main(write: Annotated[bool, typer.Option(help="Write the tables into docs/sp
     lines += [["manager rest_tool", f"{ours * 1e6:.0f}"], ["verl's naive, same reward", f"{naive * 1e6:.0f}"]]
     lines += [["naive / rest_tool", f"{naive / ours:.2f}"]]
     hostile = [[kind, f"{seconds:.2f}", f"{power:.2f}"] for kind, (seconds, power) in grown.items()]
-    markdown = []
-    for head, body in (
-        (["", "us a response"], lines),
-        (["hostile text", "s a megabyte", "grows as length to the"], hostile),
-    ):
-        table = Table(*head)
-        for line in body:
-            table.add_row(*line)
-        console.print(table)
-        rows_of = [head, ["---"] * len(head), *body]
-        markdown += [*("| " + " | ".join(line) + " |" for line in rows_of), ""]
+    of_hostile = ["hostile text", "s a megabyte", "grows as length to the"]
+    markdown = show_tables(console, [(["", "us a response"], lines), (of_hostile, hostile)])
     if write:
         write_between_marks("benchmarks/reward.py", [*markdown, f"{machine()}."])
         console.print("written into docs/speed.md")

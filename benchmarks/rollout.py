@@ -22,11 +22,10 @@ from typing import Annotated, Any
 import torch
 import typer
 from omegaconf import DictConfig
-from page import machine, write_between_marks
+from page import machine, show_tables, write_between_marks
 from qwen import qwen_tokenizer
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 from scripted_engine import ScriptedEngine, compose_config, make_loop
 from verl.tools.function_tool import FUNCTION_TOOL_REGISTRY, function_tool
 
@@ -175,19 +174,9 @@ def main(write: Annotated[bool, typer.Option(help="Write the tables into docs/sp
     for name, makes in (("next to nothing", [(Notes, [("write", text)] * 10)] * 2000), ("BFCL", bfcl_makes())):
         built, called = asyncio.run(environment_rates(makes))
         rates.append([name, f"{built:,.0f}", f"{called:,.0f}"])
-    markdown = []
-    for head, body in (
-        (
-            [f"{TRAJECTORIES} trajectories at once", "rest_tool_agent, us a turn", "tool_agent, us a turn", "ratio"],
-            loops,
-        ),
-        (["environment", "made, scored, closed in a second", "calls in a second"], rates),
-    ):
-        table = Table(*head)
-        for line in body:
-            table.add_row(*line)
-        console.print(table)
-        markdown += [*("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *body]), ""]
+    of_loops = [f"{TRAJECTORIES} trajectories at once", "rest_tool_agent, us a turn", "tool_agent, us a turn", "ratio"]
+    of_environments = ["environment", "made, scored, closed in a second", "calls in a second"]
+    markdown = show_tables(console, [(of_loops, loops), (of_environments, rates)])
     if write:
         write_between_marks("benchmarks/rollout.py", [*markdown, f"{machine()}."])
         console.print("written into docs/speed.md")

@@ -21,9 +21,8 @@ import numpy as np
 import pyarrow as pa
 import typer
 from chromium import MISSING, chromium
-from page import PAGE, machine, write_between_marks
+from page import PAGE, machine, show_tables, write_between_marks
 from rich.console import Console
-from rich.table import Table
 
 from rest_verl.records.read import StepRecords
 from rest_verl.records.schema import RecordMeta, with_meta
@@ -195,13 +194,7 @@ def main(write: Annotated[bool, typer.Option(help="Write the tables into docs/in
         [f"{ROWS} trajectories of {TOKENS:,} tokens", ""],
         ["scrolling, ms a frame", "median", "95th percentile", "longest", f"over {LONGEST_FRAME} ms"],
     ]
-    markdown = []
-    for head, body in zip(heads, (lines, [one.cells() for one in frames]), strict=True):
-        table = Table(*head)
-        for line in body:
-            table.add_row(*line)
-        console.print(table)
-        markdown += [*("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *body]), ""]
+    markdown = show_tables(console, list(zip(heads, (lines, [one.cells() for one in frames]), strict=True)))
     if write:
         page = PAGE.with_name("inspect.md")
         write_between_marks("benchmarks/viewer.py", [*markdown, f"{machine()}."], page)

@@ -146,7 +146,7 @@ def measure(tokenizer: Any, tagger: RegionTagger, format: str, rows: int, tokens
     ours()  # once for the memory that both batches and allocators keep
     seconds = seconds_of(ours, 3 if rows * tokens > 1_000_000 else 15)
     some = responses[:BASELINE_ROWS]
-    weight = {region.name.lower(): 1.0 + region for region in Region}
+    weight = {region.label: 1.0 + region for region in Region}
     theirs = seconds_of(lambda: straightforward_weights(tokenizer, format, some, weight), 1)
     return Row(format, rows, tokens, seconds, theirs * rows / len(some))
 

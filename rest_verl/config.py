@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field, fields
 from importlib import import_module
+from importlib.resources import files
 from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
@@ -43,7 +44,7 @@ class RegionWeights:
 
     def schedules(self) -> dict[Region, curriculum.Schedule]:
         """The schedule of each region."""
-        return {region: getattr(self, region.name.lower()).schedule() for region in Region}
+        return {region: getattr(self, region.label).schedule() for region in Region}
 
 
 Target = Annotated[float, Field(ge=0)]
@@ -63,7 +64,7 @@ class RegionTargets:
 
     def of(self, region: Region) -> float:
         """Target of a region."""
-        return getattr(self, region.name.lower())
+        return getattr(self, region.label)
 
 
 def _known(get: Any) -> AfterValidator:
@@ -198,6 +199,12 @@ def import_of_run(module: str) -> None:
             "install it, or put its folder on PYTHONPATH, here and in "
             "+ray_kwargs.ray_init.runtime_env.env_vars.PYTHONPATH"
         ) from None
+
+
+def preset_names() -> list[str]:
+    """Names of all presets: NAME in `+rest=NAME`."""
+    folder = files("rest_verl.hydra_configs") / "rest"
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
 
 
 def defaults() -> dict[str, Any]:

@@ -1,6 +1,9 @@
-"""Where this package's warnings go in verl's processes."""
+"""What is logged in verl's processes: where this package's warnings go, and what of verl's a command keeps quiet."""
 
 import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def logger_of(module: str) -> logging.Logger:
@@ -10,3 +13,15 @@ def logger_of(module: str) -> logging.Logger:
     reason, at the level VERL_LOGGING_LEVEL, and what is logged below `verl` reaches it.
     """
     return logging.getLogger(f"verl.{module}")
+
+
+@contextmanager
+def quiet_verl() -> Iterator[None]:
+    """Silence what verl says on import of each accelerator that is not there."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)

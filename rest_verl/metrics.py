@@ -23,7 +23,7 @@ def weight_metrics(batch: TaggedBatch, weights: torch.Tensor, entropy: torch.Ten
         weights: (B, T) float32, 0 where the mask is 0.
         entropy: (B, T) float in nats; None where verl computes none (bypass mode).
     """
-    metrics = {f"rest/tokens/{_name(region)}": float(batch.counts[region]) for region in Region}
+    metrics = {f"rest/tokens/{region.label}": float(batch.counts[region]) for region in Region}
     metrics |= by_region("rest/weight", batch.means(weights))
     if entropy is not None:
         metrics |= by_region("rest/entropy", batch.means(entropy))
@@ -64,8 +64,4 @@ def _logged(component: str) -> str:
 
 def by_region(prefix: str, values: Mapping[Region, float]) -> dict[str, float]:
     """Values by region under their names in the log: `<prefix>/<region>`."""
-    return {f"{prefix}/{_name(region)}": value for region, value in values.items()}
-
-
-def _name(region: Region) -> str:
-    return region.name.lower()
+    return {f"{prefix}/{region.label}": value for region, value in values.items()}

@@ -8,7 +8,8 @@ queue. The mixin lets verl compute the base estimator's advantages with everythi
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -131,6 +132,7 @@ class RestTrainerMixin(PPOTrainer):
             metrics.update(self._weighting.metrics(self.global_steps))
             metrics.update(reward_metrics(extra_fields, data["response_mask"]))
         if self._recorder is not None and self._recorder.wants(self.global_steps):
+            # before the weights reach the queue: a record has the advantages without them
             with marked_timer("rest_dump", self.timing_raw):
                 tensors = StepTensors(
                     lengths=seen["response_mask"].offsets().diff(),
@@ -141,7 +143,9 @@ class RestTrainerMixin(PPOTrainer):
                     weights=weights,
                     entropy=data.get("entropy"),
                 )
-                self._recorder.take(batch.keys, batch.tags, self.global_steps, tensors, extra_fields, _reader(batch))
+                self._recorder.take(
+                    batch.keys, batch.tags, self.global_steps, tensors, extra_fields, partial(_read, batch)
+                )
         with marked_timer("rest", self.timing_raw):
             return tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)
 
@@ -161,19 +165,11 @@ class RestTrainerMixin(PPOTrainer):
         return field, data.get(field)
 
 
-def _read(batch: KVBatchMeta, fields: list[str]) -> TensorDict:
-    """Fetch fields of a batch from the transfer queue; those that no stage wrote are left out."""
-    return tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=fields)
-
-
-def _reader(batch: KVBatchMeta) -> Callable[[list[int], list[str]], TensorDict]:
-    """Function that fetches fields of some rows of a batch."""
-
-    def read(rows: list[int], fields: list[str]) -> TensorDict:
-        keys = [batch.keys[row] for row in rows]
-        return tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=fields)
-
-    return read
+def _read(batch: KVBatchMeta, fields: list[str], rows: Sequence[int] | None = None) -> TensorDict:
+    """Fetch fields of a batch, or of some of its rows, from the transfer queue; those that no stage wrote are left
+    out."""
+    keys = batch.keys if rows is None else [batch.keys[row] for row in rows]
+    return tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=fields)
 
 
 @register_trainer("rest_sync")

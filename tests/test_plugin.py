@@ -13,7 +13,8 @@ import json, sys
 import verl
 loaded = [name for name in ("verl.trainer.ppo.v1", "verl.workers", "vllm") if name in sys.modules]
 from omegaconf import OmegaConf
-from rest_verl.doctor.registrations import check_names, registered_names
+from rest_verl.doctor.registrations import check_names
+from rest_verl.verl_registries import registered_names
 names = registered_names()
 import verl.utils.config as verl_config
 from rest_verl.config import ConfigError
@@ -41,7 +42,7 @@ import rest_verl.plugin
 heavy = [name for name in ("verl", "ray", "vllm", "transformers", "tensordict") if name in sys.modules]
 core = [name for name in sys.modules if name.startswith("rest_verl.core.")]
 import verl
-from rest_verl.doctor.registrations import registered_names
+from rest_verl.verl_registries import registered_names
 print(json.dumps({"heavy": heavy, "core": core, "names": registered_names()}))
 """
 

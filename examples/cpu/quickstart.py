@@ -16,7 +16,6 @@ that learning works, not how well ResT does on language models.
 from __future__ import annotations
 
 import json
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +29,7 @@ from rich.progress import Progress
 from transformers.utils.logging import disable_progress_bar
 from verl_run import RunFailed, run_verl
 
-from rest_verl import hydra_configs
+from rest_verl.config import preset_names
 from rest_verl.core.suggest import unknown_name
 from rest_verl.plot.logs import read_log
 from rest_verl.plot.picture import draw_runs
@@ -59,11 +58,7 @@ RECIPE = [
 console = Console()
 
 
-PRESETS = sorted(
-    file.name.removesuffix(".yaml")
-    for file in (files(hydra_configs) / "rest").iterdir()
-    if file.name.endswith(".yaml")
-)
+PRESETS = preset_names()
 
 
 def known_preset(preset: str) -> str:

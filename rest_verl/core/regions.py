@@ -30,6 +30,11 @@ class Region(IntEnum):
     ARGS = 4
     NAME = 5
 
+    @property
+    def label(self) -> str:
+        """Its name in settings, logs and records."""
+        return self.name.lower()
+
 
 class RegionTagger:
     """Tags responses of one tokenizer in one wire format."""

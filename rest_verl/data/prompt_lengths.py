@@ -19,8 +19,8 @@ class Refused:
     reason: str
 
 
-def length_counter(folder: Path) -> Callable[[Sequence[Prompt]], list[int | Refused]]:
-    """Return the function that counts the tokens of prompts (lists of messages), opening of the answer included.
+def templated_tokenizer(folder: Path) -> Any:
+    """Load the tokenizer in a folder, which has to have a chat template.
 
     Args:
         folder: where the tokenizer is, as in verl's `actor_rollout_ref.model.path`.
@@ -43,6 +43,19 @@ def length_counter(folder: Path) -> Callable[[Sequence[Prompt]], list[int | Refu
             f"the tokenizer in {folder} has no chat template, so verl could not render a prompt with it either; "
             "take that of an instruction-tuned model"
         ) from None
+    return tokenizer
+
+
+def length_counter(folder: Path) -> Callable[[Sequence[Prompt]], list[int | Refused]]:
+    """Return the function that counts the tokens of prompts (lists of messages), opening of the answer included.
+
+    Args:
+        folder: where the tokenizer is.
+
+    Raises:
+        ValueError: as `templated_tokenizer` does.
+    """
+    tokenizer = templated_tokenizer(folder)
 
     def count(prompts: Sequence[Prompt]) -> list[int | Refused]:
         rendered = [_render(tokenizer, prompt) for prompt in prompts]

@@ -9,58 +9,12 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from rest_verl.doctor.findings import Finding, Level, error_line
 from rest_verl.doctor.plugin import ONLY_OURS
-
-
-@dataclass(frozen=True)
-class Registry:
-    """One of verl's registries.
-
-    Attributes:
-        module, path: where it is: a module, and the path of an attribute in it.
-        names: what this plugin registers there.
-    """
-
-    module: str
-    path: str
-    names: tuple[str, ...]
-
-    def entries(self) -> Mapping[str, Any]:
-        """What it holds by name, once its package is imported: our hooks are on packages and on modules."""
-        import_module(self.module.rpartition(".")[0])
-        found: Any = import_module(self.module)
-        for part in self.path.split("."):
-            found = getattr(found, part)
-        return found
-
-
-REGISTRIES = {
-    "advantage estimator": Registry("verl.trainer.ppo.core_algos", "ADV_ESTIMATOR_REGISTRY", ("rest",)),
-    "policy loss": Registry("verl.trainer.ppo.core_algos", "POLICY_LOSS_REGISTRY", ("rest",)),
-    "reward manager": Registry(
-        "verl.experimental.reward_loop.reward_manager.registry", "REWARD_MANAGER", ("rest_tool",)
-    ),
-    "agent loop": Registry("verl.experimental.agent_loop.agent_loop", "_agent_loop_registry", ("rest_tool_agent",)),
-    "trainer mode": Registry(
-        "verl.trainer.ppo.v1.trainer_base",
-        "TRAINER_REGISTRY",
-        ("rest_sync", "rest_colocate_async", "rest_separate_async"),
-    ),
-    "platform": Registry("verl.plugin.platform.platform_manager", "PlatformRegistry._platforms", ("cpu",)),
-}
-
-
-def registered_names() -> dict[str, list[str]]:
-    """Which of our names verl's registries hold, by kind. Imports verl's trainer: seconds."""
-    import_module("verl")  # loads the plugin
-    return {
-        kind: [name for name in registry.names if name in registry.entries()] for kind, registry in REGISTRIES.items()
-    }
+from rest_verl.verl_registries import REGISTRIES
 
 
 def check_names(group: str) -> Iterator[Finding]:

@@ -36,20 +36,12 @@ def byte_tokenizer() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=backend)
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer in a folder; ValueError where there is none, or one without a chat template, which verl needs."""
-    from transformers import AutoTokenizer
-
-    from rest_verl.data.prompt_lengths import length_counter
-
-    length_counter(folder)  # has the words for everything that can be missing
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-
-
 def check_tokenizer(folder: Path | None, format: str) -> Iterator[Finding]:
     """Load a tokenizer (one of bytes without a folder) and tag the example turn of a format with it."""
+    from rest_verl.data.prompt_lengths import templated_tokenizer
+
     try:
-        tokenizer = byte_tokenizer() if folder is None else load_tokenizer(folder)
+        tokenizer = byte_tokenizer() if folder is None else templated_tokenizer(folder)
         found = tagged(tokenizer, format)
     except (ValueError, TypeError) as error:  # these say what to do themselves
         remedy = "take the tokenizer of the model that the run trains, or another rest.format"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,7 +28,6 @@ def main(
     from rest_verl.dry_run.run import dry_run
 
     errors = Console(stderr=True, soft_wrap=True)
-    logging.disable(logging.WARNING)  # verl warns of each accelerator that is not there
     try:
         with errors.status("verl is being imported: about 10 s"):
             done = dry_run(overrides or [])
@@ -37,8 +35,6 @@ def main(
         for problem in error.problems:
             errors.print(Text(problem, style="red"))
         raise typer.Exit(1) from None
-    finally:
-        logging.disable(logging.NOTSET)
     if json_file is not None:
         try:
             json_file.write_text(json.dumps(asdict(done), indent=1) + "\n", encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from rest_verl.dry_run.key_types import unread_keys, wrong_values
 from rest_verl.dry_run.names import unknown_names
 from rest_verl.dry_run.problem import DryRunError
 from rest_verl.dry_run.settings import missing_values, refused_dataclasses, validate
+from rest_verl.logs import quiet_verl
 
 # What has to be installed for a choice: (key, value) -> module.
 NEEDED = {
@@ -61,8 +61,7 @@ def dry_run(overrides: Sequence[str]) -> DryRun:
     Raises:
         DryRunError: the run would fail.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of verl, about each accelerator that is not there
+    with quiet_verl():
         config, base = compose_run(overrides)
         _raise_if([*missing_values(config), *wrong_values(config, base)])
         # before verl's own validation, which says less of the same

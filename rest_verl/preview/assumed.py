@@ -63,7 +63,7 @@ def read_tokens(text: str) -> dict[Region, int]:
     row: dict[Region, int] = {}
     for region, number in _pairs("--tokens", text):
         if not number.isascii() or not number.isdigit() or int(number) > LONGEST:
-            raise ValueError(f"--tokens {region.name.lower()}={number}: expected a whole number from 0 to {LONGEST}")
+            raise ValueError(f"--tokens {region.label}={number}: expected a whole number from 0 to {LONGEST}")
         row[region] = int(number)
     if not any(row.values()):
         raise ValueError(f"--tokens {text}: a row needs a token: give one region more than 0")
@@ -83,12 +83,12 @@ def read_entropy(text: str) -> dict[Region, float]:
         except ValueError:
             entropy[region] = math.nan
         if not 0 <= entropy[region] < math.inf:
-            raise ValueError(f"--entropy {region.name.lower()}={number}: expected nats, 0 or more")
+            raise ValueError(f"--entropy {region.label}={number}: expected nats, 0 or more")
     return entropy
 
 
 def _pairs(option: str, text: str) -> list[tuple[Region, str]]:
-    names = {region.name.lower(): region for region in Region}
+    names = {region.label: region for region in Region}
     pairs: dict[Region, str] = {}
     for part in text.split(","):
         name, equals, number = part.strip().partition("=")

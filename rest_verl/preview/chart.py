@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rest_verl.core.regions import Region
 from rest_verl.figures import new_figure, write_figure
-from rest_verl.preview.report import REGIONS, name_of, row_title
+from rest_verl.preview.report import REGIONS, row_title
 from rest_verl.preview.timeline import Timeline, curve_steps, reward_bounds
 from rest_verl.preview.weights import follows_entropy
 
@@ -93,7 +93,7 @@ def _panels(found: Timeline) -> list[Callable[[Axes], None]]:
 def _weights(found: Timeline, weights: dict[Region, list[float]], title: str, axes: Axes) -> None:
     where = _across(found, axes)
     for region, values in weights.items():
-        axes.plot(where, values, label=name_of(region), **STYLES[region].keys())
+        axes.plot(where, values, label=region.label, **STYLES[region].keys())
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     axes.set_title(title, fontsize=8, loc="left")
     axes.set_ylabel("weight", fontsize=8)

@@ -43,8 +43,9 @@ def preview(
             raise ValueError("give the overrides of a run, such as +rest=paper, or --config FILE: one of the two")
         shown = None if steps is None else [_step(part) for part in steps.split(",")]
         with Console(stderr=True).status("verl is being imported: about 10 s"):
+            from rest_verl.logs import quiet_verl
             from rest_verl.preview.assumed import ENTROPY, Assumed, read_entropy, read_tokens
-            from rest_verl.preview.run import compose, quiet_verl, read_config, read_run
+            from rest_verl.preview.run import compose, read_config, read_run
             from rest_verl.preview.timeline import timeline
             from rest_verl.schemes import get_scheme
 

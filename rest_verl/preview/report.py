@@ -17,14 +17,9 @@ from rest_verl.schemes import get_scheme
 REGIONS = tuple(Region[key.name.upper()] for key in fields(RegionWeights))
 
 
-def name_of(region: Region) -> str:
-    """Of a region, as settings and metrics have it."""
-    return region.name.lower()
-
-
 def row_title(row: Mapping[Region, int]) -> str:
     """What a row is made of, largest part first, as in `80 think, 30 args`."""
-    parts = sorted(((count, name_of(region)) for region, count in row.items() if count), reverse=True)
+    parts = sorted(((count, region.label) for region, count in row.items() if count), reverse=True)
     return ", ".join(f"{count} {name}" for count, name in parts)
 
 
@@ -36,7 +31,7 @@ def tables(found: Timeline) -> Iterator[tuple[str, Table]]:
         columns = [_column(found, one.moment) for one in found.shown]
         before = Table("region", *columns)
         for region in REGIONS:
-            before.add_row(name_of(region), *(f"{one.before[region]:.3f}" for one in found.shown))
+            before.add_row(region.label, *(f"{one.before[region]:.3f}" for one in found.shown))
         if lam := [one.lam for one in found.shown if one.lam is not None]:
             before.add_section()
             before.add_row("lam", *(f"{value:.3f}" for value in lam))
@@ -45,7 +40,7 @@ def tables(found: Timeline) -> Iterator[tuple[str, Table]]:
             after = Table("region", *columns)
             for region in REGIONS:
                 if row.get(region):
-                    after.add_row(name_of(region), *(f"{one.after[number][region]:.3f}" for one in found.shown))
+                    after.add_row(region.label, *(f"{one.after[number][region]:.3f}" for one in found.shown))
             yield f"weight after normalisation {rest.normalisation}, in a row of {row_title(row)} tokens", after
     if found.has_reward:
         reward = Table("part", *(f"step {step}" for step in found.steps))
@@ -68,7 +63,7 @@ def remarks(found: Timeline) -> Iterator[str]:
     if not weighted:
         yield f"algorithm.adv_estimator={run.estimator}: this run weights no tokens; add +rest=paper for ResT"
     elif get_scheme(rest.scheme).measures_entropy:
-        values = ", ".join(f"{name_of(region)} {found.assumed.entropy[region]:g}" for region in REGIONS)
+        values = ", ".join(f"{region.label} {found.assumed.entropy[region]:g}" for region in REGIONS)
         yield (
             f"assumed: every token has the entropy of its region, in nats, throughout training: {values}; training "
             "measures it (rest/entropy/<region>); --entropy changes it"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,18 +10,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from rest_verl.config import RestConfig
 from rest_verl.start_up import check_run
-
-
-@contextmanager
-def quiet_verl() -> Iterator[None]:
-    """Silence what verl says on import of each accelerator that is not there."""
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 @dataclass(frozen=True)

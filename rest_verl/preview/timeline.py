@@ -109,7 +109,7 @@ def moving_ramps(rest: RestConfig, weighted: bool, rewarded: bool) -> Iterator[t
     """Key, ramp and last step of every setting that moves in a run of these settings."""
     ramps: dict[str, Ramp] = {}
     if weighted and "weights" in get_scheme(rest.scheme).reads:
-        names = [region.name.lower() for region in Region]
+        names = [region.label for region in Region]
         ramps |= {f"rest.weights.{name}": getattr(rest.weights, name) for name in names}
     if rewarded:
         ramps |= {f"rest.reward.{key}": getattr(rest.reward, key) for key in BOUNDS}

@@ -16,7 +16,7 @@ from rest_verl.core.token_bytes import TokenBytes
 from rest_verl.records.sample import Output
 from rest_verl.records.schema import TOKEN_NUMBERS, RecordMeta, with_meta
 
-_REGION_NAMES = pa.array([region.name.lower() for region in Region], type=pa.string())
+_REGION_NAMES = pa.array([region.label for region in Region], type=pa.string())
 
 
 @dataclass(frozen=True)

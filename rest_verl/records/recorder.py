@@ -22,8 +22,8 @@ from rest_verl.records.sample import Output, group_scores, pick
 from rest_verl.records.schema import RecordMeta
 from rest_verl.records.write import RecordWriter
 
-# From indices of rows and names of fields to these fields of these rows; a field that no stage wrote is left out.
-ReadRows = Callable[[list[int], list[str]], TensorDict]
+# From names of fields and indices of rows to these fields of these rows; a field that no stage wrote is left out.
+ReadRows = Callable[[list[str], Sequence[int]], TensorDict]
 _PER_TOKEN = {"advantages": "advantage", "old_log_probs": "old_log_prob", "rollout_log_probs": "rollout_log_prob"}
 _GIB = 1 << 30
 
@@ -92,13 +92,13 @@ class Recorder:
             read: fetches what else there is of some rows.
         """
         real = [row for row, tag in enumerate(tags) if not tag.get("is_padding", False)]
-        scores = [float(row.sum()) for row in read(real, ["rm_scores"])["rm_scores"].unbind()]
+        scores = [float(row.sum()) for row in read(["rm_scores"], real)["rm_scores"].unbind()]
         outputs = [_output(keys[row], score) for row, score in zip(real, scores, strict=True)]
         picked = pick(outputs, self._rest.dump.trajectories, self._rest.dump.fraction, seed=step)
         chosen = [real[index] for index in picked]
         if not chosen:
             return
-        more = read(chosen, ["prompts", "data_source", *_PER_TOKEN])
+        more = read(["prompts", "data_source", *_PER_TOKEN], chosen)
         in_group = group_scores(outputs)
         chosen_outputs = [outputs[index] for index in picked]
         lengths = tensors.lengths[chosen]
@@ -134,7 +134,7 @@ class Recorder:
             scheme=self._rest.scheme,
             apply_in=self._rest.apply_in,
             base_estimator=self._rest.base_estimator,
-            trajectories=len({(one.uid, one.session) for one in outputs}),
+            trajectories=sum(map(len, in_group.values())),
         )
         self._writer.write(step, partial(build_table, rows, self._pieces, meta))
 

@@ -25,11 +25,11 @@ def safe_text(tokenizer: Any) -> SafeText:
     special |= set(tokenizer.all_special_tokens)
     longest_first = sorted(filter(None, special), key=len, reverse=True)
     if not longest_first:
-        return _whole_characters
+        return whole_characters
     pattern = re.compile("|".join(map(re.escape, longest_first)))
 
     def make_safe(text: str) -> str:
-        return pattern.sub(_broken, _whole_characters(text))
+        return pattern.sub(_broken, whole_characters(text))
 
     return make_safe
 
@@ -77,8 +77,8 @@ def _broken(token: re.Match[str]) -> str:
     return f"{text[0]} {text[1:]}" if len(text) > 1 else "\ufffd"
 
 
-def _whole_characters(text: str) -> str:
-    """Text in which every surrogate belongs to a pair."""
+def whole_characters(text: str) -> str:
+    """Text in which every surrogate belongs to a pair: U+FFFD stands for one that has none."""
     try:
         text.encode()
     except UnicodeEncodeError:

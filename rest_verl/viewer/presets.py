@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.resources import files
 
 from hydra import compose, initialize_config_module
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from rest_verl.config import RestConfig, load
+from rest_verl.config import RestConfig, load, preset_names
 from rest_verl.core.suggest import unknown_name
 from rest_verl.schemes import get_scheme
-
-
-def preset_names() -> list[str]:
-    """Names of all presets."""
-    folder = files("rest_verl.hydra_configs") / "rest"
-    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
 
 
 def text_settings(preset: str, format: str, overrides: Sequence[str] = ()) -> RestConfig:

@@ -23,7 +23,7 @@ NULL_BITS = 0x7FC0_0001
 TOP = 0.99  # quantile of the numbers' sizes at which colours end
 GENERATED, TRAINED = 1, 2  # bits of `flags`
 
-_REGIONS = {region.name.lower(): int(region) for region in Region}
+_REGIONS = {region.label: int(region) for region in Region}
 
 
 def step_data(records: StepRecords) -> bytes:

@@ -15,9 +15,10 @@ from rest_verl.config import RestConfig
 from rest_verl.core.formats import get_format
 from rest_verl.core.regions import Region, RegionTagger
 from rest_verl.core.tagged import TaggedBatch
-from rest_verl.core.token_pieces import pieces_of
+from rest_verl.core.token_bytes import TokenBytes
 from rest_verl.records.read import StepRecords
 from rest_verl.records.schema import RecordMeta, with_meta
+from rest_verl.rollout.safe_text import whole_characters
 from rest_verl.viewer.text_rows import Message, TextRow
 from rest_verl.weighting import TokenWeighting
 
@@ -49,7 +50,7 @@ def text_records(
         ValueError: the scheme measures entropy, or the tokenizer's bytes cannot be read exactly.
     """
     try:
-        pieces = pieces_of(tokenizer)
+        pieces = TokenBytes.from_tokenizer(tokenizer, ends=True)
     except TypeError as error:
         raise ValueError(str(error)) from None
     tokens = [_tokenise(row.messages, tokenizer) for row in rows]
@@ -62,7 +63,7 @@ def text_records(
     weighting = TokenWeighting(rest, max(steps))
     made = [_fixed(row, one, pieces, tokenizer, rest.format) for row, one in zip(rows, tokens, strict=True)]
     _number_groups(made, rows)
-    names = [region.name.lower() for region in sorted(Region)]
+    names = [region.label for region in sorted(Region)]
     for step in steps:
         weights = weighting(batch, step).numpy()
         for place, (line, one) in enumerate(zip(made, tokens, strict=True)):
@@ -76,16 +77,16 @@ def text_records(
 def _tokenise(messages: Sequence[Message], tokenizer: Any) -> _Tokens:
     found = _Tokens([], [], [])
     for message in messages:
-        ids = tokenizer(_whole_characters(message.content), add_special_tokens=False)["input_ids"]
+        ids = tokenizer(whole_characters(message.content), add_special_tokens=False)["input_ids"]
         found.ids.extend(ids)
         found.generated.extend([message.role == "assistant"] * len(ids))
         found.ends.append(len(found.ids))
     return found
 
 
-def _fixed(row: TextRow, tokens: _Tokens, pieces: dict[int, bytes], tokenizer: Any, format: str) -> dict[str, Any]:
+def _fixed(row: TextRow, tokens: _Tokens, pieces: TokenBytes, tokenizer: Any, format: str) -> dict[str, Any]:
     """What of a record is the same at every step."""
-    prompt = _whole_characters(row.prompt)
+    prompt = whole_characters(row.prompt)
     return {
         "output": 0,
         "picked": "sample",
@@ -95,7 +96,7 @@ def _fixed(row: TextRow, tokens: _Tokens, pieces: dict[int, bytes], tokenizer: A
         "prompt_ids": tokenizer(prompt, add_special_tokens=False)["input_ids"] if prompt else [],
         "prompt": prompt.encode(),
         "ids": tokens.ids,
-        "bytes": [pieces.get(token_id, b"") for token_id in tokens.ids],
+        "bytes": pieces.of(np.array(tokens.ids)).to_pylist(),
         "generated": tokens.generated,
         "trained": tokens.generated,
         "turns": list(_turns(row.messages, tokens.ends, format)),
@@ -126,13 +127,13 @@ def _turns(messages: Sequence[Message], ends: Sequence[int], format: str) -> Ite
                 results.append(later.content)
             calls = list(_calls(message.content, format))
             for call, result in zip(calls, results, strict=False):
-                call["result"] = _whole_characters(result)
+                call["result"] = whole_characters(result)
             begin = ends[place - 1] if place else 0
             yield {"begin": begin, "end": ends[place], "user_turn": user_turn, "seconds": None, "calls": calls}
 
 
 def _calls(text: str, format: str) -> Iterator[dict[str, Any]]:
-    wire, raw = get_format(format), _whole_characters(text).encode()
+    wire, raw = get_format(format), whole_characters(text).encode()
     turn = wire.parse(raw)
     for span, call in zip(turn.calls, wire.read_calls(raw, turn), strict=True):
         name = None if span.name is None else raw[slice(*span.name)].decode("utf-8", "replace")
@@ -143,8 +144,3 @@ def _calls(text: str, format: str) -> Iterator[dict[str, Any]]:
             "error": "unreadable" if call is None else None,
             "seconds": None,
         }
-
-
-def _whole_characters(text: str) -> str:
-    """Text with U+FFFD for every surrogate that JSON may hold and UTF-8 may not."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -2,8 +2,9 @@
 
 import pytest
 
-from rest_verl.doctor.registrations import REGISTRIES, holder, judge_entries
+from rest_verl.doctor.registrations import holder, judge_entries
 from rest_verl.schemes import Scheme
+from rest_verl.verl_registries import REGISTRIES
 
 
 def foreign():

@@ -14,7 +14,7 @@ import os
 import sys
 from pathlib import Path
 
-from rest_verl.doctor.registrations import registered_names
+from rest_verl.verl_registries import registered_names
 from rest_verl.platforms.vllm_worker import CPUWorkerExtension
 
 

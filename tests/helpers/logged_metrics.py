@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import OmegaConf
-from rewards import ANSWER, THINK, WEATHER, block
+from rewards import ANSWER, BFCL, CALL
 from verl import DataProto
 from verl.trainer.ppo.metric_utils import compute_timing_metrics
 from verl.workers.config import ActorConfig
@@ -30,23 +30,6 @@ from rest_verl.rollout.calls import Call
 from rest_verl.rollout.record import GeneratedTurn, Record
 from rest_verl.schemes import scheme_names
 from rest_verl.weighting import TokenWeighting
-
-CALL = THINK + block(WEATHER)
-BFCL = {
-    "answer": CALL,
-    "functions": [
-        {
-            "name": "get_weather",
-            "parameters": {
-                "type": "dict",
-                "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
-                "required": ["city", "days"],
-            },
-        }
-    ],
-    "possible_answer": [{"get_weather": {"city": ["Paris"], "days": [3]}}],
-    "category": "simple_python",
-}
 
 
 def logged_metrics(tokenizer: Any) -> dict[str, float]:

@@ -19,6 +19,25 @@ def block(*calls):
     return "<tool_call>\n" + "\n".join(calls) + "\n</tool_call>"
 
 
+CALL = THINK + block(WEATHER)
+# What a row of BFCL asks for, for which that is the right answer.
+BFCL = {
+    "answer": CALL,
+    "functions": [
+        {
+            "name": "get_weather",
+            "parameters": {
+                "type": "dict",
+                "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+                "required": ["city"],
+            },
+        }
+    ],
+    "possible_answer": [{"get_weather": {"city": ["Paris"], "days": [3, ""]}}],
+    "category": "simple_python",
+}
+
+
 def reward(settings="paper"):
     """The reward of a preset, or of keys."""
     return _reward(json.dumps(settings))

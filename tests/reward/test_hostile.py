@@ -6,28 +6,12 @@ import pytest
 from hostile_text import GROWING
 from hypothesis import given
 from hypothesis import strategies as st
-from rewards import ANSWER, THINK, WEATHER, block, reward
+from rewards import ANSWER, BFCL, CALL, THINK, WEATHER, block, reward
 
 from rest_verl.core.formats import get_format
 from rest_verl.reward.scorers import get_scorer
 
-CALL = THINK + block(WEATHER)
 PRESETS = ["paper", "toolrl", "strict"]
-BFCL = {
-    "answer": CALL,
-    "functions": [
-        {
-            "name": "get_weather",
-            "parameters": {
-                "type": "dict",
-                "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
-                "required": ["city"],
-            },
-        }
-    ],
-    "possible_answer": [{"get_weather": {"city": ["Paris"], "days": [3, ""]}}],
-    "category": "simple_python",
-}
 TRUTHS = {"rlla": CALL, "apibank_level1": CALL, "bfcl_simple_python": json.dumps(BFCL)}
 
 

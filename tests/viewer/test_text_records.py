@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from rest_verl.config import RestConfig
+from rest_verl.config import RestConfig, preset_names
 from rest_verl.records.schema import SCHEMA
-from rest_verl.viewer.presets import preset_names, text_settings
+from rest_verl.viewer.presets import text_settings
 from rest_verl.viewer.text_records import text_records
 from rest_verl.viewer.text_rows import Message, TextRow
 

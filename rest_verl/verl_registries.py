@@ -1,0 +1,54 @@
+"""Where verl's registries are, and what this plugin puts into each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Registry:
+    """One of verl's registries.
+
+    Attributes:
+        module, path: where it is: a module, and the path of an attribute in it.
+        names: what this plugin registers there.
+    """
+
+    module: str
+    path: str
+    names: tuple[str, ...] = ()
+
+    def entries(self) -> Mapping[Any, Any]:
+        """What it holds by name, once its package is imported: our hooks are on packages and on modules."""
+        import_module(self.module.rpartition(".")[0])
+        found: Any = import_module(self.module)
+        for part in self.path.split("."):
+            found = getattr(found, part)
+        return found
+
+
+REGISTRIES = {
+    "advantage estimator": Registry("verl.trainer.ppo.core_algos", "ADV_ESTIMATOR_REGISTRY", ("rest",)),
+    "policy loss": Registry("verl.trainer.ppo.core_algos", "POLICY_LOSS_REGISTRY", ("rest",)),
+    "reward manager": Registry(
+        "verl.experimental.reward_loop.reward_manager.registry", "REWARD_MANAGER", ("rest_tool",)
+    ),
+    "agent loop": Registry("verl.experimental.agent_loop.agent_loop", "_agent_loop_registry", ("rest_tool_agent",)),
+    "trainer mode": Registry(
+        "verl.trainer.ppo.v1.trainer_base",
+        "TRAINER_REGISTRY",
+        ("rest_sync", "rest_colocate_async", "rest_separate_async"),
+    ),
+    "platform": Registry("verl.plugin.platform.platform_manager", "PlatformRegistry._platforms", ("cpu",)),
+}
+
+
+def registered_names() -> dict[str, list[str]]:
+    """Which of our names verl's registries hold, by kind. Imports verl's trainer: seconds."""
+    import_module("verl")  # loads the plugin
+    return {
+        kind: [name for name in registry.names if name in registry.entries()] for kind, registry in REGISTRIES.items()
+    }
