@@ -1,0 +1,144 @@
+"""The page in a real browser: mouse, keys, links and colours."""
+
+import pytest
+from browser import contrast
+from chromium import MISSING
+from viewer_pages import ROWS, check_panel, shown
+
+pytestmark = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
+
+
+def test_keys_walk_through_the_tokens_and_pass_over_what_is_folded(open_page, file):
+    number = next(number for number, row in enumerate(ROWS[1]) if len(row["turns"]) > 1)
+    row = ROWS[1][number]
+    viewer = open_page(file, f"step=1&row={number}")
+    viewer.press("ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft")
+    check_panel(viewer.panel(), row, 1)
+    viewer.page.click(f".turn >> nth=0 >> .t >> nth={row['turns'][0]['end'] - 1}")
+    viewer.press("ArrowRight")
+    check_panel(viewer.panel(), row, row["turns"][1]["begin"])
+    assert viewer.page.locator(".t.pinned").count() == 1
+
+
+def test_turns_calls_and_what_tools_said_are_folded_and_unfolded(open_page, file):
+    number = next(number for number, row in enumerate(ROWS[1]) if len(row["turns"]) == 3)
+    row = ROWS[1][number]
+    viewer = open_page(file, f"step=1&row={number}")
+    folds = "#main details"
+    assert viewer.page.locator(".turn[open]").count() == 3
+    assert viewer.page.locator(".heard[open], .call[open], .prompt[open]").count() == 0
+    assert viewer.page.locator(".heard .t").count() == 0  # made only when it is opened
+    viewer.page.click(".heard >> nth=0 >> summary")
+    first, second = row["turns"][:2]
+    said = b"".join(row["bytes"][first["end"] : second["begin"]]).decode()
+    # what is folded is made, and then laid out, after the click
+    viewer.page.wait_for_function("document.querySelector('.heard .tokens')?.innerText.trim()")
+    assert viewer.page.locator(".heard .tokens").first.inner_text().replace("↵", "").strip() == said.strip()
+    viewer.page.click(".call >> nth=0 >> summary")
+    viewer.page.wait_for_selector(".call .text")
+    call = first["calls"][0]
+    assert viewer.texts(".call >> nth=0 >> .text") == [call["arguments"], call["result"]]
+    viewer.press("f")
+    assert viewer.page.locator(f"{folds}:not([open])").count() == 0
+    viewer.press("f")
+    assert viewer.page.locator(f"{folds}[open]").count() == 0
+
+
+def test_an_open_trajectory_stays_open_over_the_steps(open_page, file):
+    viewer = open_page(file, "step=1&row=9")
+    viewer.press("]")
+    viewer.wait_for_step(100)
+    assert viewer.view()["row"] == "9"
+    assert viewer.texts(".big strong") == [shown(ROWS[100][9]["score"])]
+    viewer.press("[")
+    viewer.wait_for_step(1)
+
+
+def test_a_region_of_the_legend_dims_the_others(open_page, file):
+    viewer = open_page(file, "step=1&row=0")
+    ground = "selector => getComputedStyle(document.querySelector(selector)).backgroundColor"
+    before = {region: viewer.page.evaluate(ground, f"#main .in-{region}") for region in ("think", "format")}
+    viewer.page.click('#legend tr[data-region="think"] button')
+    assert viewer.page.evaluate(ground, "#main .in-think") == before["think"]
+    assert viewer.page.evaluate(ground, "#main .in-format") == "rgba(0, 0, 0, 0)" != before["format"]
+    assert viewer.page.locator("#main .head .strip .faded").count() > 0
+    viewer.page.click('#legend tr[data-region="think"] button')
+    assert viewer.page.evaluate(ground, "#main .in-format") == before["format"]
+    assert viewer.page.locator("#main .head .strip .faded").count() == 0
+
+
+def test_the_theme_follows_the_system_until_it_is_chosen(open_page, file):
+    def ground(viewer):
+        return viewer.page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    dark, light = open_page(file, color_scheme="dark"), open_page(file, color_scheme="light")
+    assert (ground(dark), ground(light)) == ("rgb(22, 24, 28)", "rgb(255, 255, 255)")
+    light.press("t", "t")
+    assert ground(light) == ground(dark) and light.view()["theme"] == "dark"
+    light.press("t")
+    assert "theme" not in light.view()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_is_readable_on_every_colour(open_page, file, theme):
+    viewer = open_page(file, f"step=1&row=0&theme={theme}")
+    found = viewer.page.evaluate("""() => {
+        const span = document.querySelector("#main .t");
+        const tones = ["other", "think", "response", "format", "args", "name", "weight", "entropy", "minus", "plus"];
+        return tones.map((tone) => {
+            span.className = `t in-think c-${tone} q20`;
+            const style = getComputedStyle(span);
+            return [tone, style.color, getComputedStyle(document.body).backgroundColor, style.backgroundColor];
+        });
+    }""")
+    for tone, text, *grounds in found:
+        assert contrast(text, *grounds) >= 4.5, tone
+        assert contrast(grounds[0], *grounds) >= 1.5, tone  # and the colour itself is seen
+
+
+def test_regions_differ_in_more_than_colour(open_page, file):
+    viewer = open_page(file, "step=1&row=0")
+    lines = viewer.page.evaluate("""() => ["other", "think", "response", "format", "args", "name"].map((region) => {
+        const style = getComputedStyle(document.querySelector(`#legend tr[data-region="${region}"] .swatch`));
+        return [style.textDecorationLine, style.textDecorationStyle, style.textDecorationThickness].join(" ");
+    })""")
+    assert len(set(lines)) == 6
+
+
+def test_everything_can_be_done_without_a_mouse(open_page, file):
+    viewer = open_page(file)
+    order = viewer.rows()
+    viewer.press("j", "j", "k", "j")
+    assert viewer.view()["row"] == str(order[1])
+    viewer.press("n")
+    assert viewer.view()["row"] == str(order[4])
+    viewer.press("p")
+    assert viewer.view()["row"] == str(order[0])
+    viewer.press("?")
+    assert viewer.page.is_visible("#help")
+    viewer.press("j", "Escape")
+    assert not viewer.page.is_visible("#help") and viewer.view()["row"] == str(order[0])
+    viewer.press("Escape")
+    assert "row" not in viewer.view() and viewer.page.locator(".wide").count() == len(order)
+    viewer.page.focus(".wide >> nth=2")
+    viewer.press("Enter")
+    assert viewer.view()["row"] == str(order[2])
+    viewer.page.focus("#filter")
+    viewer.press("j", "1")
+    assert viewer.page.input_value("#filter") == "j1" and viewer.view()["row"] == str(order[2])
+
+
+def test_every_control_has_a_name(open_page, file):
+    viewer = open_page(file, "step=1&row=0")
+    nameless = viewer.page.evaluate("""() => [...document.querySelectorAll("button, input, select")]
+        .filter((one) => !one.textContent.trim() && !one.getAttribute("aria-label") && !one.labels?.length)
+        .map((one) => one.outerHTML)""")
+    assert nameless == []
+
+
+def test_a_link_opens_the_same_view_again(open_page, file):
+    viewer = open_page(file, "step=300&row=6&mode=gap&theme=dark")
+    assert viewer.view() == {"step": "300", "row": "6", "mode": "gap", "theme": "dark"}
+    assert viewer.texts(".big strong") == [shown(ROWS[300][6]["score"])]
+    nonsense = open_page(file, "step=7&row=999&mode=none&theme=pink")
+    assert nonsense.view() == {"step": "1", "mode": "region"}
