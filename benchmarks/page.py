@@ -29,8 +29,13 @@ def show_tables(console: Console, tables: Sequence[tuple[list[str], list[list[st
         for line in body:
             table.add_row(*line)
         console.print(table)
-        markdown += [*("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *body]), ""]
+        markdown += [*markdown_table(head, body), ""]
     return markdown
+
+
+def markdown_table(head: list[str], body: list[list[str]]) -> list[str]:
+    """A table as lines of Markdown."""
+    return ["| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *body]]
 
 
 def machine() -> str:

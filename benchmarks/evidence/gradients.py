@@ -1,0 +1,168 @@
+"""Many policy gradients of one policy on one prompt set: a batch of rollouts, then the gradient of the same loss under
+each scheme and of each region's part of it.
+
+Weights are those of step 1 of a run, where the schemes stress structure. A batch stands for the first of its run, so
+the moving averages of `entropy` are what the batch itself measures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import toy_task
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from evidence.loop import Plan, Scorer, draw
+from evidence.rollouts import Rollouts, response_log_probs
+from evidence.start import Start
+from evidence.update import group_advantages, micro_batches, surrogate
+from evidence.variants import BASELINE, VARIANTS, composed
+from rest_verl.config import RestConfig, load
+from rest_verl.core.entropy import variance_exact
+from rest_verl.core.regions import Region
+from rest_verl.core.tagged import TaggedBatch
+from rest_verl.weighting import TokenWeighting
+
+UNIFORM = "uniform"
+SCHEMES = (UNIFORM, "paper", "entropy", "token_low", "token_high")
+VECTORS = (*SCHEMES, *(region.label for region in Region))
+WEIGHTS_STEP = 1
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A policy and what is asked of it.
+
+    Attributes:
+        start: where its model and tokenizer are.
+        rows: the prompt set.
+        updates: made so far; the reward is that of the next one.
+        plan: size of a batch, and the steps that schedules run in.
+        settings: of each scheme; the reward is the same in all.
+    """
+
+    start: Start
+    rows: list[toy_task.Row]
+    updates: int
+    plan: Plan
+    settings: Mapping[str, RestConfig]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one batch of rollouts gives. A region's place is its number.
+
+    Attributes:
+        gradients: (len(VECTORS), D) float32, of all parameters; the regions' parts add up to that of `uniform`.
+        tokens: (len(Region),) float64.
+        entropy: (len(Region),) float64, sum over tokens, nats.
+        variance: (len(Region),) float64, sum over tokens of V.
+        squares: (4, len(SCHEMES), len(Region)) float64, sums over tokens of w^2, w^2 A^2, w^2 V and w^2 A^2 V, divided
+            by the square of the batch's tokens, as the loss's mean is.
+        accuracy: share of right responses.
+    """
+
+    gradients: np.ndarray
+    tokens: np.ndarray
+    entropy: np.ndarray
+    variance: np.ndarray
+    squares: np.ndarray
+    accuracy: float
+
+
+def scheme_settings(steps: int) -> dict[str, RestConfig]:
+    """Settings of each scheme in a run of so many steps."""
+    variants = {name: VARIANTS[BASELINE if name == UNIFORM else name] for name in SCHEMES}
+    return {name: load(composed(variant, steps)) for name, variant in variants.items()}
+
+
+def sample_gradients(policy: Policy, seeds: Sequence[int]) -> list[Batch]:
+    """Draw a batch for each seed and take its gradients."""
+    model = policy.start.new_model()
+    scorer = Scorer(policy.start, policy.settings[UNIFORM])
+    found = []
+    for seed in seeds:
+        generator = torch.Generator().manual_seed(seed)
+        rollouts = draw(model, policy.start, policy.rows, policy.plan.n, policy.plan.max_tokens, generator)
+        components = scorer.components(rollouts, policy.rows, policy.updates + 1)
+        advantages = group_advantages(torch.tensor([part["score"] for part in components]), rollouts.group)
+        tagged = scorer.tagged(rollouts)
+        weights = scheme_weights(policy, tagged, rollouts)
+        parts = region_masks(tagged)
+        # The gradient of `uniform` is the sum of its regions': one backward pass fewer.
+        gradients = weighted_gradients(model, rollouts, advantages, torch.cat([weights[1:], parts]))
+        uniform = gradients[-len(Region) :].sum(axis=0, keepdims=True)
+        variance = variance_exact(rollouts.sum_pi_squared)
+        found.append(
+            Batch(
+                np.concatenate([uniform, gradients]),
+                tokens=_by_region(parts, torch.ones_like(variance)),
+                entropy=_by_region(parts, rollouts.entropy),
+                variance=_by_region(parts, variance),
+                squares=squared_weights(weights, advantages, variance, parts),
+                accuracy=float(np.mean([part["acc"] for part in components])),
+            )
+        )
+    return found
+
+
+def scheme_weights(policy: Policy, tagged: TaggedBatch, rollouts: Rollouts) -> Tensor:
+    """Token weights of each scheme, of equal total: (len(SCHEMES), B, T) float32."""
+    steps = policy.plan.steps
+    return torch.stack(
+        [TokenWeighting(policy.settings[name], steps)(tagged, WEIGHTS_STEP, rollouts.entropy) for name in SCHEMES]
+    )
+
+
+def region_masks(tagged: TaggedBatch) -> Tensor:
+    """1 where a generated token belongs to the region: (len(Region), B, T) float32."""
+    return torch.stack([(tagged.regions == region) & tagged.generated for region in Region]).float()
+
+
+def weighted_gradients(
+    model: PreTrainedModel, rollouts: Rollouts, advantages: Tensor, weights: Tensor, rows: int = 32
+) -> np.ndarray:
+    """The gradient that `policy_gradient` adds, for several weights of one batch: the model runs forward once.
+
+    Args:
+        model: the policy.
+        rollouts: a batch.
+        advantages: (B,) float.
+        weights: (K, B, T) float >= 0, 0 where the mask is 0.
+        rows: of a micro-batch.
+
+    Returns:
+        (K, D) float32, all parameters one after another.
+    """
+    parameters, tokens = list(model.parameters()), rollouts.response_mask.sum()
+    total = np.zeros((len(weights), sum(part.numel() for part in parameters)), dtype=np.float32)
+    for index, part in micro_batches(rollouts, rows):
+        log_probs = response_log_probs(model, part)
+        for gradient, weight in zip(total, weights[:, index, : part.responses.shape[1]], strict=True):
+            loss = surrogate(log_probs, part.log_probs, advantages[index, None], weight).sum() / tokens
+            parts = torch.autograd.grad(loss, parameters, retain_graph=True)
+            gradient += torch.cat([part.flatten() for part in parts]).numpy()
+    return total
+
+
+def squared_weights(weights: Tensor, advantages: Tensor, variance: Tensor, parts: Tensor) -> np.ndarray:
+    """What predicts the variance of the gradient: see `Batch.squares`.
+
+    Args:
+        weights: (S, B, T) float.
+        advantages: (B,) float.
+        variance: (B, T) float, V of each token.
+        parts: (len(Region), B, T) float, as `region_masks` gives them.
+    """
+    squares = weights.double().square() / parts.double().sum().square()
+    by_advantage = squares * advantages.double().square()[:, None]
+    kinds = torch.stack([squares, by_advantage, squares * variance, by_advantage * variance])
+    return torch.einsum("ksbt,rbt->ksr", kinds, parts.double()).numpy()
+
+
+def _by_region(parts: Tensor, values: Tensor) -> np.ndarray:
+    return torch.einsum("rbt,bt->r", parts.double(), values.double()).numpy()

@@ -1,0 +1,44 @@
+"""The result files of the studies, in benchmarks/results/: small, committed, and all that docs/evidence.md is made of.
+
+A file says what made it: the command, the machine and the date, beside what the study found.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from page import machine
+
+FOLDER = Path(__file__).parents[1] / "results"
+
+
+def write_result(study: str, found: dict[str, Any], device: str = "cpu", folder: Path = FOLDER) -> Path:
+    """Write what a study found as `<study>.json` and return the path.
+
+    Args:
+        study: name of the file.
+        found: JSON values by name.
+        device: what the models ran on, as a reader would name it.
+        folder: where result files are.
+    """
+    script = Path(sys.argv[0]).name
+    made_by = {
+        "command": " ".join(["python", f"benchmarks/{script}", *sys.argv[1:]]),
+        "machine": machine().removesuffix(", one thread"),
+        "device": device,
+        "date": date.today().isoformat(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{study}.json"
+    path.write_text(json.dumps({"made_by": made_by, **found}, indent=1) + "\n")
+    return path
+
+
+def read_result(study: str, folder: Path = FOLDER) -> dict[str, Any] | None:
+    """Read a study's result file; None where it has not been run."""
+    path = folder / f"{study}.json"
+    return json.loads(path.read_text()) if path.exists() else None

@@ -1,0 +1,104 @@
+"""What is compared: GRPO, the presets, and ablations of `paper`, each as Hydra overrides that verl's main takes as
+they are.
+
+All of them get the same reward (rules `strict`, the paper's dynamic bounds), so that they differ in the token weights
+alone; only `fixed_reward` differs in its reward. The schedules of the paper's run belong to its 105 steps: here they
+are compressed to the steps of a study, so that both end at the same weights and bounds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from hydra import compose, initialize
+from omegaconf import DictConfig
+
+from rest_verl.config import load
+from rest_verl.core.regions import Region
+from rest_verl.ramp import Ramp
+from rest_verl.reward_config import RewardConfig
+
+PAPER_STEPS = 105  # 3,920 rows in batches of 512, 15 epochs
+BASELINE = "grpo"
+PRESETS = ("paper", "entropy", "entropy_adaptive", "token_low", "token_high")
+BOUNDS = [field.name for field in fields(RewardConfig) if field.name.endswith(("_min", "_max"))]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One side of a comparison.
+
+    Attributes:
+        name: as it stands in tables.
+        preset: `+rest=<preset>`.
+        changes: overrides on top of it.
+        question: what its comparison with `paper` asks; empty for GRPO and the presets.
+        compress: which schedules run in the study's steps instead of the paper's: `weights`, `reward`.
+        reverse: whether the schedules of the weights run backwards.
+    """
+
+    name: str
+    preset: str
+    changes: tuple[str, ...] = ()
+    question: str = ""
+    compress: tuple[str, ...] = ("weights", "reward")
+    reverse: bool = False
+
+
+VARIANTS = {
+    variant.name: variant
+    for variant in (
+        # The scheme `uniform` is GRPO, in the same trainer: tests/e2e holds the two together.
+        Variant(BASELINE, "paper", ("rest.scheme=uniform",), compress=("reward",)),
+        *(Variant(name, name) for name in PRESETS),
+        Variant("static", "static", question="without its curriculum", compress=("reward",)),
+        Variant("reversed", "paper", question="with its curriculum reversed", reverse=True),
+        Variant("fixed_reward", "paper", question="without dynamic reward", compress=("weights",)),
+        Variant("no_think", "no_think", question="without a gradient from reasoning"),
+        Variant("positive", "paper", ("rest.normalisation=positive",), question="normalised as the authors do"),
+    )
+}
+
+
+def overrides(variant: Variant, steps: int) -> list[str]:
+    """Hydra overrides of a variant in a run of so many steps."""
+    given = [f"+rest={variant.preset}", "rest.reward.rules=strict", *variant.changes]
+    settings = load(_compose(given))
+    if "weights" in variant.compress and settings.scheme == "paper":
+        for region in Region:
+            ramp = _compressed(getattr(settings.weights, region.label), steps)
+            given += _set(f"rest.weights.{region.label}", _reversed(ramp, steps) if variant.reverse else ramp)
+    for name in BOUNDS:
+        ramp = getattr(settings.reward, name)
+        if "reward" in variant.compress:
+            given += _set(f"rest.reward.{name}", _compressed(ramp, steps))
+        else:
+            given += _set(f"rest.reward.{name}", Ramp(start=ramp.start, slope=0.0))
+    return given
+
+
+def composed(variant: Variant, steps: int) -> DictConfig:
+    """The config of a variant, composed without verl: the `rest` node and what presets set beside it."""
+    return _compose(overrides(variant, steps))
+
+
+def _compose(given: list[str]) -> DictConfig:
+    with initialize(config_path=None, version_base=None):
+        return compose(overrides=given)
+
+
+def _compressed(ramp: Ramp, steps: int) -> Ramp:
+    """The ramp of the paper's run in so many steps instead."""
+    return Ramp(start=ramp.start, slope=ramp.slope * PAPER_STEPS / steps, limit=ramp.limit)
+
+
+def _reversed(ramp: Ramp, steps: int) -> Ramp:
+    """A ramp from where another one ends to where it starts."""
+    end = ramp.schedule()(steps)
+    return Ramp(start=end, slope=-ramp.slope, limit=ramp.start)
+
+
+def _set(key: str, ramp: Ramp) -> list[str]:
+    """Overrides that give a key a ramp, but for one that does not move, whose other keys say nothing."""
+    moving = [f"{key}.limit={ramp.limit}"] if ramp.slope else []
+    return [f"{key}.start={ramp.start}", f"{key}.slope={ramp.slope}", *moving]
