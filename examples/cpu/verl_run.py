@@ -102,15 +102,17 @@ def _follow(
         if time.monotonic() > deadline:
             raise RunFailed(f"verl did not end in time. Its log: {log}\n{_last_words(log)}")
         time.sleep(POLL_SECONDS)
+        trained = [step for step in read_metrics(metrics) if step.step > 0]
         if len(passed) < len(STARTUP_STAGES):
             text = log.read_text(errors="replace")
             passed = [title for marker, title in STARTUP_STAGES.items() if marker in text]
+            if trained:  # of a run without initial validation this is the only sign that it has started
+                passed = list(STARTUP_STAGES.values())
             if passed:
                 progress.update(startup, completed=len(passed), description=passed[-1])
             if len(passed) == len(STARTUP_STAGES):
                 progress.update(training, visible=True)
                 progress.start_task(training)
-        trained = [step for step in read_metrics(metrics) if step.step > 0]
         if trained:
             progress.update(training, completed=len(trained))
     progress.update(startup, completed=len(STARTUP_STAGES))
