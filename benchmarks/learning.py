@@ -26,7 +26,7 @@ import typer
 from evidence.document import write_page
 from evidence.learning_section import tables
 from evidence.loop import Plan, Validation, train
-from evidence.results import write_result
+from evidence.results import CPU, write_result
 from evidence.start import Start, prepare_start
 from evidence.through_verl import train_through_verl
 from evidence.variants import BASELINE, VARIANTS, composed
@@ -149,7 +149,7 @@ def main(
 
 def device_name(device: str) -> str:
     """What a device is called."""
-    return torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} CPU cores"
+    return torch.cuda.get_device_name() if device == "cuda" else CPU
 
 
 if __name__ == "__main__":

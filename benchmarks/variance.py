@@ -44,11 +44,11 @@ FEWEST = 12  # batches: the intervals of fewer are too narrow
 
 
 def steps_of(text: str) -> tuple[int, ...]:
-    """Points of training from a list such as `0,9,24`."""
+    """Points of training from a list such as `0,6,16`."""
     try:
         points = tuple(sorted({int(part) for part in text.split(",")}))
     except ValueError:
-        raise typer.BadParameter(f"{text!r}: give steps with commas between them, such as 0,9,24") from None
+        raise typer.BadParameter(f"{text!r}: give steps with commas between them, such as 0,6,16") from None
     if points[0] < 0 or points[-1] > RUN.steps:
         raise typer.BadParameter(f"{text!r}: a step lies in 0 to {RUN.steps}, the length of a run")
     return points

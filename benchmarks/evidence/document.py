@@ -1,25 +1,31 @@
 """Writes docs/evidence.md, whole, from the result files: nothing in it is typed by hand, its verdicts least of all.
 
-Each study has a module with a function `section(result) -> list[str]`: its part of the page as lines of Markdown; it
-may draw figures into docs/images/. A study that has not been run has no section.
+Each study has a module with two functions that return lines of Markdown: `section(result, images)`, its part of the
+page, whose figures go into the folder `images`; and `not_held(result)`, what of the claims it does not bear out. A
+study that has not been run has no part.
 
     python benchmarks/evidence_page.py      # the page again, from the committed result files
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from evidence import learning_section, overhead_section, variance_section
+from evidence.pictures import FOLDER as IMAGES
 from evidence.results import FOLDER as RESULTS
 from evidence.results import read_result
 
 PAGE = Path(__file__).parents[2] / "docs" / "evidence.md"
-SECTIONS = {
-    "variance": variance_section.section,
-    "learning": learning_section.section,
-    "learning_verl": learning_section.section,
-    "overhead": overhead_section.section,
+Section = Callable[[dict[str, Any], Path], list[str]]
+NotHeld = Callable[[dict[str, Any]], list[str]]
+SECTIONS: dict[str, tuple[Section, NotHeld]] = {
+    "variance": (variance_section.section, variance_section.not_held),
+    "learning": (learning_section.section, learning_section.not_held),
+    "learning_verl": (learning_section.section, learning_section.not_held),
+    "overhead": (lambda result, images: overhead_section.section(result), overhead_section.not_held),
 }
 INTRODUCTION = """\
 <!-- Written by benchmarks/evidence_page.py from benchmarks/results/: a change belongs there, or into a study. -->
@@ -36,13 +42,14 @@ bootstrap over paired seeds or batches. The task is
 and combinations in validation that training never shows."""
 
 
-def page(results: Path = RESULTS) -> str:
-    """The page as Markdown, from the result files that are there. Figures are drawn anew."""
+def page(results: Path = RESULTS, images: Path = IMAGES) -> str:
+    """The page as Markdown, from the result files that are there; its figures are drawn into `images`."""
+    found = [(*SECTIONS[study], result) for study in SECTIONS if (result := read_result(study, results))]
+    failed = [line for _, not_held, result in found for line in not_held(result)]
     parts = [INTRODUCTION]
-    for study, section in SECTIONS.items():
-        result = read_result(study, results)
-        if result is not None:
-            parts.append("\n".join(section(result)).strip())
+    if failed:
+        parts.append("\n".join(["## What did not hold, or was not decided", "", *failed]))
+    parts += ["\n".join(section(result, images)).strip() for section, _, result in found]
     return "\n\n".join(parts) + "\n"
 
 

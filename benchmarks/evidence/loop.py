@@ -45,12 +45,12 @@ class Plan:
         validation_rows: rows of a validation, half of them unseen combinations.
     """
 
-    steps: int = 24
+    steps: int = 16
     prompts: int = 8
     n: int = 8
     max_tokens: int = 96
-    learning_rate: float = 5e-4
-    validate_every: int = 6
+    learning_rate: float = 2.5e-4
+    validate_every: int = 4
     validation_rows: int = 128
 
 

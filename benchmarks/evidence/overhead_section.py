@@ -59,6 +59,17 @@ def section(result: dict[str, Any]) -> list[str]:
     return lines
 
 
+def not_held(result: dict[str, Any]) -> list[str]:
+    """The presets for which a way of measuring does not show that they cost as little as is claimed."""
+    found, about = [], ""
+    for line in section(result):
+        if line.startswith("That `"):
+            about = line.removesuffix(":")
+        elif line.startswith("- by ") and "**holds**" not in line:
+            found.append(f"- {about}: {line.removeprefix('- ')}")
+    return found
+
+
 def share(parts: Seconds, wholes: Seconds) -> Share:
     """What the parts are of the wholes; both of the same shape."""
     by_pair = [math.fsum(part) / math.fsum(whole) for part, whole in zip(parts, wholes, strict=True)]

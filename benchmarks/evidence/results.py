@@ -6,6 +6,7 @@ A file says what made it: the command, the machine and the date, beside what the
 from __future__ import annotations
 
 import json
+import os
 import sys
 from datetime import date
 from pathlib import Path
@@ -16,7 +17,10 @@ from page import machine
 FOLDER = Path(__file__).parents[1] / "results"
 
 
-def write_result(study: str, found: dict[str, Any], device: str = "cpu", folder: Path = FOLDER) -> Path:
+CPU = f"{os.cpu_count()} CPU cores"
+
+
+def write_result(study: str, found: dict[str, Any], device: str = CPU, folder: Path = FOLDER) -> Path:
     """Write what a study found as `<study>.json` and return the path.
 
     Args:

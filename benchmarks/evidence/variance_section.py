@@ -94,6 +94,18 @@ def findings(result: dict[str, Any]) -> list[str]:
     ]
 
 
+def not_held(result: dict[str, Any]) -> list[str]:
+    """The schemes whose variance was not shown to be below that of uniform weights, and where the entropies of regions
+    do not have the paper's order."""
+    lines = [
+        f"- Variance of `{name}` {_judged(found['trace'])} over all points together."
+        for name, found in result["together"].items()
+        if side(found["trace"]) != BELOW
+    ]
+    verdicts = [_order_verdict(point) for point in result["points"]]
+    return lines + [f"- {verdict}" for verdict in verdicts if "**" in verdict]
+
+
 def side(found: Ends | None) -> str:
     """Where a ratio lies: below 1, above, or undecided, where its interval holds 1 or it is not known."""
     if found is None or found[1] <= 1.0 <= found[2]:
@@ -274,6 +286,8 @@ def _listing(parts: Sequence[str]) -> str:
 
 def _figure(result: dict[str, Any]) -> Figure:
     """One panel a point: each scheme's ratio with its interval, and two predictions beside it."""
+    from matplotlib.ticker import LogLocator
+
     points = result["points"]
     figure = new_figure(3.2 * len(points) + 0.6, 3.6)
     axes: Sequence[Axes] = figure.subplots(1, len(points), sharey=True, squeeze=False)[0]
@@ -290,6 +304,7 @@ def _figure(result: dict[str, Any]) -> Figure:
             axis.plot(np.arange(len(values)) + shift, values, marker, color=colour, markersize=5, label=label)
         axis.set_yscale("log")
         axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
         axis.yaxis.set_minor_formatter("{x:g}")
         axis.tick_params(which="both", labelsize=8)
         axis.set_xticks(range(len(schemes)), list(schemes), rotation=20)

@@ -48,13 +48,19 @@ class Variant:
 VARIANTS = {
     variant.name: variant
     for variant in (
-        # The scheme `uniform` is GRPO, in the same trainer: tests/e2e holds the two together.
+        # Scheme `uniform` gives every token weight 1 (tests/test_weighting.py): GRPO, with the reward of the others.
         Variant(BASELINE, "paper", ("rest.scheme=uniform",), compress=("reward",)),
         *(Variant(name, name) for name in PRESETS),
         Variant("static", "static", question="without its curriculum", compress=("reward",)),
         Variant("reversed", "paper", question="with its curriculum reversed", reverse=True),
         Variant("fixed_reward", "paper", question="without dynamic reward", compress=("weights",)),
         Variant("no_think", "no_think", question="without a gradient from reasoning"),
+        Variant(
+            "covered",
+            "paper",
+            ("rest.weights.other.start=1.0", "rest.weights.response.start=1.0"),
+            question="with weight 1 where it has 0",
+        ),
         Variant("positive", "paper", ("rest.normalisation=positive",), question="normalised as the authors do"),
     )
 }

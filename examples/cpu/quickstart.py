@@ -3,7 +3,8 @@
 1. A small tool-use task is generated (toy_task.py).
 2. A tokenizer and a model of under a million parameters imitate an unreliable teacher until they half know the task
    (tiny_model.py).
-3. Stock verl (V1 trainer, Ray, FSDP2, vLLM) trains the model with `+rest=paper +platform=cpu`, or another preset.
+3. Stock verl (V1 trainer, Ray, FSDP2, vLLM) trains the model with `+rest=entropy_adaptive +platform=cpu`, or
+   another preset.
 4. A table, a picture and summary.json say what came of it.
 
 What this is good for: every link of the chain is the real one. What it is not: the model is a toy, so the numbers say
@@ -73,7 +74,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Seed of the task, the starting model and the rollouts.")] = 0,
     preset: Annotated[
         str, typer.Option(callback=known_preset, help=f"What to train with: {', '.join(PRESETS)}.")
-    ] = "paper",
+    ] = "entropy_adaptive",
     out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("runs/quickstart"),
 ) -> None:
     """Train a tiny model on a small tool-use task with ResT in stock verl."""

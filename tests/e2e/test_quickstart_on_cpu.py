@@ -6,7 +6,7 @@ import json
 def test_summary_holds_the_table(quickstart):
     out, _, _ = quickstart
     summary = json.loads((out / "summary.json").read_text())
-    assert (summary["preset"], summary["seed"], summary["steps"]) == ("paper", 0, 2)
+    assert (summary["preset"], summary["seed"], summary["steps"]) == ("entropy_adaptive", 0, 2)
     assert 0 <= summary["acc_before"] <= 1 and 0 <= summary["acc_after"] <= 1
     assert summary["seconds_per_step"] > 0
     assert {"score", "format", "correctness"} <= set(summary["reward"])

@@ -1,11 +1,11 @@
 import pytest
-from evidence.learning_section import section, tables, verdicts
+from evidence.learning_section import not_held, section, tables, verdicts
 
 QUESTIONS = {"grpo": "", "paper": "", "token_low": "", "static": "without its curriculum"}
 MADE_BY = {
     "command": "python benchmarks/learning.py",
     "machine": "a machine",
-    "device": "2 CPU cores",
+    "device": "2 cores",
     "date": "today",
 }
 PLAN = {"steps": 20, "prompts": 8, "n": 8, "learning_rate": 5e-4, "validation_rows": 128}
@@ -45,10 +45,15 @@ def test_presets_are_compared_with_grpo_and_ablations_with_paper(result):
 
 def test_a_verdict_follows_from_its_interval(result):
     by_name = {line.split("`")[1]: line for line in verdicts(result) if line.startswith("-")}
-    assert "Final accuracy is higher, +0.207" in by_name["paper"]
-    assert "Final accuracy is undecided" in by_name["token_low"]
-    assert "Final accuracy is lower" in by_name["static"]
+    assert "final accuracy is **higher**, +0.207" in by_name["paper"]
+    assert "final accuracy is **undecided**" in by_name["token_low"]
+    assert "final accuracy is **lower**" in by_name["static"]
     assert by_name["static"].startswith("- `static` (paper without its curriculum) against `paper`")
+
+
+def test_what_did_not_hold_are_the_presets_that_were_not_shown_to_be_faster(result):
+    (line,) = not_held(result)
+    assert line.startswith("- `token_low` against GRPO, in process: mean accuracy over training is **undecided**")
 
 
 def test_the_section_names_its_command_and_draws_its_figure(result, tmp_path):
@@ -62,4 +67,4 @@ def test_a_study_of_one_seed_says_nothing_about_spread(result, tmp_path):
     result["runs"] = [one for one in result["runs"] if one["seed"] == 0]
     text = "\n".join(section(result, tmp_path))
     assert "1 paired seeds" not in text and "1 paired seed," in text
-    assert all("is undecided" in line for line in verdicts(result) if line.startswith("-"))
+    assert all("**undecided**" in line for line in verdicts(result) if line.startswith("-"))

@@ -39,6 +39,8 @@ def test_ablations_change_what_they_are_named_for_and_nothing_else():
     assert paper_weights(settings("reversed"), 0) == pytest.approx(end)
     assert paper_weights(settings("reversed"), STEPS) == pytest.approx(start)
     assert paper_weights(settings("no_think"), STEPS) == pytest.approx(end | {Region.THINK: 0.0})
+    covered = {Region.OTHER: 1.0, Region.RESPONSE: 1.0}
+    assert paper_weights(settings("covered"), STEPS) == pytest.approx(end | covered)
     assert (paper.normalisation, settings("positive").normalisation) == ("row", "positive")
     assert paper_weights(settings("fixed_reward"), STEPS) == pytest.approx(end)
     fixed = settings("fixed_reward").reward

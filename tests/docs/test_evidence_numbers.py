@@ -1,0 +1,26 @@
+"""What docs/algorithm.md says of the studies is what docs/evidence.md holds."""
+
+import re
+from pathlib import Path
+
+DOCS = Path(__file__).parents[2] / "docs"
+CHOICE = (DOCS / "algorithm.md").read_text().partition("## Which preset to begin with")[2].partition("\n## ")[0]
+EVIDENCE = (DOCS / "evidence.md").read_text()
+
+
+def test_every_interval_that_the_choice_of_a_preset_rests_on_is_in_the_evidence():
+    quoted = re.findall(r"[+-]\d\.\d{3} \[[^\]]+\]", CHOICE)
+    assert len(quoted) == 3
+    assert [interval for interval in quoted if interval not in EVIDENCE] == []
+
+
+def test_every_ratio_of_variances_is_in_the_evidence():
+    ratios = re.findall(r"\b(\d\.\d\d)\b times", CHOICE) + re.findall(r"has (\d\.\d\d) times", CHOICE)
+    assert len(set(ratios)) == 3
+    assert [ratio for ratio in ratios if f"({ratio} [" not in EVIDENCE] == []
+
+
+def test_the_preset_to_begin_with_is_the_quickstarts():
+    assert "`+rest=entropy_adaptive`, which the quickstart uses" in CHOICE
+    script = (DOCS.parent / "examples" / "cpu" / "quickstart.py").read_text()
+    assert '] = "entropy_adaptive",' in script
