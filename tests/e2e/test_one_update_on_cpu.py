@@ -88,11 +88,11 @@ def test_one_update_in_process_is_the_one_that_verl_made(folder, start, recorded
     update(model, new_optimizer(model, LEARNING_RATE), rollouts, group_advantages(scores, rollouts.group), weights)
     after = torch.cat([value.detach().flatten() for value in model.parameters()])
     _, theirs = parameters(folder / "checkpoints" / "global_step_1" / "actor" / "huggingface")
-    # Adam's first step moves every weight by the rate in the direction of its gradient: where a gradient is all but 0,
-    # rounding decides the direction. Those weights are few.
+    # Adam's first step moves every weight by the rate in the direction of its gradient, however small that is: the
+    # strictest way to compare two gradients. Seen: 5e-5.
     assert (theirs - before).abs().mean() > 0.5 * LEARNING_RATE
     difference = (after - theirs).norm() / (theirs - before).norm()
-    assert difference < 0.05
+    assert difference < 1e-3
 
 
 def test_the_gradient_does_follow_the_weights(start, recorded):
