@@ -135,6 +135,8 @@ def main(
                 for future in as_completed(futures):
                     found.append(future.result())
                     progress.advance(bar)
+    if through == "verl":  # which validates on all rows that it is given
+        plan = replace(plan, validation_rows=len(start.validation))
     result = {
         "through": through,
         "plan": asdict(plan),

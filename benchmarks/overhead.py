@@ -42,14 +42,14 @@ from transformers.utils.logging import disable_progress_bar
 from verl_run import RunFailed, read_metrics, run_verl
 from weighting import make_batch, seconds_of
 
-from rest_verl.config import load
+from rest_verl.config import load, preset_names
 from rest_verl.core.regions import RegionTagger
 from rest_verl.core.suggest import unknown_name
 from rest_verl.core.tagged import TaggedBatch
 from rest_verl.metrics import weight_metrics
 from rest_verl.weighting import TokenWeighting
 
-PRESETS = ("grpo", "paper", "entropy_adaptive")
+BASE, PRESETS = "grpo", "paper,entropy_adaptive"
 SAME_FOR_ALL = [
     *RECIPE,
     "actor_rollout_ref.actor.optim.lr=0",
@@ -69,13 +69,14 @@ DIFFERENT_ROWS = 64
 REPEATS = 3
 
 
-def through_verl(pairs: int, steps: int, out: Path, progress: Progress) -> dict[str, Any]:
-    """Train with every preset in every pair: what evidence.overhead_section reads as `verl`."""
+def through_verl(pairs: int, steps: int, presets: list[str], out: Path, progress: Progress) -> dict[str, Any]:
+    """Train with GRPO and every preset in every pair: what evidence.overhead_section reads as `verl`."""
     start = prepare_start(out, 0, progress)
-    bar = progress.add_task("through verl", total=pairs * len(PRESETS) * steps)
+    in_turn = [BASE, *presets]
+    bar = progress.add_task("through verl", total=pairs * len(in_turn) * steps)
     runs: list[dict[str, Any]] = []
     for pair in range(pairs):
-        for preset in PRESETS if pair % 2 == 0 else PRESETS[::-1]:
+        for preset in in_turn if pair % 2 == 0 else in_turn[::-1]:
             progress.update(bar, description=f"pair {pair + 1} of {pairs}: {preset}")
             runs.append(one_run(preset, pair, steps, start, out, partial(_advance, progress, bar, len(runs) * steps)))
     return {"learning_rate": 0, "warm_up": WARM_UP, "runs": runs}
@@ -160,10 +161,9 @@ def peak_beside(work: Callable[[], None]) -> float:
     return peak_resident("self") - before
 
 
-def by_themselves(sizes: tuple[tuple[int, int, int], ...], progress: Progress) -> dict[str, Any]:
+def by_themselves(sizes: tuple[tuple[int, int, int], ...], presets: list[str], progress: Progress) -> dict[str, Any]:
     """Time the token weights of each preset and size: what evidence.overhead_section reads as `alone`."""
     torch.set_num_threads(1)
-    presets = PRESETS[1:]
     bar = progress.add_task("vocabulary", total=1 + len(sizes) * len(presets))
     tokenizer = qwen_tokenizer()
     tagger = RegionTagger(tokenizer, "hermes")
@@ -205,6 +205,15 @@ def settings(preset: str) -> Any:
         return load(compose("ppo_trainer", [f"+rest={preset}", "+platform=cpu", "rest.format=hermes"]))
 
 
+def known_presets(presets: str) -> str:
+    """The presets, if there are such and each weights tokens."""
+    weighting = [name for name in preset_names() if name != BASE]
+    for preset in presets.split(","):
+        if preset not in weighting:
+            raise typer.BadParameter(unknown_name("preset", preset, weighting))
+    return presets
+
+
 def known_parts(parts: str) -> str:
     """The parts, if there are such."""
     for part in parts.split(","):
@@ -220,6 +229,7 @@ def _advance(progress: Progress, bar: TaskID, before: int, steps: int) -> None:
 def main(
     pairs: Annotated[int, typer.Option(min=1, help="Pairs of runs, each with seeds of its own.")] = 3,
     steps: Annotated[int, typer.Option(min=WARM_UP + 1, help="Steps of a run, the warm-up among them.")] = 12,
+    presets: Annotated[str, typer.Option(callback=known_presets, help="What to compare with GRPO.")] = PRESETS,
     parts: Annotated[str, typer.Option(callback=known_parts, help="What to measure.")] = ",".join(PARTS),
     quick: Annotated[bool, typer.Option("--quick", help="One pair of 4 steps, and small batches.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for the runs.")] = Path("runs/overhead"),
@@ -234,9 +244,11 @@ def main(
     try:
         with Progress(console=Console(stderr=True)) as progress:
             if "verl" in parts.split(","):
-                found["verl"] = through_verl(1 if quick else pairs, 4 if quick else steps, out, progress)
+                found["verl"] = through_verl(
+                    1 if quick else pairs, 4 if quick else steps, presets.split(","), out, progress
+                )
             if "alone" in parts.split(","):
-                found["alone"] = by_themselves(QUICK_SIZES if quick else SIZES, progress)
+                found["alone"] = by_themselves(QUICK_SIZES if quick else SIZES, presets.split(","), progress)
     except RunFailed as failure:
         console.print(str(failure), style="red", markup=False)  # a log's brackets are no markup
         raise typer.Exit(1) from None

@@ -106,7 +106,8 @@ def _comparisons(result: dict[str, Any]) -> list[tuple[str, Interval, Interval]]
         if name == BASELINE or against not in questions:
             continue
         about = f"`{name}` ({REFERENCE} {question}) against `{REFERENCE}`" if question else f"`{name}` against GRPO"
-        found.append((about, *(paired_difference(runs, name, against, kind) for kind in ("final", "mean"))))
+        final, mean = (paired_difference(runs, name, against, quantity) for quantity in ("final", "mean"))
+        found.append((about, final, mean))
     return found
 
 
