@@ -37,7 +37,7 @@ are in [`benchmarks/results/`](../benchmarks/results), and every verdict follows
 
 What it can say: whether the mechanism works, on a model of half a million parameters and a task with regions like
 those of tool use. What it cannot: how large the effect is on language models of billions. Intervals are 95 %, by
-bootstrap over paired seeds or batches. The task is
+bootstrap over paired seeds, batches or steps. The task is
 [`benchmarks/evidence/task.py`](../benchmarks/evidence/task.py): sixteen tools, lists with distractors, second turns,
 and combinations in validation that training never shows."""
 
