@@ -14,9 +14,8 @@ runs are kept in `--out`, so that a study that was stopped goes on.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,6 +29,7 @@ from evidence.results import CPU, write_result
 from evidence.start import Start, prepare_start
 from evidence.through_verl import train_through_verl
 from evidence.variants import BASELINE, VARIANTS, composed
+from evidence.workers import workers
 from page import show_tables
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -55,8 +55,6 @@ def trained(home: Path, start: Start, name: str, seed: int, plan: Plan, device: 
     """One run in process; read back where an earlier study with the same plan left it in `home`."""
     kept = home / f"{name}-seed{seed}.json"
     if not kept.exists():
-        torch.set_num_threads(1)
-        disable_progress_bar()  # transformers' own bars would tear ours
         settings = load(composed(VARIANTS[name], plan.steps))
         _, validations, log = train(start, settings, plan, seed, device)
         _keep(kept, name, seed, validations, mean_gradient_norm=sum(s["gradient_norm"] for s in log) / len(log))
@@ -103,7 +101,7 @@ def main(
     write: Annotated[bool, typer.Option(help="Write the result file and docs/evidence.md.")] = True,
 ) -> None:
     """Compare how fast GRPO and ResT learn."""
-    disable_progress_bar()
+    disable_progress_bar()  # transformers' own bars would tear ours
     plan = Plan(steps=steps, prompts=prompts, learning_rate=learning_rate)
     names = known_variants(variants)
     if quick:
@@ -129,8 +127,7 @@ def main(
                 found.append(trained_through_verl(home, start, name, seed, plan, progress))
                 progress.advance(bar)
         else:
-            context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(jobs, context) as pool:
+            with workers(jobs) as pool:
                 futures = [pool.submit(trained, home, start, name, seed, plan, device) for name, seed in wanted]
                 for future in as_completed(futures):
                     found.append(future.result())

@@ -9,12 +9,10 @@ scheme weights the same batches, with the same total weight in each row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +27,7 @@ from evidence.results import write_result
 from evidence.start import IMITATION_STEPS, Start, prepare_start
 from evidence.variance_found import log_ratios, point_found, together
 from evidence.variance_section import findings
+from evidence.workers import workers
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import Progress, TaskID
@@ -52,22 +51,6 @@ def steps_of(text: str) -> tuple[int, ...]:
     if points[0] < 0 or points[-1] > RUN.steps:
         raise typer.BadParameter(f"{text!r}: a step lies in 0 to {RUN.steps}, the length of a run")
     return points
-
-
-def in_a_worker() -> None:
-    """What a process sets before it works beside others."""
-    torch.set_num_threads(1)
-    disable_progress_bar()
-
-
-@contextmanager
-def workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    """So many processes; where the work fails, what waits for them is not begun."""
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=in_a_worker)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def seeds_of(seed: int, step: int, count: int) -> list[int]:

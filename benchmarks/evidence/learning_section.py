@@ -14,6 +14,7 @@ from evidence.curves import Run, mean_steps_to, of_variant, paired_difference, t
 from evidence.intervals import Interval
 from evidence.loop import Validation
 from evidence.pictures import FOLDER, picture
+from evidence.results import said_by
 from evidence.variants import BASELINE
 from rest_verl.figures import new_figure
 
@@ -57,13 +58,13 @@ def tables(result: dict[str, Any]) -> list[Table]:
 def section(result: dict[str, Any], folder: Path = FOLDER) -> list[str]:
     """The section of one study as lines of Markdown; the figure goes into `folder`."""
     through = result["through"]
-    made_by, plan, runs = result["made_by"], result["plan"], read_runs(result)
+    plan, runs = result["plan"], read_runs(result)
     title = {"process": "Does it learn faster?", "verl": "The same through stock verl"}[through]
     seeds = len(of_variant(runs, BASELINE))
     lines = [
         f"## {title}",
         "",
-        f"`{made_by['command']}`: {made_by['machine']}, {made_by['device']}, {made_by['date']}. {_seeds(seeds)}, "
+        f"{said_by(result['made_by'])} {_seeds(seeds)}, "
         f"{plan['steps']} steps of {plan['prompts']} prompts x {plan['n']} responses, one update a step, rate "
         f"{plan['learning_rate']:g}; validation is greedy, over {plan['validation_rows']} rows, half of them unseen "
         "combinations.",

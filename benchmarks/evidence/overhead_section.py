@@ -12,6 +12,7 @@ import numpy as np
 from page import markdown_table
 
 from evidence.intervals import Interval, mean_interval, ratio_interval
+from evidence.results import said_by
 
 PARTS = ("verl", "alone")
 LIMIT = 0.02  # of a step: what ResT may cost
@@ -55,7 +56,7 @@ def section(result: dict[str, Any]) -> list[str]:
         if part in result:
             lines += lines_of(result[part])
             if made_by := result[part].get("made_by", result.get("made_by")):
-                lines += [f"`{made_by['command']}`: {made_by['machine']}, {made_by['device']}, {made_by['date']}.", ""]
+                lines += [said_by(made_by), ""]
     return lines
 
 

@@ -15,8 +15,6 @@ from typing import Any
 from page import machine
 
 FOLDER = Path(__file__).parents[1] / "results"
-
-
 CPU = f"{os.cpu_count()} CPU cores"
 
 
@@ -46,3 +44,8 @@ def read_result(study: str, folder: Path = FOLDER) -> dict[str, Any] | None:
     """Read a study's result file; None where it has not been run."""
     path = folder / f"{study}.json"
     return json.loads(path.read_text()) if path.exists() else None
+
+
+def said_by(made_by: dict[str, str]) -> str:
+    """What made a result, as the page says it."""
+    return f"`{made_by['command']}`: {made_by['machine']}, {made_by['device']}, {made_by['date']}."

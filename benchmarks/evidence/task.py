@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import toy_task
-from toy_task import Call, Message, Row, Task, Tool, quoted, rekeyed, renamed, render, swapped
+from toy_task import Call, Message, Row, Task, Tool, parameters, quoted, rekeyed, renamed, render, swapped
 
 # Rows of unseen combinations have a data source of their own: verl reports each by itself.
 SOURCE, UNSEEN_SOURCE = "hard_tools", "hard_tools_unseen"
@@ -114,11 +113,6 @@ class Example:
     unseen: bool
 
 
-def parameters(tool: Tool) -> list[str]:
-    """Names of a tool's parameters, in order."""
-    return re.findall(r"{(\w+)}", tool.requests[0])
-
-
 def is_unseen(*parts: Any) -> bool:
     """Whether a combination is one that training does not show: the same in every process and for every seed."""
     return zlib.crc32(json.dumps(parts).encode()) % 1000 < 1000 * UNSEEN
@@ -127,9 +121,7 @@ def is_unseen(*parts: Any) -> bool:
 def draw_call(rng: random.Random, tool: Tool) -> tuple[str, Call, bool]:
     """Draw a request for a tool, the call that serves it, and whether tool and first value are an unseen pair."""
     names = parameters(tool)
-    values: dict[str, Any] = {}
-    while len(set(map(str, values.values()))) < len(names):  # all different: a swap of two is always a mistake
-        values = {name: rng.choice(POOLS[name]) for name in names}
+    values = toy_task.draw_values(rng, names, POOLS)
     return rng.choice(tool.requests).format(**values), Call(tool.name, values), is_unseen(tool.name, values[names[0]])
 
 

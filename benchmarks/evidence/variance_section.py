@@ -13,6 +13,7 @@ from page import markdown_table
 
 from evidence.gradients import UNIFORM
 from evidence.pictures import FOLDER, picture
+from evidence.results import said_by
 from evidence.variance_found import ORDER
 from rest_verl.figures import new_figure
 
@@ -34,12 +35,11 @@ def section(result: dict[str, Any], folder: Path = FOLDER) -> list[str]:
         result: what variance.py found, and `made_by`.
         folder: of figures.
     """
-    made_by = result["made_by"]
     says = "Trace of the gradient's covariance over that of uniform weights, measured and predicted"
     return [
         "## Does it reduce variance?",
         "",
-        f"`{made_by['command']}`: {made_by['machine']}, {made_by['device']}, {made_by['date']}.",
+        said_by(result["made_by"]),
         "",
         picture(_figure(result), "evidence_variance", says, folder),
         "",

@@ -12,7 +12,7 @@ that a group-relative policy gradient has to learn from.
 import json
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -190,17 +190,24 @@ def render(thought: str, calls: Sequence[Call], answer: str = "") -> str:
     return "\n".join([f"<think> {thought} </think>", "<tool_call>", *lines, "</tool_call>"])
 
 
-def draw_values(rng: random.Random, names: Sequence[str]) -> dict[str, Any]:
+def parameters(tool: Tool) -> list[str]:
+    """Names of a tool's parameters, in order."""
+    return re.findall(r"{(\w+)}", tool.requests[0])
+
+
+def draw_values(
+    rng: random.Random, names: Sequence[str], pools: Mapping[str, Sequence[Any]] = POOLS
+) -> dict[str, Any]:
     """Draw one value per name, all different, so that a swap of two values is always a mistake."""
     while True:
-        values = {name: rng.choice(POOLS[name]) for name in names}
+        values = {name: rng.choice(pools[name]) for name in names}
         if len(set(values.values())) == len(values):
             return values
 
 
 def draw_clause(rng: random.Random, tool: Tool) -> tuple[str, Call]:
     """Draw a request for one tool and the call that serves it."""
-    values = draw_values(rng, re.findall(r"{(\w+)}", tool.requests[0]))
+    values = draw_values(rng, parameters(tool))
     return rng.choice(tool.requests).format(**values), Call(tool.name, values)
 
 
