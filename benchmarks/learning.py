@@ -38,7 +38,7 @@ from transformers.utils.logging import disable_progress_bar
 from rest_verl.config import load
 from rest_verl.core.suggest import unknown_name
 
-RESULTS = {"process": "learning", "verl": "learning_verl"}
+RESULTS = {"process": "learning", "cuda": "learning_cuda", "verl": "learning_verl"}
 QUICK_VARIANTS = f"{BASELINE},paper"
 
 
@@ -96,11 +96,14 @@ def main(
     prompts: Annotated[int, typer.Option(min=1, help="Prompts of a batch.")] = Plan.prompts,
     learning_rate: Annotated[float, typer.Option(help="Constant.")] = Plan.learning_rate,
     jobs: Annotated[int, typer.Option(min=1, help="Processes, for runs in process.")] = os.cpu_count() or 1,
-    device: Annotated[str, typer.Option(help="Of runs in process: cpu or cuda.")] = "cpu",
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Of runs in process.")] = "cpu",
     out: Annotated[Path, typer.Option(help="Folder for the start and finished runs.")] = Path("runs/evidence"),
     write: Annotated[bool, typer.Option(help="Write the result file and docs/evidence.md.")] = True,
 ) -> None:
     """Compare how fast GRPO and ResT learn."""
+    if through == "verl" and device != "cpu":
+        raise typer.BadParameter("runs through verl are on the CPU: leave out --device, or --through verl")
+    form = "cuda" if device == "cuda" else through
     disable_progress_bar()  # transformers' own bars would tear ours
     plan = Plan(steps=steps, prompts=prompts, learning_rate=learning_rate)
     names = known_variants(variants)
@@ -135,13 +138,13 @@ def main(
     if through == "verl":  # which validates on all rows that it is given
         plan = replace(plan, validation_rows=len(start.validation))
     result = {
-        "through": through,
+        "through": form,
         "plan": asdict(plan),
         "variants": {name: VARIANTS[name].question for name in names},
         "runs": sorted(found, key=lambda run: (names.index(run["variant"]), run["seed"])),
     }
     if write:
-        write_result(RESULTS[through], result, device_name(device))
+        write_result(RESULTS[form], result, device_name(device))
         write_page()
     show_tables(Console(), tables(result))
 

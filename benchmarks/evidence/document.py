@@ -24,6 +24,7 @@ NotHeld = Callable[[dict[str, Any]], list[str]]
 SECTIONS: dict[str, tuple[Section, NotHeld]] = {
     "variance": (variance_section.section, variance_section.not_held),
     "learning": (learning_section.section, learning_section.not_held),
+    "learning_cuda": (learning_section.section, learning_section.not_held),
     "learning_verl": (learning_section.section, learning_section.not_held),
     "overhead": (lambda result, images: overhead_section.section(result), overhead_section.not_held),
 }

@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Table = tuple[list[str], list[list[str]]]
-THROUGH = {"process": "in process", "verl": "through stock verl"}
+THROUGH = {"process": "in process", "cuda": "in process on a GPU", "verl": "through stock verl"}
+TITLES = {
+    "process": "Does it learn faster?",
+    "cuda": "Larger batches and longer runs, on a GPU",
+    "verl": "The same through stock verl",
+}
 # Measured with `intervals.mean_interval`: of so many normal values, in how many of a hundred samples the 95 % interval
 # holds the mean.
 COVERAGE = {3: 68, 5: 84, 10: 91, 20: 93}
@@ -59,7 +64,7 @@ def section(result: dict[str, Any], folder: Path = FOLDER) -> list[str]:
     """The section of one study as lines of Markdown; the figure goes into `folder`."""
     through = result["through"]
     plan, runs = result["plan"], read_runs(result)
-    title = {"process": "Does it learn faster?", "verl": "The same through stock verl"}[through]
+    title = TITLES[through]
     seeds = len(of_variant(runs, BASELINE))
     lines = [
         f"## {title}",
