@@ -131,6 +131,8 @@ class RestConfig:
         dump_dir: folder for a sample of each step's trajectories, token by token, which `rest-verl inspect` shows;
             None for none.
         dump: how much of a step is written there.
+        stall_seconds: a run ends with an error when so long no trajectory arrived that the trainer waits for; None
+            waits for ever, as verl does.
     """
 
     scheme: str = "paper"
@@ -151,6 +153,7 @@ class RestConfig:
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     dump_dir: str | None = Field(default=None, min_length=1)
     dump: DumpConfig = field(default_factory=DumpConfig)
+    stall_seconds: float | None = Field(default=7200.0, gt=0)
 
     def __post_init__(self) -> None:
         if self.base_estimator == "rest":

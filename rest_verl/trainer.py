@@ -26,6 +26,7 @@ from verl.trainer.ppo.v1 import (
     PPOTrainerSync,
     register_trainer,
 )
+from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 from verl.utils.debug import marked_timer
 from verl.workers.utils.padding import response_from_nested, response_to_nested
 
@@ -36,7 +37,9 @@ from rest_verl.core.tagged import TaggedBatch
 from rest_verl.logs import logger_of
 from rest_verl.metrics import rename_actor_metrics, reward_metrics, weight_metrics
 from rest_verl.records.recorder import Recorder, StepTensors
+from rest_verl.resume import CheckpointError, check_found, unreadable
 from rest_verl.start_up import check_run
+from rest_verl.watchdog import Watchdog, watch
 from rest_verl.weighting import TokenWeighting
 
 STATE_FILE = "rest.json"  # in the folder of a checkpoint: what the weighting has measured so far
@@ -60,6 +63,17 @@ class RestTrainerMixin(PPOTrainer):
             config.algorithm.adv_estimator = rest.base_estimator
         self._rest = rest
         super().__init__(config)
+
+    def _build_replay_buffer(self) -> ReplayBuffer:
+        return watch(super()._build_replay_buffer(), Watchdog(self._actors, self._rest.stall_seconds))
+
+    def _actors(self) -> dict[str, list[Any]]:
+        """The actors without which trajectories do not arrive, by the name that an error gives them."""
+        return {
+            "agent-loop worker": self.agent_loop_manager.agent_loop_workers,
+            "reward worker": self.get_reward_handles() or [],
+            "inference server": self.llm_server_manager.server_handles,
+        }
 
     def _init_tokenizer(self) -> None:
         super()._init_tokenizer()
@@ -92,16 +106,21 @@ class RestTrainerMixin(PPOTrainer):
         super()._save_checkpoint()
 
     def _load_checkpoint(self) -> None:
-        super()._load_checkpoint()
-        if self.global_steps == 0:
-            return  # verl found no checkpoint
         trainer = self.config.trainer
-        given = trainer.resume_from_path if trainer.resume_mode == "resume_path" else None
-        state = Path(given or f"{trainer.default_local_dir}/global_step_{self.global_steps}") / STATE_FILE
-        if state.exists():
-            self._weighting.restore(json.loads(state.read_text()))
-        else:
-            logger.warning("%s is not there: averages of measured entropy start anew", state)
+        try:
+            super()._load_checkpoint()
+            if self.global_steps == 0:  # verl found no checkpoint
+                if trainer.resume_mode == "auto":
+                    check_found(Path(trainer.default_local_dir))
+                return
+            given = trainer.resume_from_path if trainer.resume_mode == "resume_path" else None
+            state = Path(given or f"{trainer.default_local_dir}/global_step_{self.global_steps}") / STATE_FILE
+            if state.exists():
+                self._weighting.restore(json.loads(state.read_text()))
+            else:
+                logger.warning("%s is not there: averages of measured entropy start anew", state)
+        except Exception as error:  # of the engine, of torch, of a file: what is wrong differs, what helps does not
+            raise CheckpointError(unreadable(trainer, self.global_steps, error)) from error
 
     def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
         # V is exact instead of bounded where the actor reports the sum of squared probabilities. verl's trainer asks
@@ -191,3 +210,6 @@ class RestTrainerSeparateAsync(RestTrainerMixin, PPOTrainerSeparateAsync):
     """verl's trainer with rollouts on GPUs of their own, with ResT."""
 
     base_mode = "separate_async"
+
+    def _actors(self) -> dict[str, list[Any]]:
+        return super()._actors() | {"server on its own GPUs": self.standalone_server_manager.server_handles}

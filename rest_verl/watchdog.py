@@ -1,0 +1,111 @@
+"""Ends a run that would wait for ever.
+
+verl's trainer polls the transfer queue until enough trajectories have arrived. Those of an agent-loop worker that was
+killed never do, nor those of a tool that does not answer, and nothing in verl bounds the wait. What a reward worker
+would have scored is lost batch after batch. Here each poll looks whether the actors that trajectories need are alive
+and how long ago the last trajectory arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import ActorDiedError, RayActorError
+
+if TYPE_CHECKING:
+    from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
+
+Actors = Callable[[], Mapping[str, Sequence[ActorHandle]]]
+
+RESUME = (
+    "The same command with trainer.resume_mode=auto, verl's default, goes on from the newest checkpoint, if there is "
+    "one"
+)
+
+
+class StalledRunError(RuntimeError):
+    """Trajectories that the trainer waits for will not arrive."""
+
+
+class Watchdog:
+    """What a poll looks at.
+
+    Args:
+        actors: the actors that trajectories need, by what they are called; asked at each look, for servers come and
+            go.
+        stall_seconds: so long may nothing arrive; None for ever.
+    """
+
+    def __init__(self, actors: Actors, stall_seconds: float | None):
+        self._actors = actors
+        self._stall_seconds = stall_seconds
+        self._pings: dict[ActorHandle, ray.ObjectRef] = {}
+        self._seen: Mapping[str, Any] | None = None
+        self._waited = 0.0
+
+    def look(self, partition: Mapping[str, Mapping[str, Any]], seconds: float) -> None:
+        """Look once.
+
+        Args:
+            partition: what the queue holds by key: tags of prompts and of trajectories.
+            seconds: how long after the look before this one. Time between two waits is not counted: polls of the
+                second one find another partition.
+
+        Raises:
+            StalledRunError: see the module's docstring.
+        """
+        for role, handles in self._actors().items():
+            for number, handle in enumerate(handles):
+                if (cause := self._cause_of_death(handle)) is not None:
+                    raise StalledRunError(
+                        f"{role} {number} of {len(handles)} has died, and what it was working on is lost. {RESUME}. "
+                        f"Ray says: {cause}"
+                    )
+        if partition != self._seen:
+            self._seen, self._waited = partition, 0.0
+            return
+        self._waited += seconds
+        if self._stall_seconds is not None and self._waited >= self._stall_seconds:
+            prompts = [tag["status"] for tag in partition.values() if tag.get("is_prompt")]
+            unfinished = prompts.count("pending") + prompts.count("running")
+            raise StalledRunError(
+                f"no trajectory arrived in {self._waited:.0f} s, {unfinished} of {len(prompts)} prompts are "
+                "unfinished, and every worker is alive. A tool, a reward function or an inference server does not "
+                "answer: bound its time, or raise rest.stall_seconds (null waits for ever) if trajectories do take "
+                f"so long. {RESUME}"
+            )
+
+    def _cause_of_death(self, handle: ActorHandle) -> str | None:
+        """What Ray says of an actor that has died; None for one that has not, as far as is known.
+
+        One question at a time is put to an actor: it may be busy, and answers when it can.
+        """
+        if handle not in self._pings:
+            self._pings[handle] = handle.__ray_ready__.remote()
+        ping = self._pings[handle]
+        ready, _ = ray.wait([ping], timeout=0)
+        if not ready:
+            return None
+        del self._pings[handle]
+        try:
+            ray.get(ping)
+        except ActorDiedError as error:
+            return " ".join(str(error).split())
+        except RayActorError:
+            return None  # out of reach for now, which Ray retries
+        return None
+
+
+def watch(buffer: ReplayBuffer, watchdog: Watchdog) -> ReplayBuffer:
+    """Let a watchdog look at each poll of a replay buffer."""
+    wait = buffer._wait_for_next_poll
+
+    def look_and_wait(partition_id: str, last_debug_time: float) -> float:
+        watchdog.look(buffer.partitions[partition_id], buffer.poll_interval)
+        return wait(partition_id, last_debug_time)
+
+    buffer._wait_for_next_poll = look_and_wait  # type: ignore[method-assign]
+    return buffer
