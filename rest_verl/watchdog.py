@@ -8,8 +8,8 @@ and how long ago the last trajectory arrived.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import ray
 from ray.actor import ActorHandle
@@ -43,16 +43,17 @@ class Watchdog:
         self._actors = actors
         self._stall_seconds = stall_seconds
         self._pings: dict[ActorHandle, ray.ObjectRef] = {}
-        self._seen: Mapping[str, Any] | None = None
+        self._seen: tuple[frozenset[str], frozenset[str]] | None = None
         self._waited = 0.0
 
-    def look(self, partition: Mapping[str, Mapping[str, Any]], seconds: float) -> None:
+    def look(self, arrived: Collection[str], unfinished: Collection[str], seconds: float) -> None:
         """Look once.
 
         Args:
-            partition: what the queue holds by key: tags of prompts and of trajectories.
-            seconds: how long after the look before this one. Time between two waits is not counted: polls of the
-                second one find another partition.
+            arrived: keys of the trajectories in the queue.
+            unfinished: keys of the prompts of which some are still to come.
+            seconds: how long after the look before this one. Time between two waits is not counted: the second finds
+                other keys.
 
         Raises:
             StalledRunError: see the module's docstring.
@@ -64,18 +65,16 @@ class Watchdog:
                         f"{role} {number} of {len(handles)} has died, and what it was working on is lost. {RESUME}. "
                         f"Ray says: {cause}"
                     )
-        if partition != self._seen:
-            self._seen, self._waited = partition, 0.0
+        if (seen := (frozenset(arrived), frozenset(unfinished))) != self._seen:
+            self._seen, self._waited = seen, 0.0
             return
         self._waited += seconds
         if self._stall_seconds is not None and self._waited >= self._stall_seconds:
-            prompts = [tag["status"] for tag in partition.values() if tag.get("is_prompt")]
-            unfinished = prompts.count("pending") + prompts.count("running")
             raise StalledRunError(
-                f"no trajectory arrived in {self._waited:.0f} s, {unfinished} of {len(prompts)} prompts are "
-                "unfinished, and every worker is alive. A tool, a reward function or an inference server does not "
-                "answer: bound its time, or raise rest.stall_seconds (null waits for ever) if trajectories do take "
-                f"so long. {RESUME}"
+                f"no trajectory arrived in {self._waited:.0f} s, unfinished prompts: {len(unfinished)}, and every "
+                "worker is alive. A tool, a reward function or an inference server does not answer: bound its time, "
+                "or raise rest.stall_seconds (null waits for ever) if trajectories do take so long. "
+                f"{RESUME}"
             )
 
     def _cause_of_death(self, handle: ActorHandle) -> str | None:
@@ -104,7 +103,8 @@ def watch(buffer: ReplayBuffer, watchdog: Watchdog) -> ReplayBuffer:
     wait = buffer._wait_for_next_poll
 
     def look_and_wait(partition_id: str, last_debug_time: float) -> float:
-        watchdog.look(buffer.partitions[partition_id], buffer.poll_interval)
+        unfinished = buffer.pending_keys[partition_id] | buffer.running_keys[partition_id]
+        watchdog.look(buffer.partitions[partition_id], unfinished, buffer.poll_interval)
         return wait(partition_id, last_debug_time)
 
     buffer._wait_for_next_poll = look_and_wait  # type: ignore[method-assign]

@@ -34,11 +34,11 @@ def test_an_actor_that_was_killed_is_noticed_and_named(cluster):
     workers = [Worker.remote() for _ in range(2)]
     pids = ray.get([worker.pid.remote() for worker in workers])
     watchdog = Watchdog(lambda: {"reward worker": workers}, None)
-    watchdog.look({}, 2.0)
+    watchdog.look([], [], 2.0)
     os.kill(pids[1], signal.SIGKILL)
     with pytest.raises(StalledRunError, match=r"^reward worker 1 of 2 has died, .* trainer.resume_mode=auto"):
         for _ in range(int(SECONDS / 0.2)):
-            watchdog.look({}, 2.0)
+            watchdog.look([], [], 2.0)
             time.sleep(0.2)
 
 
@@ -48,5 +48,5 @@ def test_an_actor_that_is_busy_is_not_taken_for_dead(cluster):
     working = worker.work.remote(3.0)
     watchdog = Watchdog(lambda: {"agent-loop worker": [worker]}, None)
     while not ray.wait([working], timeout=0.1)[0]:
-        watchdog.look({}, 2.0)
-    watchdog.look({}, 2.0)
+        watchdog.look([], [], 2.0)
+    watchdog.look([], [], 2.0)
