@@ -1,0 +1,309 @@
+"""What becomes of a training when something breaks: every fault is done to a real run of stock verl, Ray and vLLM.
+
+All runs of a study share one folder with a checkpoint after each step, as a long training does: each goes on from
+what the one before it left, so that every fault also shows whether training can be resumed after it. Of a run that
+must end, the time until it has ended is taken, and its reason; of one that must go on, that it logs all its steps.
+
+`--kills N` kills the driver itself (SIGKILL, without a chance to clean up) at a random moment, again and again, and
+resumes at once.
+
+    python benchmarks/faults.py                 # an hour on two cores
+    python benchmarks/faults.py --only worker
+    python benchmarks/faults.py --only none --kills 10
+
+One disturbance fills a small disk, which takes the right to mount one: without it that line says so.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import psutil
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from transformers.utils.logging import disable_progress_bar
+from trust.disturbances import BENCHMARKS, DISTURBANCES, IN_TIME, Disturbance
+from trust.group import Group, publish
+from trust.runs import CHECKPOINTS, RECIPE, newest_step, of_start, prepare_start
+from verl_run import RunFailed, read_metrics, run_verl
+
+TIMEOUT_SECONDS = 600.0
+STEPS = 2  # of a run that is to go on
+LONG = 50  # steps of one that is to be killed before it comes to its end
+NONE = "none"
+DRIVER = "verl.trainer.main_ppo"
+KILL_BETWEEN = (20.0, 150.0)  # seconds after the start of a run, which covers start-up, rollout, update and saving
+HEAD = ["what went wrong", "what came of it", "noticed after", "checkpoint before, gone on from", "held"]
+ABOUT = """\
+Each fault is done to a real training that saves after every step; then the training is resumed, with the override that
+its message named where it named one. "Noticed after" is the time from the fault until the driver had ended, vLLM's and
+Ray's own end included."""
+SHOWN = 110  # characters of a message
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a disturbed run, and of the one that resumed it.
+
+    Attributes:
+        name: of the disturbance.
+        said: the line of its log with the reason; empty for a run that went on without one.
+        seconds: from the fault to the end of the run; None for one that went on.
+        before: step of the newest checkpoint before it.
+        gone_on_from: step that training went on from.
+        logged: steps that the disturbed run logged, and those that the resumed one did.
+        problems: what was not as it must be.
+    """
+
+    name: str
+    said: str
+    seconds: float | None
+    before: int
+    gone_on_from: int
+    logged: tuple[list[int], list[int]]
+    problems: list[str]
+
+
+class Killer(threading.Thread):
+    """Kills a process once a run below this process has logged a step; `at` is when it did, or None.
+
+    Args:
+        begins: how the name or the command line of the process begins.
+        metrics: verl's log of steps.
+    """
+
+    def __init__(self, begins: str, metrics: Path):
+        super().__init__(daemon=True)
+        self._begins, self._metrics = begins, metrics
+        self._over = threading.Event()
+        self.at: float | None = None
+
+    def run(self) -> None:
+        while not self._over.wait(0.2):
+            if not read_metrics(self._metrics) or (found := named(self._begins)) is None:
+                continue
+            time.sleep(2.0)  # amid the next rollout
+            found.kill()
+            self.at = time.monotonic()
+            return
+
+    def end(self) -> None:
+        """Kill no more."""
+        self._over.set()
+        self.join()
+
+
+def named(begins: str) -> psutil.Process | None:
+    """The first process below this one whose name or command line begins so."""
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if any(text.startswith(begins) for text in (" ".join(process.cmdline()), process.name())):
+                return process
+        except psutil.Error:
+            continue  # it has ended meanwhile
+    return None
+
+
+def train(folder: Path, start: Path, steps: int, further: list[str], progress: Progress) -> tuple[list[int], str]:
+    """Train to a step: the steps that were logged, and why the run failed if it did."""
+    overrides = [
+        "+rest=entropy_adaptive",
+        *RECIPE,
+        *of_start(start),
+        "trainer.save_freq=1",
+        f"trainer.default_local_dir={(folder / CHECKPOINTS).resolve()}",
+        f"+ray_kwargs.ray_init.runtime_env.env_vars.PYTHONPATH={BENCHMARKS}",
+        *further,  # a later override of a key holds
+    ]
+    before, failed = list(progress.task_ids), ""
+    try:
+        run_verl(overrides, folder, steps, progress, TIMEOUT_SECONDS)
+    except RunFailed as failure:
+        failed = str(failure)
+    for task in set(progress.task_ids) - set(before):  # lines for each of many runs would fill the terminal
+        progress.remove_task(task)
+    return [step.step for step in read_metrics(folder / "metrics.jsonl")], failed
+
+
+@contextmanager
+def small_disk(key: str, folder: Path) -> Iterator[list[str]]:
+    """A disk of 1 MiB under a key of the config; yields the override. Nothing for no key."""
+    if not key:
+        yield []
+        return
+    mounted = (folder / "small").resolve()
+    mounted.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(mounted)], check=True, capture_output=True)
+    try:
+        yield [f"{key}={mounted}"]
+    finally:
+        subprocess.run(["umount", "-l", str(mounted)], check=True)
+
+
+def disturb(disturbance: Disturbance, folder: Path, start: Path, progress: Progress) -> Outcome:
+    """Do one thing to a run, and resume where it ended."""
+    before = newest_step(folder)
+    overrides = disturbance.prepare(folder, start)
+    (folder / "metrics.jsonl").unlink(missing_ok=True)
+    killer = Killer(disturbance.kill, folder / "metrics.jsonl") if disturbance.kill else None
+    if killer:
+        killer.start()
+    begun = time.monotonic()
+    with small_disk(disturbance.small_disk, folder) as small:
+        # A run in which something is killed never comes to its last step.
+        steps = before + (LONG if killer else STEPS)
+        logged, failed = train(folder, start, steps, [*overrides, *small], progress)
+    ended = time.monotonic()
+    log = (folder / "verl.log").read_text(errors="replace")
+    (folder / f"{disturbance.name.replace(' ', '-')}.log").write_text(log)
+    problems = []
+    if disturbance.says not in log:
+        problems.append(f"its log does not say {disturbance.says!r}")
+    if bool(failed) != disturbance.ends:
+        problems.append("it ended" if failed else "it went on")
+    again: list[int] = []
+    seconds = None
+    if killer:
+        killer.end()
+        if killer.at is None:
+            problems.append(f"no process was called {disturbance.kill}")
+        begun = killer.at or begun
+    gone_on_from = before
+    if failed:
+        seconds = ended - begun
+        if killer and seconds > IN_TIME:
+            problems.append(f"it took longer than {IN_TIME:.0f} s to end")
+        remedy, gone_on_from = disturbance.remedy(folder)
+        again, failed = train(folder, start, gone_on_from + 1, remedy, progress)
+        if again != [gone_on_from + 1]:
+            problems.append(f"resumed, it logged the steps {again}: {failed.splitlines()[-1] if failed else ''}")
+    elif logged != [*range(before + 1, before + STEPS + 1)]:
+        problems.append(f"it logged the steps {logged}")
+    return Outcome(
+        disturbance.name, said_in(log, disturbance), seconds, before, gone_on_from, (logged, again), problems
+    )
+
+
+def said_in(log: str, disturbance: Disturbance) -> str:
+    """What a log says of a disturbance: the error of a run that must end, or the line that must be there."""
+    lines = log.splitlines()
+    if disturbance.says:
+        found = [line[line.index(disturbance.says) :] for line in lines if disturbance.says in line]
+    elif disturbance.ends:
+        found = [text for line in lines if (text := error_in(line))]
+    else:
+        return ""
+    return found[-1] if found else ""
+
+
+def error_in(line: str) -> str:
+    """`SomeError: what it says` from a line of a log; empty for a line without one."""
+    match = re.search(r"\b(?:\w+\.)*(\w+(?:Error|Exception)): .+", line)
+    return match.group(0) if match else ""
+
+
+def kill_driver(place: int, folder: Path, start: Path, progress: Progress) -> Outcome:
+    """Kill the driver at a random moment of a run that would train for long."""
+    before = newest_step(folder)
+    wait = random.Random(place).uniform(*KILL_BETWEEN)
+    threading.Timer(wait, lambda: named_driver().kill()).start()
+    logged, failed = train(folder, start, before + LONG, [], progress)
+    after = newest_step(folder)
+    problems = [] if failed else ["it was not killed"]
+    if logged and logged[0] != before + 1:
+        problems.append(f"it began at step {logged[0]}")
+    if logged != sorted(set(logged)):
+        problems.append(f"it logged the steps {logged}")
+    if not before <= after <= before + len(logged) + 1:
+        problems.append(f"the newest checkpoint went from {before} to {after}")
+    said = f"after {wait:.0f} s, {len(logged)} steps"
+    return Outcome(f"SIGKILL {place + 1}", said, None, before, after, (logged, []), problems)
+
+
+def named_driver() -> psutil.Process:
+    """The process of verl's main that this one started."""
+    for process in psutil.Process().children():
+        if DRIVER in process.cmdline():
+            return process
+    raise RuntimeError("no run of verl is there to be killed")
+
+
+def line_of(outcome: Outcome) -> list[str]:
+    """A line of the table."""
+    said = outcome.said if len(outcome.said) <= SHOWN else outcome.said[:SHOWN] + " ..."
+    return [
+        outcome.name,
+        cell(said or "it went on"),
+        "" if outcome.seconds is None else f"{outcome.seconds:.0f} s",
+        f"{outcome.before}, {outcome.gone_on_from}",
+        cell("; ".join(outcome.problems)) or "yes",
+    ]
+
+
+def cell(text: str) -> str:
+    """Text of a log as a cell of a table."""
+    return "".join(char if char.isprintable() else " " for char in text).replace("|", "\\|")
+
+
+def chosen(only: str) -> list[Disturbance]:
+    """The disturbances with one of the texts, commas between them, in their name; all for no text."""
+    texts = [text.strip() for text in only.split(",") if text.strip()]
+    found = [one for one in DISTURBANCES if not texts or any(text in one.name for text in texts)]
+    if not found and only != NONE:
+        raise typer.BadParameter(f"nothing of that name: there are {', '.join(one.name for one in DISTURBANCES)}")
+    return found
+
+
+def main(
+    only: Annotated[str, typer.Option(help=f"Only faults with one of these texts, commas between; or {NONE}.")] = "",
+    kills: Annotated[int, typer.Option(min=0, help="How often the driver is killed.")] = 10,
+    out: Annotated[Path, typer.Option(help="Folder of the training.")] = Path("runs/trust/faults"),
+    write: Annotated[bool, typer.Option(help="Write the result file and docs/trust.md.")] = True,
+) -> None:
+    """Break trainings, and resume them."""
+    disable_progress_bar()  # transformers' own bars would tear ours
+    out.mkdir(parents=True, exist_ok=True)
+    kept = out / "outcomes.json"
+    found: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    work: list[tuple[str, Callable[[Path, Path, Progress], Outcome]]] = [
+        *((one.name, partial(disturb, one)) for one in chosen(only)),
+        *((f"SIGKILL {place + 1}", partial(kill_driver, place)) for place in range(kills)),
+    ]
+    with Progress(console=Console(stderr=True)) as progress:
+        bar = progress.add_task("faults", total=len(work))
+        start = prepare_start(out.parent)
+        if not newest_step(out):  # two checkpoints, so that there is an older one
+            progress.update(bar, description="training undisturbed")
+            if failed := train(out, start, 2, [], progress)[1]:
+                raise RunFailed(failed)
+        for name, do in work:
+            progress.update(bar, description=name)
+            if name not in found:
+                found[name] = asdict(do(out, start, progress))
+                kept.write_text(json.dumps(found, indent=1))
+            progress.advance(bar)
+    outcomes = [Outcome(**found[name]) for name, _ in work]
+    failures = sum(bool(outcome.problems) for outcome in outcomes)
+    notes = [
+        f"{len(outcomes) - failures} of {len(outcomes)} were as they must be.",
+        f"Lost: {sum(max(outcome.before - outcome.gone_on_from, 0) for outcome in outcomes)} steps that a checkpoint "
+        "held, of the checkpoint that was damaged on purpose.",
+    ]
+    publish(Group("faults", "Faults", ABOUT, HEAD, [line_of(outcome) for outcome in outcomes], notes, failures), write)
+    raise typer.Exit(int(failures > 0))
+
+
+if __name__ == "__main__":
+    typer.run(main)

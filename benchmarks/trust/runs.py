@@ -1,0 +1,74 @@
+"""The runs of stock verl that checks compare or disturb: one small task, one small model, few tokens."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import tiny_model
+import torch
+import toy_task
+from safetensors.torch import load_file
+
+VOCABULARY, HIDDEN, IMITATION_STEPS = 600, 64, 400
+CHECKPOINTS = "checkpoints"
+POINTER = "latest_checkpointed_iteration.txt"  # verl's, written last of a checkpoint
+RECIPE = [
+    "+platform=cpu",
+    "data.train_batch_size=8",
+    "data.max_prompt_length=96",
+    "data.max_response_length=96",
+    "data.seed=0",
+    "actor_rollout_ref.rollout.n=4",
+    "actor_rollout_ref.rollout.max_model_len=256",
+    "actor_rollout_ref.rollout.max_num_batched_tokens=2048",
+    "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=8",
+    "actor_rollout_ref.actor.ppo_mini_batch_size=8",
+    "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=8",
+    "actor_rollout_ref.actor.optim.lr=1e-3",
+    "trainer.val_before_train=False",
+    "trainer.test_freq=-1",
+]
+
+
+def prepare_start(out: Path) -> Path:
+    """Make the task and a model that half knows it, or take those that are there: a folder with `model/`,
+    `train.parquet` and `validation.parquet`."""
+    home = (out / "start").resolve()
+    finished = home / "finished.json"
+    if not finished.exists():
+        task = toy_task.make_task(seed=0, train_rows=800, validation_rows=16)
+        toy_task.write_parquet(task, home)
+        texts = [part for messages, response in task.demonstrations for part in (messages[-1]["content"], response)]
+        tokenizer = tiny_model.train_tokenizer(texts, VOCABULARY)
+        model = tiny_model.new_model(tokenizer, hidden=HIDDEN)
+        tiny_model.train_model(model, tokenizer, task.demonstrations, steps=IMITATION_STEPS)
+        tiny_model.save(model, tokenizer, home / "model")
+        finished.write_text(json.dumps({"imitation_steps": IMITATION_STEPS}))
+    return home
+
+
+def of_start(start: Path, train: str = "train.parquet") -> list[str]:
+    """Overrides that name the task and the model of `prepare_start`."""
+    return [
+        f"data.train_files={start / train}",
+        f"data.val_files={start / 'validation.parquet'}",
+        f"actor_rollout_ref.model.path={start / 'model'}",
+    ]
+
+
+def newest_step(folder: Path) -> int:
+    """Step of the newest whole checkpoint below a run's folder; 0 where there is none."""
+    pointer = folder / CHECKPOINTS / POINTER
+    return int(pointer.read_text()) if pointer.exists() else 0
+
+
+def parameters(model: Path) -> torch.Tensor:
+    """All parameters of a saved model in one row, by name: (P,) float32."""
+    tensors = {name: value for file in sorted(model.glob("*.safetensors")) for name, value in load_file(file).items()}
+    return torch.cat([tensors[name].float().flatten() for name in sorted(tensors)])
+
+
+def trained_model(folder: Path, step: int) -> Path:
+    """Where a run with `save_contents=[hf_model]` left the model of a step."""
+    return folder / CHECKPOINTS / f"global_step_{step}" / "actor" / "huggingface"

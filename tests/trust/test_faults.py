@@ -1,0 +1,119 @@
+import json
+import subprocess
+import sys
+import time
+
+import faults
+import pandas as pd
+import pytest
+import typer
+from trust.disturbances import DISTURBANCES, Disturbance
+from trust.runs import CHECKPOINTS, POINTER
+
+LOG = """\
+Traceback (most recent call last):
+(TaskRunner pid=7) rest_verl.watchdog.StalledRunError: reward worker 0 of 1 has died, and more
+ray.exceptions.RayTaskError(OSError): ray::run() (pid=7)
+OSError: [Errno 28] No space left on device
+done
+"""
+DEATH = Disturbance("killed", "reward worker 0 of 1 has died", ends=True)
+
+
+def named(name):
+    [found] = [one for one in DISTURBANCES if one.name == name]
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run's folder with checkpoints of three steps, and next to it a start with two rows."""
+    for step in (1, 2, 3):
+        actor = tmp_path / CHECKPOINTS / f"global_step_{step}" / "actor"
+        actor.mkdir(parents=True)
+        (actor / "model_world_size_1_rank_0.pt").write_bytes(b"x" * 100)
+    (tmp_path / CHECKPOINTS / POINTER).write_text("3")
+    start = tmp_path / "start"
+    start.mkdir()
+    rows = [{"reward_model": {"ground_truth": "<response> a </response>"}, "extra_info": {"index": n}} for n in (0, 1)]
+    pd.DataFrame(rows).to_parquet(start / "train.parquet")
+    return tmp_path
+
+
+def test_what_a_run_said_is_the_line_that_had_to_be_there():
+    assert faults.said_in(LOG, DEATH) == "reward worker 0 of 1 has died, and more"
+
+
+def test_without_such_a_line_it_is_the_last_error():
+    assert faults.said_in(LOG, Disturbance("full", "", ends=True)) == "OSError: [Errno 28] No space left on device"
+    assert faults.said_in("all is well\n", Disturbance("full", "", ends=True)) == ""
+
+
+def test_of_a_run_that_may_go_on_in_silence_nothing_is_said():
+    assert faults.said_in(LOG, Disturbance("empty", "", ends=False)) == ""
+
+
+def test_a_log_cannot_break_the_table():
+    outcome = faults.Outcome("killed", "a | b\x1b[31m\n| c" + "x" * 500, 3.2, 4, 4, ([5], [5]), [])
+    cells = faults.line_of(outcome)
+    assert cells[0] == "killed" and cells[2:] == ["3 s", "4, 4", "yes"]
+    assert cells[1].startswith("a \\| b [31m \\| c") and cells[1].endswith(" ...")
+
+
+def test_what_was_not_as_it_must_be_stands_in_the_line():
+    outcome = faults.Outcome("killed", "", None, 4, 3, ([5], []), ["it went on", "it began at step 9"])
+    assert faults.line_of(outcome) == ["killed", "it went on", "", "4, 3", "it went on; it began at step 9"]
+
+
+def test_faults_are_chosen_by_a_text_in_their_name():
+    assert [one.name for one in faults.chosen("disk")] == ["disk full of checkpoints", "disk full of records"]
+    assert faults.chosen(faults.NONE) == []
+    with pytest.raises(typer.BadParameter, match="nothing of that name: there are reward worker killed"):
+        faults.chosen("earthquake")
+
+
+def test_a_damaged_checkpoint_is_resumed_from_the_one_before(folder):
+    damaged = named("newest checkpoint damaged")
+    damaged.prepare(folder, folder / "start")
+    sizes = [path.stat().st_size for path in sorted(folder.glob(f"{CHECKPOINTS}/*/actor/*.pt"))]
+    assert sizes == [100, 100, 50]
+    overrides, step = damaged.remedy(folder)
+    assert step == 2 and overrides[1].endswith("/global_step_2")
+
+
+def test_a_torn_pointer_is_resumed_from_the_newest_checkpoint(folder):
+    torn = named("pointer to the newest checkpoint torn")
+    torn.prepare(folder, folder / "start")
+    assert (folder / CHECKPOINTS / POINTER).read_text() == ""
+    overrides, step = torn.remedy(folder)
+    assert step == 3 and overrides[1].endswith("/global_step_3")
+
+
+def test_every_second_ground_truth_is_made_unreadable(folder):
+    [override] = named("every second ground truth unreadable").prepare(folder, folder / "start")
+    rows = pd.read_parquet(override.partition("=")[2])
+    truths = [truth["ground_truth"] for truth in rows["reward_model"]]
+    assert truths == ["<response> a </response>", '[{"name": ']
+
+
+def test_rows_get_the_tools_that_hang(folder):
+    overrides = named("tool that blocks its worker").prepare(folder, folder / "start")
+    rows = pd.read_parquet(overrides[-1].partition("=")[2])
+    assert [json.loads(info["environment_kwargs"]) for info in rows["extra_info"]] == [{"blocking": True}] * 2
+    assert [info["index"] for info in rows["extra_info"]] == [0, 1]
+
+
+def test_a_process_is_killed_once_a_step_is_logged_and_not_before(tmp_path):
+    metrics = tmp_path / "metrics.jsonl"
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    killer = faults.Killer(f"{sys.executable} -c", metrics)
+    killer.start()
+    try:
+        time.sleep(0.5)
+        assert child.poll() is None and killer.at is None
+        metrics.write_text('{"step": 1, "data": {}}\n')
+        assert child.wait(timeout=20) == -9
+    finally:
+        child.kill()
+        killer.end()
+    assert killer.at is not None and killer.at <= time.monotonic()
