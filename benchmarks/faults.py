@@ -44,7 +44,7 @@ STEPS = 2  # of a run that is to go on
 LONG = 50  # steps of one that is to be killed before it comes to its end
 NONE = "none"
 DRIVER = "verl.trainer.main_ppo"
-KILL_BETWEEN = (20.0, 150.0)  # seconds after the start of a run, which covers start-up, rollout, update and saving
+KILL_BETWEEN = (20.0, 240.0)  # seconds after the start of a run: start-up, rollout, update and saving
 HEAD = ["what went wrong", "what came of it", "noticed after", "checkpoint before, gone on from", "held"]
 ABOUT = """\
 Each fault is done to a real training that saves after every step; then the training is resumed, with the override that
