@@ -298,8 +298,7 @@ def main(
     failures = sum(bool(outcome.problems) for outcome in outcomes)
     notes = [
         f"{len(outcomes) - failures} of {len(outcomes)} were as they must be.",
-        f"Lost: {sum(max(outcome.before - outcome.gone_on_from, 0) for outcome in outcomes)} steps that a checkpoint "
-        "held, of the checkpoint that was damaged on purpose.",
+        f"Steps lost that a checkpoint held: {sum(max(one.before - one.gone_on_from, 0) for one in outcomes)}.",
     ]
     publish(Group("faults", "Faults", ABOUT, HEAD, [line_of(outcome) for outcome in outcomes], notes, failures), write)
     raise typer.Exit(int(failures > 0))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from datetime import date
 from pathlib import Path
@@ -29,7 +30,7 @@ def write_result(study: str, found: dict[str, Any], device: str = CPU, folder: P
     """
     script = Path(sys.argv[0]).name
     made_by = {
-        "command": " ".join(["python", f"benchmarks/{script}", *sys.argv[1:]]),
+        "command": shlex.join(["python", f"benchmarks/{script}", *sys.argv[1:]]),
         "machine": machine().removesuffix(", one thread"),
         "device": device,
         "date": date.today().isoformat(),
