@@ -196,6 +196,7 @@ def _sets(group: str, name: str, content: str) -> Iterator[str]:
                 yield f"`rest.reward.{field.name}={_text(getattr(given, field.name))}`"
         return
     config = OmegaConf.create(content)
+    config.pop("hydra", None)  # callbacks, which are no settings of a run
     for base in config.pop("defaults", []):
         if base != "_self_":
             yield "the defaults above, and" if base == "/rest_defaults@rest" else f"all of `{base}`, and"

@@ -2,7 +2,8 @@
 
 verl imports it at the end of its own `__init__`: in the driver, the task runner, every Ray worker and vLLM's workers.
 Nothing of verl is imported here, for its trainer alone costs seconds: each piece registers itself when verl imports
-the module that holds its registry.
+the module that holds its registry. Beside a verl of another range nothing is registered, so that verl runs as if this
+package were not there; a preset then ends the run with the reason (refuse_verl.py).
 """
 
 from importlib import import_module
@@ -10,6 +11,8 @@ from types import ModuleType
 from typing import Any
 
 import wrapt
+
+from rest_verl.verl_version import check_verl
 
 # verl module -> the modules of this package that register themselves with it on import
 REGISTRATIONS = {
@@ -36,6 +39,7 @@ def _check_config_first(verl_config: ModuleType) -> None:
     wrapt.wrap_function_wrapper(verl_config, "validate_config", validate)
 
 
+check_verl()
 for _name in REGISTRATIONS:
     wrapt.register_post_import_hook(_register, _name)
 wrapt.register_post_import_hook(_check_config_first, "verl.utils.config")

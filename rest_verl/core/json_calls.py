@@ -92,10 +92,29 @@ def read_named_call(text: bytes, call: CallSpan) -> ToolCall | None:
     return ToolCall(name, arguments) if isinstance(arguments, dict) else None
 
 
+# Levels of lists and objects in one another, as many as Python's parser takes of brackets. `json` takes as many as the
+# stack has room for: whoever compared, copied or wrote such a value from deeper in the stack would fail.
+DEEPEST = 200
+
+
 def strict_json(text: bytes) -> Any:
-    """Value of JSON text; ValueError for what JSON does not allow, RecursionError for what nests too deep."""
+    """Value of JSON text; ValueError for what JSON does not allow, RecursionError for more levels than DEEPEST."""
     # Decoded here: json.loads guesses an encoding for bytes, and zeros in hostile text make it guess UTF-16.
-    return _DECODER.decode(text.decode("utf-8"))
+    value = _DECODER.decode(text.decode("utf-8"))
+    if text.count(b"[") + text.count(b"{") > DEEPEST and _is_deeper(value, DEEPEST):
+        raise RecursionError(f"JSON of more than {DEEPEST} levels")
+    return value
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether a JSON value has more levels of lists and objects; found without recursion."""
+    level = [value]
+    for _ in range(levels + 1):
+        level = [item for item in level if isinstance(item, dict | list)]
+        if not level:
+            return False
+        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
+    return True
 
 
 def _refuse_constant(constant: str) -> float:

@@ -11,10 +11,12 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, TaskID
+from rich.progress import TaskID
 from rich.table import Table
 from rich.text import Text
 
+from rest_verl.console import bars, plain_text, say
+from rest_verl.core.plain_text import plain
 from rest_verl.data.check_report import FileReport, Kind, PairReport, Problem, Report
 
 _SHOWN = 20
@@ -61,7 +63,7 @@ def check(
             import_of_run(name)
         count_tokens = None if tokenizer is None else length_counter(tokenizer)
     except ValueError as error:
-        typer.echo(str(error), err=True)
+        say(str(error), err=True)
         raise typer.Exit(1) from None
     with _progress() as watch:
         report = check_files(files, count_tokens, max_prompt_length, watch)
@@ -71,30 +73,29 @@ def check(
     if report.pairs:
         console.print(_between(report.pairs))
     for line in _problem_lines(report, None if show_all else _SHOWN):
-        typer.echo(line)
+        say(line)
     raise typer.Exit(int(report.failed))
 
 
 @contextmanager
 def _progress() -> Iterator[Callable[[Path, int, int], None]]:
     """A bar per file while it is read, where a person looks on."""
-    console = Console(stderr=True)
     tasks: dict[Path, TaskID] = {}
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+    with bars(Console(stderr=True)) as progress:
 
         def watch(path: Path, done: int, rows: int) -> None:
             if path not in tasks:
-                tasks[path] = bars.add_task(path.name, total=rows)
-            bars.update(tasks[path], completed=done)
+                tasks[path] = progress.add_task(plain(path.name), total=rows)
+            progress.update(tasks[path], completed=done)
 
         yield watch
 
 
 def _file_table(file: FileReport, measured: bool) -> Table:
-    table = Table("", "", title=Text(str(file.path)), show_header=False)
+    table = Table("", "", title=plain_text(str(file.path)), show_header=False)
     table.add_row("rows", str(file.rows))
     for source, rows in sorted(file.sources.items()):
-        table.add_row(Text(f"of {source}"), str(rows))
+        table.add_row(plain_text(f"of {source}"), str(rows))
     if file.lengths is not None:
         tokens = file.lengths
         table.add_row(
@@ -116,13 +117,15 @@ def _between(pairs: Sequence[PairReport]) -> Table | str:
     for pair in pairs:
         if pair.problems:
             differs = any(problem.kind is Kind.SCHEMAS for problem in pair.problems)
-            together = Text("no", style="yellow") if differs else Text("yes", style="green")
-            table.add_row(Text(str(pair.first)), Text(str(pair.second)), _count(pair.shared, Kind.OVERLAP), together)
+            together = plain_text("no", "yellow") if differs else plain_text("yes", "green")
+            table.add_row(
+                plain_text(str(pair.first)), plain_text(str(pair.second)), _count(pair.shared, Kind.OVERLAP), together
+            )
     return table if table.rows else "Between the files: no prompt is in two of them, and verl can concatenate them."
 
 
 def _count(number: int, kind: Kind) -> Text:
-    return Text(str(number), style="green" if not number else "red" if kind.is_error else "yellow")
+    return plain_text(str(number), style="green" if not number else "red" if kind.is_error else "yellow")
 
 
 def _problem_lines(report: Report, limit: int | None) -> Iterator[str]:

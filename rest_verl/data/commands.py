@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from rest_verl.console import one_line_errors, progress_bar
+from rest_verl.console import one_line_errors, plain_text, progress_bar
 
 if TYPE_CHECKING:
     from rest_verl.data.data_set import Origin
@@ -119,9 +118,9 @@ def _write(rows: list[Row], validation_share: float, out: Path, origin: Origin) 
     from rest_verl.data.data_set import SIDES, write_data_set
 
     counts = write_data_set(rows, validation_share, out, origin)
-    table = Table("data source", *SIDES, title=Text(str(out)))
+    table = Table("data source", *SIDES, title=plain_text(str(out)))
     for source in sorted(counts["train"] | counts["validation"]):
-        table.add_row(Text(source), *(str(counts[side][source]) for side in SIDES))
+        table.add_row(plain_text(source), *(str(counts[side][source]) for side in SIDES))
     table.add_section()
     table.add_row("all", *(str(counts[side].total()) for side in SIDES))
     Console().print(table)

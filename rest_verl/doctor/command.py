@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from rest_verl.console import one_line_errors, stages
+from rest_verl.console import one_line_errors, plain_text, say, stages
 
 if TYPE_CHECKING:
     from rest_verl.doctor.findings import Finding
@@ -62,9 +61,9 @@ def doctor(
     else:
         Console().print(findings_table(found))
         counts = {level: sum(one.level is level for one in found) for level in Level}
-        typer.echo(verdict(starts, counts[Level.FAILURE], counts[Level.WARNING]))
+        say(verdict(starts, counts[Level.FAILURE], counts[Level.WARNING]))
         if log.exists():
-            typer.echo(f"Log: {log}")
+            say(f"Log: {log}")
     raise typer.Exit(int(not starts))
 
 
@@ -74,15 +73,15 @@ def findings_table(findings: Sequence[Finding]) -> Table:
     table.columns[2].overflow = "fold"
     for group in dict.fromkeys(finding.group for finding in findings):
         table.add_section()
-        table.add_row("", Text(group, style="bold"), "")
+        table.add_row("", plain_text(group, "bold"), "")
         for finding in findings:
             if finding.group == group:
                 # as plain text: what an error says may look like markup
-                cell = Text(finding.found)
+                cell = plain_text(finding.found)
                 if finding.remedy:
-                    cell.append(f"\n-> {finding.remedy}", style="italic")
-                status = Text(finding.level.value, style=_STYLES[finding.level.value])
-                table.add_row(status, Text(finding.check), cell)
+                    cell.append(plain_text(f"\n-> {finding.remedy}", "italic"))
+                status = plain_text(finding.level.value, _STYLES[finding.level.value])
+                table.add_row(status, plain_text(finding.check), cell)
     return table
 
 

@@ -11,6 +11,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
 from rest_verl.doctor.findings import Finding, Level, error_line
+from rest_verl.verl_version import UnsupportedVerl, check_verl
 
 GROUP = "plugin"
 ONLY_OURS = "VERL_USE_EXTERNAL_PLUGINS=rest_verl"
@@ -82,6 +83,10 @@ def _loaded(error: Exception | None, has_others: bool) -> Finding:
             remedy += f"; if another plugin is the cause, {ONLY_OURS} leaves the others out"
         return Finding(GROUP, "loaded by verl", error_line(error), Level.FAILURE, remedy)
     if _MODULE not in sys.modules:
+        try:
+            check_verl()
+        except UnsupportedVerl as unsupported:  # before 0.9 verl looked for no plugins at all
+            return Finding(GROUP, "loaded by verl", "no", Level.FAILURE, str(unsupported))
         found = f"no: {_POLICY}={os.environ.get(_POLICY, '')}"
         return Finding(GROUP, "loaded by verl", found, Level.FAILURE, f"unset {_POLICY}, or add rest_verl to it")
     return Finding(GROUP, "loaded by verl", "yes")

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
+
+from rest_verl.console import plain_text
 
 # Behind the first override all is an override.
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -33,21 +34,21 @@ def main(
             done = dry_run(overrides or [])
     except DryRunError as error:
         for problem in error.problems:
-            errors.print(Text(problem, style="red"))
+            errors.print(plain_text(problem, "red"))
         raise typer.Exit(1) from None
     if json_file is not None:
         try:
             json_file.write_text(json.dumps(asdict(done), indent=1) + "\n", encoding="utf-8")
         except OSError as error:
-            errors.print(Text(f"--json {json_file}: {error.strerror}: name a file that can be written", style="red"))
+            errors.print(plain_text(f"--json {json_file}: {error.strerror}: name a file that can be written", "red"))
             raise typer.Exit(1) from None
     console = Console()
     table = Table("key", "verl's default", "this run", title="what differs from verl's defaults")
     for difference in done.differences:
-        table.add_row(*(Text(text, overflow="fold") for text in map(_shown, asdict(difference).values())))
+        table.add_row(*(plain_text(text, fold=True) for text in map(_shown, asdict(difference).values())))
     console.print(table)
     for note in done.notes:
-        console.print(Text(f"note: {note}"), soft_wrap=True)
+        console.print(plain_text(f"note: {note}"), soft_wrap=True)
     console.print("dry run passed")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import rest_verl
-from rest_verl.console import one_line_errors, progress_bar
+from rest_verl.console import one_line_errors, progress_bar, say
 from rest_verl.eval.score_commands import compare, export_bfcl, score, score_and_show
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def _ask(
     try:
         run = asyncio.run(_asked(out, questions, make_run, sampling, served))
     except KeyboardInterrupt:
-        typer.echo(f"Interrupted. What was answered is in {out}: the same command goes on from there.", err=True)
+        say(f"Interrupted. What was answered is in {out}: the same command goes on from there.", err=True)
         raise typer.Exit(130) from None
     path = out / ANSWERS
     score_and_show(Predictions(run.model, run.format, questions, load_answers(path), asdict(run), path), out)

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from rest_verl.console import one_line_errors, progress_bar
+from rest_verl.console import one_line_errors, plain_text, progress_bar, say
 
 if TYPE_CHECKING:
     from rest_verl.eval.comparison import Comparison
@@ -91,8 +90,8 @@ def export_bfcl(
                 export(predictions.questions, chosen, predictions.wire_format, out, as_model, on_progress)
             )
         for path in files.values():
-            typer.echo(str(path))
-        typer.echo(
+            say(str(path))
+        say(
             f"To score them where bfcl-eval is installed with all it needs: bfcl evaluate --model {as_model} "
             f"--result-dir {out.resolve()} --score-dir {out.resolve() / 'score'} --partial-eval"
         )
@@ -132,16 +131,16 @@ def _load(answers: Path, apibank: list[Path] | None, format: str | None, limit: 
 def _score_table(model: str, scores: Scores) -> Table:
     from rest_verl.eval.report import percent
 
-    table = Table("score", title=Text(model))
+    table = Table("score", title=plain_text(model))
     for column in ("%", "standard error", "questions"):
         table.add_column(column, justify="right")
     for shown in (scores.groups, scores.categories):
         for name, one in shown.items():
-            table.add_row(Text(name), percent(one.mean), percent(one.standard_error), str(one.questions))
+            table.add_row(plain_text(name), percent(one.mean), percent(one.standard_error), str(one.questions))
         table.add_section()
     for name, missing in scores.partial.items():
         lacks = f"{len(missing)} part{'s' * (len(missing) > 1)} not asked"  # the report names them
-        table.add_row(Text(name), "", "", Text(lacks, style="dim"))
+        table.add_row(plain_text(name), "", "", plain_text(lacks, "dim"))
     return table
 
 
@@ -151,7 +150,7 @@ def _comparison_table(comparison: Comparison) -> Table:
 
     # no lines, so that it fits into 80 columns
     table = Table(
-        title=Text(f"{comparison.other.name} against {comparison.base.name}"), box=None, padding=(0, 1, 0, 0)
+        title=plain_text(f"{comparison.other.name} against {comparison.base.name}"), box=None, padding=(0, 1, 0, 0)
     )
     table.add_column("score", no_wrap=True)
     for column in ("first", "second", "diff.", "95 %"):
@@ -159,5 +158,5 @@ def _comparison_table(comparison: Comparison) -> Table:
     table.add_column("second is", no_wrap=True)
     for name, one in comparison.differences.items():
         numbers = map(percent, (one.base, one.other, one.mean))
-        table.add_row(Text(name), *numbers, f"{percent(one.low)} to {percent(one.high)}", verdict(one))
+        table.add_row(plain_text(name), *numbers, f"{percent(one.low)} to {percent(one.high)}", verdict(one))
     return table

@@ -9,9 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from rest_verl.console import one_line_errors, stages
+from rest_verl.console import one_line_errors, plain_text, say, stages
 
 
 def export(
@@ -60,6 +59,6 @@ def export(
     table = Table(show_header=False)
     for name, value in rows:
         # as plain text: a model's answer may look like markup
-        table.add_row(name, Text(value))
+        table.add_row(name, plain_text(value))
     Console().print(table)
-    typer.echo(serve_command(out, has_base=trial is not None))
+    say(serve_command(out, has_base=trial is not None))

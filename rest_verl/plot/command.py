@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
-from rest_verl.console import one_line_errors, progress_bar
+from rest_verl.console import one_line_errors, plain_text, progress_bar
 
 if TYPE_CHECKING:
     from rest_verl.plot.logs import Scalars
@@ -56,15 +55,15 @@ def plot(
     console = Console(soft_wrap=True, highlight=False)
     for run in found:
         steps = [step for log in read[run.name] for series in log.values() for step in series]
-        console.print(Text(f"{label(run.name, len(run.logs))}, steps {min(steps)} to {max(steps)}"))
+        console.print(plain_text(f"{label(run.name, len(run.logs))}, steps {min(steps)} to {max(steps)}"))
         for path in run.logs:
-            console.print(Text(f"  {path}"))
+            console.print(plain_text(f"  {path}"))
         for path in run.passed_over:
-            console.print(Text(f"  {path}: passed over, since JSON lines are there as well"))
+            console.print(plain_text(f"  {path}: passed over, since JSON lines are there as well"))
     for note in picture.notes:
-        console.print(Text(note))
+        console.print(plain_text(note))
     panels = "1 panel" if picture.panels == 1 else f"{picture.panels} panels"
-    console.print(Text(f"{panels}: {', '.join(map(str, picture.files))}"))
+    console.print(plain_text(f"{panels}: {', '.join(map(str, picture.files))}"))
 
 
 def _read(runs: Sequence[Run]) -> dict[str, list[Scalars]]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from rest_verl.console import one_line_errors
+from rest_verl.console import one_line_errors, plain_text
 
 # One call, as long as those of ToolRL's right answers, and reasoning before it.
 _TOKENS = "format=12,name=6,args=18,think=80,other=14"
@@ -60,16 +60,16 @@ def preview(
 
         console = Console()
         for title, table in tables(found):
-            console.print(title, soft_wrap=True, markup=False, highlight=False)
+            console.print(plain_text(title), soft_wrap=True)
             console.print(table)
         for remark in remarks(found):
-            console.print(remark, soft_wrap=True, markup=False, highlight=False)
+            console.print(plain_text(remark), soft_wrap=True)
         if plot and (found.curve or found.has_reward):
             from rest_verl.preview.chart import draw
 
             title = f"scheme {run.rest.scheme}" if found.curve else f"estimator {run.estimator}"
             files = draw(found, title, out)
-            console.print(f"chart: {' and '.join(map(str, files))}", soft_wrap=True, markup=False, highlight=False)
+            console.print(plain_text(f"chart: {' and '.join(map(str, files))}"), soft_wrap=True)
 
 
 def _step(text: str) -> int:

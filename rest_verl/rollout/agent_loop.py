@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput, register
-from verl.experimental.agent_loop.tool_agent_loop import AgentData, AgentState, ToolAgentLoop
+from verl.experimental.agent_loop.tool_agent_loop import AgentData, AgentState
 from verl.experimental.agent_loop.tool_parser import ToolParser
 from verl.tools.schemas import ToolResponse
 
 from rest_verl.rollout.calls import UNREADABLE, Call, Failure, caught, read_calls, shown_name, text_of, unknown_tool
 from rest_verl.rollout.environment import Environment, Message
+from rest_verl.rollout.exact_loop import ExactToolAgentLoop
 from rest_verl.rollout.per_turn import split_turns
 from rest_verl.rollout.record import GeneratedTurn, Limits, Record
 from rest_verl.rollout.row import environment_of, score_of
@@ -46,7 +47,7 @@ class CallReader(ToolParser):
 
 
 @register("rest_tool_agent")
-class RestToolAgentLoop(ToolAgentLoop):
+class RestToolAgentLoop(ExactToolAgentLoop):
     """One trajectory.
 
     Written into `extra_fields`: `rest_turns`, bounds [start, end) of each generated turn in response tokens;
@@ -140,7 +141,7 @@ class RestToolAgentLoop(ToolAgentLoop):
         """Put messages behind what there is, and generate again if there is room."""
         before = list(agent_data.messages)
         agent_data.messages.extend(messages)
-        merged, mask, log_probs = await self.ct_merge_context_msg(
+        merged, mask, log_probs = await self.merge_messages(
             before,
             agent_data.messages,
             agent_data.prompt_ids,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rest_verl.console import one_line_errors, progress_bar
+from rest_verl.console import one_line_errors, progress_bar, say
 
 if TYPE_CHECKING:
     from rest_verl.records.read import StepRecords
@@ -70,10 +70,10 @@ def inspect(
     names = ", ".join(str(step.step) for step in made)
     left_out = len(made) < len(source.there)
     which = f"{len(made)} of {len(source.there):,} (--steps chooses): " if left_out else ""
-    typer.echo(f"steps         {which}{names}")
-    typer.echo(f"trajectories  {shown:,}" + (f" of {there:,} (--limit chooses)" if shown < there else ""))
-    typer.echo(f"tokens        {sum(step.tokens for step in made):,}")
-    typer.echo(f"page          {out} ({len(page) / 1e6:.1f} MB): open it in a browser")
+    say(f"steps         {which}{names}")
+    say(f"trajectories  {shown:,}" + (f" of {there:,} (--limit chooses)" if shown < there else ""))
+    say(f"tokens        {sum(step.tokens for step in made):,}")
+    say(f"page          {out} ({len(page) / 1e6:.1f} MB): open it in a browser")
     if open_:
         typer.launch(str(out.resolve()))
 

@@ -95,6 +95,20 @@ def test_a_huge_number_or_depth_is_none(value):
     assert read(f'{{"name": "f", "parameters": {{"a": {value}}}}}') == [None]
 
 
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+@pytest.mark.parametrize("frames", [0, 300])
+def test_a_call_of_200_levels_can_be_read_and_one_of_201_cannot_wherever_it_is_read_from(opening, closing, frames):
+    def call(levels):  # itself and its arguments are two of them
+        value = opening * (levels - 2) + '"{[["' + closing * (levels - 2)
+        return f'{{"name": "f", "parameters": {{"a": {value}}}}}'
+
+    def read_from(frames, text):
+        return read(text) if frames == 0 else read_from(frames - 1, text)
+
+    assert read_from(frames, call(200))[0].name == "f"
+    assert read_from(frames, call(201)) == [None]
+
+
 @given(text=st.binary(max_size=30))
 def test_no_bytes_between_the_braces_raise(text):
     for call in read(b'{"name": "f", "parameters": {' + text + b"}}"):

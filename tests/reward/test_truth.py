@@ -26,6 +26,7 @@ def test_a_ground_truth_is_its_kind_and_its_calls():
         (THINK + block(WEATHER.replace("3", "NaN")), "a call that cannot be read"),
         (THINK + block('{"name": "f"}'), "a call that cannot be read"),
         (THINK + block('{"name": "f", "parameters": "\ud800"}'), "a call that cannot be read"),
+        (THINK + block(WEATHER.replace("3", "[" * 600 + "]" * 600)), "a call that cannot be read"),
     ],
 )
 def test_a_ground_truth_that_asks_for_nothing_readable_is_refused(text, fault):
