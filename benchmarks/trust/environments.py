@@ -7,7 +7,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Sequence
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, distributions
 from pathlib import Path
 from venv import EnvBuilder
 
@@ -52,5 +52,9 @@ def site_of(python: Path) -> Path:
 
 
 def _top_level(name: str) -> set[str]:
-    files = distribution(name).files or []
-    return {file.parts[0] for file in files if file.parts[0] != ".."}
+    # As it is installed: in a checkout that was built from, setuptools leaves another description of it, which
+    # `distribution` finds first where Python was started there.
+    found = next(iter(distributions(name=name, path=[sysconfig.get_path("purelib")])), None)
+    if found is None:
+        raise PackageNotFoundError(name)
+    return {file.parts[0] for file in found.files or [] if file.parts[0] != ".."}
