@@ -17,6 +17,7 @@ One disturbance fills a small disk, which takes the right to mount one: without 
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import subprocess
@@ -274,6 +275,8 @@ def main(
 ) -> None:
     """Break trainings, and resume them."""
     disable_progress_bar()  # transformers' own bars would tear ours
+    # The driver checks `rest.modules` before Ray gives its workers their environment.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(BENCHMARKS), os.environ.get("PYTHONPATH")]))
     out.mkdir(parents=True, exist_ok=True)
     kept = out / "outcomes.json"
     found: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}

@@ -40,8 +40,9 @@ def linked_environment(folder: Path, without: str | None = None, modules: Sequen
 
 def variables_of(python: Path) -> dict[str, str]:
     """This process's variables for a process of another Python: its commands come first, no module comes from anywhere
-    else, and no model is looked for on a network."""
-    here = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    else, no model is looked for on a network, and a pytest in it does not take itself for a part of the one here."""
+    left_out = ("PYTHONPATH", "PYTHONHOME", "PYTEST_")
+    here = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
     return here | {"PATH": path, "VIRTUAL_ENV": str(python.parents[1]), "HF_HUB_OFFLINE": "1"}
 
