@@ -4,8 +4,8 @@ All runs of a study share one folder with a checkpoint after each step, as a lon
 what the one before it left, so that every fault also shows whether training can be resumed after it. Of a run that
 must end, the time until it has ended is taken, and its reason; of one that must go on, that it logs all its steps.
 
-`--kills N` kills the driver itself (SIGKILL, without a chance to clean up) at a random moment, again and again, and
-resumes at once.
+`--kills N` kills the driver itself (SIGKILL, without a chance to clean up) at a random moment, again and again: each
+run goes on from what the one before it left, and one more, undisturbed, from what the last did.
 
     python benchmarks/faults.py                 # an hour on two cores
     python benchmarks/faults.py --only worker
@@ -44,8 +44,10 @@ TIMEOUT_SECONDS = 600.0
 STEPS = 2  # of a run that is to go on
 LONG = 50  # steps of one that is to be killed before it comes to its end
 NONE = "none"
+AFTER = "nothing, after the last SIGKILL"
 DRIVER = "verl.trainer.main_ppo"
-KILL_BETWEEN = (20.0, 240.0)  # seconds after the start of a run: start-up, rollout, update and saving
+# Seconds after the start of a run, most of which are start-up here, and after its first step: rollout, update, saving.
+KILL_AFTER_START, KILL_AFTER_STEP = (20.0, 240.0), (0.0, 60.0)
 HEAD = ["what went wrong", "what came of it", "noticed after", "checkpoint before, gone on from", "held"]
 ABOUT = """\
 Each fault is done to a real training that saves after every step; then the training is resumed, with the override that
@@ -216,11 +218,27 @@ def error_in(line: str) -> str:
 
 
 def kill_driver(place: int, folder: Path, start: Path, progress: Progress) -> Outcome:
-    """Kill the driver at a random moment of a run that would train for long."""
+    """Kill the driver at a random moment of a run that would train for long: of all of it for an even place, of the
+    time after its first step for an odd one."""
     before = newest_step(folder)
-    wait = random.Random(place).uniform(*KILL_BETWEEN)
-    threading.Timer(wait, lambda: named_driver().kill()).start()
+    metrics = folder / "metrics.jsonl"
+    metrics.unlink(missing_ok=True)
+    amid = bool(place % 2)
+    wait = random.Random(place).uniform(*(KILL_AFTER_STEP if amid else KILL_AFTER_START))
+    over = threading.Event()
+
+    def kill() -> None:
+        while amid and not read_metrics(metrics):
+            if over.wait(0.2):
+                return
+        if not over.wait(wait):
+            named_driver().kill()
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
     logged, failed = train(folder, start, before + LONG, [], progress)
+    over.set()
+    killer.join()
     after = newest_step(folder)
     problems = [] if failed else ["it was not killed"]
     if logged and logged[0] != before + 1:
@@ -229,8 +247,16 @@ def kill_driver(place: int, folder: Path, start: Path, progress: Progress) -> Ou
         problems.append(f"it logged the steps {logged}")
     if not before <= after <= before + len(logged) + 1:
         problems.append(f"the newest checkpoint went from {before} to {after}")
-    said = f"after {wait:.0f} s, {len(logged)} steps"
+    said = f"{wait:.0f} s after its {'first step' if amid else 'start'}, {len(logged)} steps"
     return Outcome(f"SIGKILL {place + 1}", said, None, before, after, (logged, []), problems)
+
+
+def go_on(folder: Path, start: Path, progress: Progress) -> Outcome:
+    """Resume what the last SIGKILL left, undisturbed."""
+    before = newest_step(folder)
+    logged, failed = train(folder, start, before + 1, [], progress)
+    problems = [] if logged == [before + 1] else [f"it logged the steps {logged}: {failed}"]
+    return Outcome(AFTER, "", None, before, newest_step(folder), (logged, []), problems)
 
 
 def named_driver() -> psutil.Process:
@@ -282,8 +308,13 @@ def main(
     found: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
     work: list[tuple[str, Callable[[Path, Path, Progress], Outcome]]] = [
         *((one.name, partial(disturb, one)) for one in chosen(only)),
-        *((f"SIGKILL {place + 1}", partial(kill_driver, place)) for place in range(kills)),
+        *(
+            (f"SIGKILL {place + 1}", partial(kill_driver, place))
+            for place in sorted(range(kills), key=lambda n: n % 2)
+        ),
     ]
+    if kills:
+        work.append((AFTER, go_on))
     with Progress(console=Console(stderr=True)) as progress:
         bar = progress.add_task("faults", total=len(work))
         start = prepare_start(out.parent)

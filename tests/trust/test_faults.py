@@ -117,3 +117,45 @@ def test_a_process_is_killed_once_a_step_is_logged_and_not_before(tmp_path):
         child.kill()
         killer.end()
     assert killer.at is not None and killer.at <= time.monotonic()
+
+
+@pytest.fixture
+def killed_run(folder, monkeypatch):
+    """`kill_driver` on a process that stands for a run: given the steps that it logs and the checkpoint that it leaves,
+    what came of it. The first goes on from step 3."""
+    monkeypatch.setattr(faults, "KILL_AFTER_STEP", (0.0, 0.1))
+
+    def kill(logged, newest):
+        driver = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        monkeypatch.setattr(faults, "named_driver", lambda: driver)
+
+        def train(*arguments):
+            time.sleep(0.5)
+            assert driver.poll() is None  # no step yet
+            for step in logged:
+                with (folder / "metrics.jsonl").open("a") as file:
+                    file.write(json.dumps({"step": step, "data": {}}) + "\n")
+            assert driver.wait(timeout=20) == -9
+            (folder / CHECKPOINTS / POINTER).write_text(str(newest))
+            return logged, "verl ended with status -9"
+
+        monkeypatch.setattr(faults, "train", train)
+        return faults.kill_driver(1, folder, folder / "start", None)
+
+    return kill
+
+
+def test_a_driver_is_killed_after_its_first_step_and_its_checkpoint_stays(killed_run):
+    outcome = killed_run([4, 5], newest=5)
+    assert (outcome.problems, outcome.before, outcome.gone_on_from) == ([], 3, 5)
+
+
+def test_a_lost_checkpoint_and_a_step_that_is_trained_twice_are_told(killed_run):
+    assert killed_run([4], newest=2).problems == ["the newest checkpoint went from 3 to 2"]
+    assert killed_run([2], newest=2).problems == ["it began at step 2"]
+
+
+def test_a_run_that_does_not_go_on_after_the_last_kill_is_told(folder, monkeypatch):
+    for logged, failed, held in (([4], "", True), ([1], "", False), ([], "it did not start", False)):
+        monkeypatch.setattr(faults, "train", lambda *arguments, found=(logged, failed): found)
+        assert (faults.go_on(folder, folder / "start", None).problems == []) is held
