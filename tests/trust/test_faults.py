@@ -121,8 +121,8 @@ def test_a_process_is_killed_once_a_step_is_logged_and_not_before(tmp_path):
 
 @pytest.fixture
 def killed_run(folder, monkeypatch):
-    """`kill_driver` on a process that stands for a run: given the steps that it logs and the checkpoint that it leaves,
-    what came of it. The first goes on from step 3."""
+    """`kill_driver` on a process that stands for a run: given the steps that it logs and the checkpoint that it
+    leaves, what came of it. The first goes on from step 3."""
     monkeypatch.setattr(faults, "KILL_AFTER_STEP", (0.0, 0.1))
 
     def kill(logged, newest):
