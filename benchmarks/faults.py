@@ -141,14 +141,15 @@ def train(folder: Path, start: Path, steps: int, further: list[str], progress: P
 
 
 @contextmanager
-def small_disk(key: str, folder: Path) -> Iterator[list[str]]:
-    """A disk of 1 MiB under a key of the config; yields the override. Nothing for no key."""
+def small_disk(key: str, kib: int, folder: Path) -> Iterator[list[str]]:
+    """A disk of so many KiB under a key of the config; yields the override. Nothing for no key."""
     if not key:
         yield []
         return
     mounted = (folder / "small").resolve()
     mounted.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(mounted)], check=True, capture_output=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(mounted)]
+    subprocess.run(mount, check=True, capture_output=True)
     try:
         yield [f"{key}={mounted}"]
     finally:
@@ -164,7 +165,7 @@ def disturb(disturbance: Disturbance, folder: Path, start: Path, progress: Progr
     if killer:
         killer.start()
     begun = time.monotonic()
-    with small_disk(disturbance.small_disk, folder) as small:
+    with small_disk(disturbance.small_disk, disturbance.kib, folder) as small:
         # A run in which something is killed never comes to its last step.
         steps = before + (LONG if killer else STEPS)
         logged, failed = train(folder, start, steps, [*overrides, *small], progress)

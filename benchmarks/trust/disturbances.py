@@ -42,7 +42,7 @@ class Disturbance:
         prepare: called with the run's folder and that of the start before verl; returns further overrides.
         remedy: called with the run's folder after a run that ended; returns the overrides that its message gave, and
             the step that they go on from.
-        small_disk: the key of the config that gets a folder on a disk of 1 MiB, or nothing.
+        small_disk: the key of the config that gets a folder on a disk of `kib` KiB, or nothing.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Disturbance:
     prepare: Callable[[Path, Path], list[str]] = _nothing
     remedy: Callable[[Path], tuple[list[str], int]] = _resume
     small_disk: str = ""
+    kib: int = 1024  # less than a checkpoint
 
 
 def _damaged_model(folder: Path, start: Path) -> list[str]:
@@ -153,7 +154,7 @@ DISTURBANCES = (
         _newest,
     ),
     Disturbance("disk full of checkpoints", "", True, small_disk="trainer.default_local_dir"),
-    Disturbance("disk full of records", "are lost", False, small_disk="rest.dump_dir"),
+    Disturbance("disk full of records", "are lost", False, small_disk="rest.dump_dir", kib=16),  # less than a step's
     Disturbance("every second ground truth unreadable", "are skipped", False, "", _unreadable_truths),
     Disturbance("all responses empty", "", False, "", _loop("ScriptedAgentLoop", text="")),
     Disturbance(
