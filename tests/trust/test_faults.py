@@ -60,6 +60,11 @@ def test_a_log_cannot_break_the_table():
     assert cells[1].startswith("a \\| b [31m \\| c") and cells[1].endswith(" ...")
 
 
+def test_a_path_in_the_table_is_told_from_the_checkout():
+    outcome = faults.Outcome("killed", f"resume from {faults.BENCHMARKS.parent}/runs/a", None, 4, 4, ([5], []), [])
+    assert faults.line_of(outcome)[1] == "resume from runs/a"
+
+
 def test_what_was_not_as_it_must_be_stands_in_the_line():
     outcome = faults.Outcome("killed", "", None, 4, 3, ([5], []), ["it went on", "it began at step 9"])
     assert faults.line_of(outcome) == ["killed", "it went on", "", "4, 3", "it went on; it began at step 9"]
