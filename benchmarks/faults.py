@@ -21,6 +21,7 @@ import os
 import random
 import re
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,7 +36,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 from transformers.utils.logging import disable_progress_bar
-from trust.disturbances import BENCHMARKS, DISTURBANCES, IN_TIME, Disturbance
+from trust.disturbances import BENCHMARKS, DISTURBANCES, IN_TIME, STALL_SECONDS, Disturbance
 from trust.group import Group, publish
 from trust.runs import CHECKPOINTS, RECIPE, newest_step, of_start, prepare_start
 from verl_run import RunFailed, read_metrics, run_verl
@@ -45,15 +46,16 @@ STEPS = 2  # of a run that is to go on
 LONG = 50  # steps of one that is to be killed before it comes to its end
 NONE = "none"
 AFTER = "nothing, after the last SIGKILL"
-DRIVER = "verl.trainer.main_ppo"
+DRIVER = f"{sys.executable} -m verl.trainer.main_ppo"  # as run_verl starts it
+AMID_ROLLOUT = 2.0  # seconds after a step
 # Seconds after the start of a run, most of which are start-up here, and after its first step: rollout, update, saving.
 KILL_AFTER_START, KILL_AFTER_STEP = (20.0, 240.0), (0.0, 60.0)
 HEAD = ["what went wrong", "what came of it", "noticed after", "checkpoint before, gone on from", "held"]
-ABOUT = """\
+ABOUT = f"""\
 Each fault is done to a real training that saves after every step; then the training is resumed, with the override that
 its message named where it named one. "Noticed after" is the time from the fault until the driver had ended, vLLM's and
 Ray's own end included; of a fault that was there before the run, from the run's start, which takes some two minutes
-here. A tool and a loop that hang had `rest.stall_seconds=30`."""
+here. A tool and a loop that hang had `rest.stall_seconds={STALL_SECONDS}`."""
 SHOWN = 110  # characters of a message
 
 
@@ -81,26 +83,27 @@ class Outcome:
 
 
 class Killer(threading.Thread):
-    """Kills a process once a run below this process has logged a step; `at` is when it did, or None.
+    """Kills a process below this one once; `at` is when it did, or None.
 
     Args:
         begins: how the name or the command line of the process begins.
         metrics: verl's log of steps.
+        wait: seconds before it kills, from when the process is there and, with `after_step`, a step is logged.
     """
 
-    def __init__(self, begins: str, metrics: Path):
+    def __init__(self, begins: str, metrics: Path, wait: float = AMID_ROLLOUT, after_step: bool = True):
         super().__init__(daemon=True)
-        self._begins, self._metrics = begins, metrics
+        self._begins, self._metrics, self._wait, self._after_step = begins, metrics, wait, after_step
         self._over = threading.Event()
         self.at: float | None = None
 
     def run(self) -> None:
         while not self._over.wait(0.2):
-            if not read_metrics(self._metrics) or (found := named(self._begins)) is None:
+            if (self._after_step and not read_metrics(self._metrics)) or (found := named(self._begins)) is None:
                 continue
-            time.sleep(2.0)  # amid the next rollout
-            found.kill()
-            self.at = time.monotonic()
+            if not self._over.wait(self._wait):
+                found.kill()
+                self.at = time.monotonic()
             return
 
     def end(self) -> None:
@@ -227,20 +230,10 @@ def kill_driver(place: int, folder: Path, start: Path, progress: Progress) -> Ou
     metrics.unlink(missing_ok=True)
     amid = bool(place % 2)
     wait = random.Random(place).uniform(*(KILL_AFTER_STEP if amid else KILL_AFTER_START))
-    over = threading.Event()
-
-    def kill() -> None:
-        while amid and not read_metrics(metrics):
-            if over.wait(0.2):
-                return
-        if not over.wait(wait):
-            named_driver().kill()
-
-    killer = threading.Thread(target=kill, daemon=True)
+    killer = Killer(DRIVER, metrics, wait, after_step=amid)
     killer.start()
     logged, failed = train(folder, start, before + LONG, [], progress)
-    over.set()
-    killer.join()
+    killer.end()
     after = newest_step(folder)
     problems = [] if failed else ["it was not killed"]
     if logged and logged[0] != before + 1:
@@ -259,14 +252,6 @@ def go_on(folder: Path, start: Path, progress: Progress) -> Outcome:
     logged, failed = train(folder, start, before + 1, [], progress)
     problems = [] if logged == [before + 1] else [f"it logged the steps {logged}: {failed}"]
     return Outcome(AFTER, "", None, before, newest_step(folder), (logged, []), problems)
-
-
-def named_driver() -> psutil.Process:
-    """The process of verl's main that this one started."""
-    for process in psutil.Process().children():
-        if DRIVER in process.cmdline():
-            return process
-    raise RuntimeError("no run of verl is there to be killed")
 
 
 def line_of(outcome: Outcome) -> list[str]:

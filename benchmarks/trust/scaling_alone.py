@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -89,7 +88,7 @@ def advantages_and_metrics(mask: torch.Tensor) -> None:
 
 
 def a_response(lengths: Sequence[int], responses: int = 64) -> list[dict[str, Any]]:
-    """Seconds that workers take a response, by its length in tokens: least of three rounds, with one thread."""
+    """Seconds that workers take a response, by its length in tokens: median of three rounds, with one thread."""
     torch.set_num_threads(1)
     tokenizer = qwen_tokenizer()
     config = OmegaConf.create({"reward": {"custom_reward_function": {"path": None}}, "rest": {"reward": "paper"}})
@@ -109,9 +108,9 @@ def a_response(lengths: Sequence[int], responses: int = 64) -> list[dict[str, An
         found.append(
             {
                 "tokens": length,
-                SCORING: _least(lambda: asyncio.run(score())) / responses,
-                READING: _least(lambda: [read_calls(rlla, pieces, row) for row in rows]) / responses,  # noqa: B023
-                TAGGING: _least(lambda: [tagger(row[None], ones) for row in ids]) / responses,  # noqa: B023
+                SCORING: seconds_of(lambda: asyncio.run(score()), 3) / responses,
+                READING: seconds_of(lambda: [read_calls(rlla, pieces, row) for row in rows], 3) / responses,  # noqa: B023
+                TAGGING: seconds_of(lambda: [tagger(row[None], ones) for row in ids], 3) / responses,  # noqa: B023
             }
         )
     return found
@@ -131,12 +130,3 @@ def _as_reward_worker_gets_it(ids: torch.Tensor) -> DataProto:
             "__num_turns__": np.array([2]),
         },
     )
-
-
-def _least(work: Callable[[], Any], rounds: int = 3) -> float:
-    seconds = []
-    for _ in range(rounds):
-        begin = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - begin)
-    return min(seconds)

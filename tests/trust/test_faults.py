@@ -132,7 +132,7 @@ def killed_run(folder, monkeypatch):
 
     def kill(logged, newest):
         driver = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-        monkeypatch.setattr(faults, "named_driver", lambda: driver)
+        monkeypatch.setattr(faults, "named", lambda begins: driver)
 
         def train(*arguments):
             time.sleep(0.5)
