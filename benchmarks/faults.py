@@ -22,7 +22,6 @@ import random
 import re
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,13 +30,13 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import psutil
 import typer
 from rich.console import Console
 from rich.progress import Progress
 from transformers.utils.logging import disable_progress_bar
 from trust.disturbances import BENCHMARKS, DISTURBANCES, IN_TIME, STALL_SECONDS, Disturbance
 from trust.group import Group, publish
+from trust.killer import Killer
 from trust.runs import CHECKPOINTS, RECIPE, newest_step, of_start, prepare_start
 from verl_run import RunFailed, read_metrics, run_verl
 
@@ -47,7 +46,6 @@ LONG = 50  # steps of one that is to be killed before it comes to its end
 NONE = "none"
 AFTER = "nothing, after the last SIGKILL"
 DRIVER = f"{sys.executable} -m verl.trainer.main_ppo"  # as run_verl starts it
-AMID_ROLLOUT = 2.0  # seconds after a step
 # Seconds after the start of a run, most of which are start-up here, and after its first step: rollout, update, saving.
 KILL_AFTER_START, KILL_AFTER_STEP = (20.0, 240.0), (0.0, 60.0)
 HEAD = ["what went wrong", "what came of it", "noticed after", "checkpoint before, gone on from", "held"]
@@ -80,47 +78,6 @@ class Outcome:
     gone_on_from: int
     logged: tuple[list[int], list[int]]
     problems: list[str]
-
-
-class Killer(threading.Thread):
-    """Kills a process below this one once; `at` is when it did, or None.
-
-    Args:
-        begins: how the name or the command line of the process begins.
-        metrics: verl's log of steps.
-        wait: seconds before it kills, from when the process is there and, with `after_step`, a step is logged.
-    """
-
-    def __init__(self, begins: str, metrics: Path, wait: float = AMID_ROLLOUT, after_step: bool = True):
-        super().__init__(daemon=True)
-        self._begins, self._metrics, self._wait, self._after_step = begins, metrics, wait, after_step
-        self._over = threading.Event()
-        self.at: float | None = None
-
-    def run(self) -> None:
-        while not self._over.wait(0.2):
-            if (self._after_step and not read_metrics(self._metrics)) or (found := named(self._begins)) is None:
-                continue
-            if not self._over.wait(self._wait):
-                found.kill()
-                self.at = time.monotonic()
-            return
-
-    def end(self) -> None:
-        """Kill no more."""
-        self._over.set()
-        self.join()
-
-
-def named(begins: str) -> psutil.Process | None:
-    """The first process below this one whose name or command line begins so."""
-    for process in psutil.Process().children(recursive=True):
-        try:
-            if any(text.startswith(begins) for text in (" ".join(process.cmdline()), process.name())):
-                return process
-        except psutil.Error:
-            continue  # it has ended meanwhile
-    return None
 
 
 def train(folder: Path, start: Path, steps: int, further: list[str], progress: Progress) -> tuple[list[int], str]:

@@ -26,8 +26,9 @@ from page import write_between_marks
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from trust.scaling_clusters import draw
 from trust.scaling_fit import Load
-from trust.scaling_page import draw, section
+from trust.scaling_page import section
 from trust.scaling_parts import apart
 
 from rest_verl.core.suggest import unknown_name

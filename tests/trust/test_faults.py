@@ -7,6 +7,7 @@ import faults
 import pandas as pd
 import pytest
 import typer
+from trust import killer as killing
 from trust.disturbances import DISTURBANCES, Disturbance
 from trust.runs import CHECKPOINTS, POINTER
 
@@ -111,7 +112,7 @@ def test_rows_get_the_tools_that_hang(folder):
 def test_a_process_is_killed_once_a_step_is_logged_and_not_before(tmp_path):
     metrics = tmp_path / "metrics.jsonl"
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    killer = faults.Killer(f"{sys.executable} -c", metrics)
+    killer = killing.Killer(f"{sys.executable} -c", metrics)
     killer.start()
     try:
         time.sleep(0.5)
@@ -132,7 +133,7 @@ def killed_run(folder, monkeypatch):
 
     def kill(logged, newest):
         driver = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-        monkeypatch.setattr(faults, "named", lambda begins: driver)
+        monkeypatch.setattr(killing, "named", lambda begins: driver)
 
         def train(*arguments):
             time.sleep(0.5)

@@ -5,8 +5,9 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from trust.scaling_clusters import draw
 from trust.scaling_fit import Line, Load, fit, gpus_at, share
-from trust.scaling_page import draw, section
+from trust.scaling_page import section
 from trust.scaling_parts import (
     AHEAD,
     AHEAD_METRICS,

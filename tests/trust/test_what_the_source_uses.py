@@ -1,0 +1,125 @@
+"""The source of the package, as docs/security.md describes it: what could run text, start a program, open a connection
+or print past `rest_verl.console` is used in the places below and nowhere else. Whoever needs one more adds it here,
+with the reason.
+"""
+
+import ast
+import re
+
+import pytest
+from used_names import sources, used_names
+
+RUNS = re.compile(
+    r"(builtins\.)?(eval|exec|compile|__import__|breakpoint)|\.(eval|exec|compile|literal_eval)|ast\.literal_eval"
+    r"|(_?pickle|marshal|shelve|dill|cloudpickle|joblib|runpy|code|codeop|ctypes|pty)(\..+)?"
+    r"|\.(load_module|exec_module|read_pickle|to_pickle)|pandas\.(read|to)_pickle|importlib\.import_module"
+    r"|torch\.(load|save|hub\..+|jit\.load)|yaml\.(\w*load\w*|\w*Loader)|numpy\.(load|save|memmap)"
+    r"|subprocess\.\w+|os\.(system|popen|exec\w+|spawn\w+|posix_spawn\w*|fork\w*)|asyncio\.create_subprocess_\w+"
+    r"|typer\.launch|webbrowser(\..+)?"
+    r"|(shell|trust_remote_code|allow_pickle)=True|weights_only=False"
+)
+LIST = "a program of this environment with a list of arguments, no shell"
+OWN = "names that stand in the source"
+MAY_RUN = {
+    "rest_verl/config.py: importlib.import_module": "rest.modules: the config names code to import, and says so",
+    "rest_verl/data/bfcl_source.py: ast.literal_eval": "BFCL's own ground truths: literals of an installed package",
+    "rest_verl/data/template.py: .compile": "Jinja's sandbox compiles the template of --template",
+    "rest_verl/doctor/plugin.py: importlib.import_module": OWN,
+    "rest_verl/doctor/probe.py: subprocess.PIPE": LIST,
+    "rest_verl/doctor/probe.py: subprocess.Popen": LIST,
+    "rest_verl/doctor/registrations.py: importlib.import_module": OWN,
+    "rest_verl/export/merge.py: subprocess.DEVNULL": LIST,
+    "rest_verl/export/merge.py: subprocess.run": LIST,
+    "rest_verl/plugin.py: importlib.import_module": OWN,
+    "rest_verl/rollout/bfcl/apis.py: importlib.import_module": OWN,
+    "rest_verl/verl_registries.py: importlib.import_module": OWN,
+    "rest_verl/viewer/command.py: typer.launch": "inspect --open: the page that the command just wrote",
+}
+
+CONNECTS = re.compile(
+    r"(socket|socketserver|http|urllib|urllib3|requests|httpx|aiohttp|openai|zmq|grpc|ftplib|smtplib|xmlrpc)(\..+)?"
+    r"|asyncio\.(open_connection|start_server)|torch\.distributed\.(\w*Store|ProcessGroup\w*|init_process_group)"
+)
+MAY_CONNECT = {
+    "rest_verl/eval/endpoint.py": "rest-verl eval asks the server of --base-url",
+    "rest_verl/platforms/gloo_weights.py": "weights between processes of a run on CPUs",
+}
+
+PRINTS = re.compile(
+    r"print|pprint\..+|typer\.(echo|secho|style)|click\.(echo|secho)|rich\.(print|text\.Text)|sys\.std\w+\..+"
+)
+MAY_PRINT = {
+    "rest_verl/console.py: rich.text.Text": "behind plain()",
+    "rest_verl/console.py: typer.echo": "behind plain()",
+    "rest_verl/data/check_command.py: rich.text.Text": "the type of a result",
+    "rest_verl/doctor/command.py: typer.echo": "--json: JSON has its own escapes",
+}
+
+CHOSEN_ATTRIBUTES = {
+    "rest_verl/config.py": "keys of our dataclasses",
+    "rest_verl/platforms/cpu.py": "what verl asks a platform for",
+    "rest_verl/platforms/gloo_weights.py": "a dtype that the run's own trainer announces",
+    "rest_verl/preview/timeline.py": "keys of our dataclasses",
+    "rest_verl/reward_config.py": "keys of our dataclasses",
+    "rest_verl/rollout/bfcl/apis.py": "classes of BFCL by our own list",
+    "rest_verl/rollout/bfcl/executor.py": "a name from the model, among the public methods of the task's classes",
+    "rest_verl/rollout/verl_tools.py": "image and video",
+    "rest_verl/start_up.py": "keys of our dataclasses",
+    "rest_verl/verl_registries.py": OWN,
+}
+
+
+def found(pattern, names):
+    return {name for name in names if pattern.fullmatch(name)}
+
+
+def used(pattern):
+    return {f"{one.path}: {name}" for one in sources() for name in found(pattern, one.names)}
+
+
+def test_nothing_that_runs_text_or_unpickles_a_file_is_used_but_where_it_is_allowed():
+    assert used(RUNS) == set(MAY_RUN)
+
+
+def test_no_module_but_two_can_open_a_connection():
+    assert {one.path for one in sources() if found(CONNECTS, one.names)} == set(MAY_CONNECT)
+
+
+def test_everything_is_printed_through_the_one_place_that_makes_text_plain():
+    assert used(PRINTS) == set(MAY_PRINT)
+
+
+def test_an_attribute_is_looked_up_by_a_name_from_elsewhere_in_known_places_alone():
+    assert {one.path for one in sources() if one.chooses_attributes} == set(CHOSEN_ATTRIBUTES)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "eval(text)",
+        "map(exec, texts)",
+        "import builtins as b; b.eval(text)",
+        "__import__(name)",
+        "import os; os.system(text)",
+        "import os as o; o.popen(text)",
+        "from os import execvp as run; run(text, [])",
+        "import pickle",
+        "from pickle import loads",
+        "import torch; torch.load(path)",
+        "from torch import load; load(path, weights_only=False)",
+        "import yaml; yaml.load(text, yaml.Loader)",
+        "import numpy as np; np.load(path)",
+        "def f():\n    from subprocess import run\n    run(text, shell=True)",
+        "import pandas as pd; pd.read_pickle(path)",
+        "frame.eval(text)",
+        "AutoModel.from_pretrained(path, trust_remote_code=True)",
+        "import importlib; importlib.import_module(name)",
+    ],
+)
+def test_the_search_finds_each_way_to_run_text(source):
+    assert found(RUNS, used_names(ast.parse(source)))
+
+
+@pytest.mark.parametrize("source", ["re.compile(x)", "json.loads(x)", "model.eval_step()", "torch.no_grad()"])
+def test_the_search_leaves_alone_what_runs_nothing(source):
+    assert not found(RUNS, used_names(ast.parse(f"import json, re, torch\n{source}")))
