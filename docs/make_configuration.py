@@ -42,7 +42,7 @@ NAMES = {
     "rest.scheme": ", ".join(f"`{name}`" for name in scheme_names()) + ", or [your own](extending.md)",
     "rest.format": "[wire formats](formats.md)",
     "rest.curriculum.kind": "see meaning",
-    "rest.base_estimator": "verl's estimators",
+    "rest.base_estimator": "verl's estimators but `gdpo`, `remax` and optimal baselines",
 }
 
 

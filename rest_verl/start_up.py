@@ -16,11 +16,20 @@ from rest_verl.schemes import SCHEME_SETTINGS, get_scheme, scheme_names
 # The modes of verl's V1 trainer that ResT extends; any other name is a trainer of the user's own.
 STOCK_MODES = ("sync", "colocate_async", "separate_async")
 
+# Estimators of verl's that take what its V1 trainer hands to none: a run would end after its first rollout.
+NOT_IN_V1 = {
+    "gdpo": "the components of the reward",
+    "optimal_token_baseline": "sums of squared probabilities",
+    "remax": "rewards of greedy responses",
+    "tir_optimal_token_baseline": "sums of squared probabilities",
+}
+
 _ESTIMATOR = "algorithm.adv_estimator"
 _MODE = "trainer.v1.trainer_mode"
 _LOSS = "actor_rollout_ref.actor.policy_loss.loss_mode"
 _AGENT = "actor_rollout_ref.rollout.agent.default_agent_loop"
 _MANAGER = "reward.reward_manager.name"
+_REST_MODES = [f"rest_{mode}" for mode in STOCK_MODES]
 _BYPASS = "algorithm.rollout_correction.bypass_mode"
 
 
@@ -41,6 +50,11 @@ def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:
     if rest.base_estimator not in (allowed := set(estimators) - {"rest"}):
         raise ConfigError("rest.base_estimator: " + unknown_name("estimator", rest.base_estimator, allowed))
     reshaped = OmegaConf.select(config, _ESTIMATOR) == "rest"
+    if reshaped and rest.base_estimator in NOT_IN_V1 and OmegaConf.select(config, _MODE) in _REST_MODES:
+        raise ConfigError(
+            f"rest.base_estimator={rest.base_estimator} takes {NOT_IN_V1[rest.base_estimator]}, which verl's V1 "
+            f"trainer does not hand to it: set one of {', '.join(sorted(allowed - NOT_IN_V1.keys()))}"
+        )
     _check_scheme(config, rest, reshaped)
     _check_trainer(config, rest, reshaped)
     _check_loss(config, rest, reshaped)
@@ -96,7 +110,7 @@ def _check_trainer(config: DictConfig, rest: RestConfig, reshaped: bool) -> None
             f"{_ESTIMATOR}=rest needs the token weights that only a rest trainer mode computes, but {_MODE}={mode}: "
             f"set {_MODE}=rest_{mode}"
         )
-    if not reshaped and mode in [f"rest_{stock}" for stock in STOCK_MODES]:
+    if not reshaped and mode in _REST_MODES:
         given = OmegaConf.select(config, _ESTIMATOR)
         raise ConfigError(
             f"{_MODE}={mode} reshapes the advantages of {_ESTIMATOR}=rest, but {_ESTIMATOR}={given}: set "

@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from verl.trainer.ppo.core_algos import get_adv_estimator_fn
+from hydra import compose, initialize_config_module
+from verl import DataProto
+from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY, get_adv_estimator_fn
+from verl.trainer.ppo.v1.utils import compute_advantage_for_multi_trajectories
 
 from rest_verl.advantage import compute_rest_advantage, reshape_advantages
+from rest_verl.start_up import NOT_IN_V1
 
 MASK = torch.tensor([[1, 1, 1, 0], [1, 0, 1, 1], [1, 1, 0, 0], [1, 1, 1, 1]])
 GROUPS = np.array(["a", "a", "b", "b"], dtype=object)
@@ -55,6 +59,26 @@ def test_any_other_estimator_can_be_reshaped(base):
     weighted, returns = compute_rest_advantage(**arguments, token_weights=WEIGHTS, base_estimator=base)
     assert torch.equal(weighted, plain * WEIGHTS)
     assert torch.equal(returns, plain_returns)
+
+
+@pytest.mark.parametrize("base", sorted(set(ADV_ESTIMATOR_REGISTRY) - {"rest"}))
+def test_the_estimators_that_are_refused_at_start_up_are_those_that_verls_trainer_cannot_feed(base):
+    """verl's V1 trainer, on the fields that its `_compute_advantage` reads."""
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        settings = compose("ppo_trainer", ["+algorithm.gdpo_reward_keys=[format]"]).algorithm
+    scores = rewards(3.0, 1.0, -2.0, 2.0)
+    read = dict.fromkeys(("rollout_log_probs", "old_log_probs", "ref_log_prob", "values"), torch.zeros(4, 4))
+    data = DataProto.from_dict(
+        tensors={**read, "response_mask": MASK, "token_level_scores": scores, "token_level_rewards": scores},
+        non_tensors={"uid": GROUPS},
+    )
+    given = data, ["a_0_0", "a_1_0", "b_0_0", "b_1_0"], base
+    if base in NOT_IN_V1:
+        with pytest.raises((AssertionError, KeyError, TypeError), match=r"prompts|sum_pi_squared|reward_baselines"):
+            compute_advantage_for_multi_trajectories(*given, config=settings)
+    else:
+        compute_advantage_for_multi_trajectories(*given, config=settings)
+        assert data.batch["advantages"].shape == MASK.shape
 
 
 def test_without_weights_the_error_names_the_override():

@@ -7,7 +7,7 @@ from rest_verl.config import ConfigError, RestConfig
 from rest_verl.schemes import register_scheme
 from rest_verl.start_up import check_run
 
-ESTIMATORS = ["gae", "grpo", "rest", "rloo"]
+ESTIMATORS = ["gae", "gdpo", "grpo", "rest", "rloo"]
 
 # What verl's own defaults say about these keys.
 PLAIN = {
@@ -96,9 +96,19 @@ def test_a_wrong_setting_of_the_node_itself_is_found_first():
 
 
 def test_the_base_estimator_must_be_registered_and_not_rest():
-    expected = "rest.base_estimator: unknown estimator 'grp': did you mean 'grpo'? allowed: gae, grpo, rloo"
+    expected = "rest.base_estimator: unknown estimator 'grp': did you mean 'grpo'? allowed: gae, gdpo, grpo, rloo"
     assert message(IN_LOSS, {"rest.base_estimator": "grp"}) == expected
     assert "rest.base_estimator=rest" in message(IN_LOSS, {"rest.base_estimator": "rest"})
+
+
+@pytest.mark.parametrize("settings", [IN_LOSS, IN_ADVANTAGE])
+def test_an_estimator_that_verls_trainer_cannot_feed_is_refused_before_a_rollout(settings):
+    settings = settings | {"rest.base_estimator": "gdpo"}
+    assert message(settings) == (
+        "rest.base_estimator=gdpo takes the components of the reward, which verl's V1 trainer does not hand to it: "
+        "set one of gae, grpo, rloo"
+    )
+    assert check(settings, {"trainer.v1.trainer_mode": "my_own_trainer"}).base_estimator == "gdpo"
 
 
 @pytest.mark.parametrize("settings", [IN_LOSS, IN_ADVANTAGE])
