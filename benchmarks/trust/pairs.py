@@ -54,14 +54,16 @@ def _uniformly(*overrides: str) -> Run:
     return Run((*UNIFORM, *ADVANTAGE, *overrides))
 
 
+REFERENCE = "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=8"
+
 # Settings of verl that ResT sits beside: both runs of a pair get them.
 BESIDE = {
     "rollout correction": (
         f"{ALGORITHM}.rollout_correction.rollout_is=token",
         f"{ALGORITHM}.rollout_correction.bypass_mode=False",
     ),
-    "KL loss": (f"{ACTOR}.use_kl_loss=True", f"{ACTOR}.kl_loss_coef=0.1"),
-    "KL in the reward": (f"{ALGORITHM}.use_kl_in_reward=True",),
+    "KL loss": (f"{ACTOR}.use_kl_loss=True", f"{ACTOR}.kl_loss_coef=0.1", REFERENCE),
+    "KL in the reward": (f"{ALGORITHM}.use_kl_in_reward=True", REFERENCE),
     "entropy bonus": (f"{ACTOR}.entropy_coeff=0.01",),
 }
 # verl's V1 trainer cannot feed gdpo, remax and the optimal baselines: rest_verl/start_up.py refuses them.
@@ -73,6 +75,10 @@ CRITIC = (
     "critic.optim.lr=1e-3",
     "critic.model.use_remove_padding=False",
     "critic.model.enable_gradient_checkpointing=False",
+    "+critic.model.override_config.attn_implementation=sdpa",
+    "+critic.fsdp.mixed_precision={param_dtype:fp32,reduce_dtype:fp32,buffer_dtype:fp32}",
+    "critic.fsdp.use_torch_compile=False",
+    "critic.fsdp.full_determinism=True",  # its head starts from random numbers
 )
 FURTHER = {"gae": CRITIC}
 LOSSES = ("gspo", "clip_cov", "cispo")

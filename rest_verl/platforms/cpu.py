@@ -159,20 +159,22 @@ def _adapt_critic(module: ModuleType) -> None:
     """verl loads critics with flash attention, whatever the model's config asks for; it needs a GPU."""
 
     def load(original: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-        if not _on_cpu():
-            return original(*args, **kwargs)
-        from transformers import AutoModelForTokenClassification
-
-        local_path, torch_dtype, model_config, trust_remote_code = args
-        return AutoModelForTokenClassification.from_pretrained(
-            local_path,
-            dtype=torch_dtype,
-            config=model_config,
-            attn_implementation="sdpa",
-            trust_remote_code=trust_remote_code,
-        )
+        return _value_model(*args, **kwargs) if _on_cpu() else original(*args, **kwargs)
 
     wrapt.wrap_function_wrapper(module, "load_valuehead_model", load)
+
+
+def _value_model(local_path: str, torch_dtype: torch.dtype, model_config: Any, trust_remote_code: bool) -> Any:
+    # The parameters are those of verl's function, which it gives by name.
+    from transformers import AutoModelForTokenClassification
+
+    return AutoModelForTokenClassification.from_pretrained(
+        local_path,
+        dtype=torch_dtype,
+        config=model_config,
+        attn_implementation="sdpa",
+        trust_remote_code=trust_remote_code,
+    )
 
 
 vllm_cpu_name.install()
