@@ -78,9 +78,12 @@ CRITIC = (
     "+critic.model.override_config.attn_implementation=sdpa",
     "+critic.fsdp.mixed_precision={param_dtype:fp32,reduce_dtype:fp32,buffer_dtype:fp32}",
     "critic.fsdp.use_torch_compile=False",
-    "critic.fsdp.full_determinism=True",  # its head starts from random numbers
+    "critic.fsdp.full_determinism=True",  # a seed: its head starts from random numbers
 )
-FURTHER = {"gae": CRITIC}
+FURTHER = {
+    "gae": CRITIC,
+    "clip_cov": (f"{ACTOR}.fsdp_config.full_determinism=True",),  # a seed: which tokens it clips is drawn
+}
 LOSSES = ("gspo", "clip_cov", "cispo")
 MICRO_BATCHES = (1, 2, 4)  # the recipe's is 8
 
@@ -128,8 +131,13 @@ RUNS = {
         f"{name}, stock": _natively(f"{ALGORITHM}.adv_estimator={name}", *FURTHER.get(name, ())) for name in ESTIMATORS
     },
     **{f"{name}, uniform": _uniformly(f"rest.base_estimator={name}", *FURTHER.get(name, ())) for name in ESTIMATORS},
-    **{f"{name}, stock": _natively(f"{ACTOR}.policy_loss.loss_mode={name}") for name in LOSSES},
-    **{f"{name}, uniform": _uniformly(f"{ACTOR}.policy_loss.loss_mode={name}") for name in LOSSES},
+    **{
+        f"{name}, stock": _natively(f"{ACTOR}.policy_loss.loss_mode={name}", *FURTHER.get(name, ())) for name in LOSSES
+    },
+    **{
+        f"{name}, uniform": _uniformly(f"{ACTOR}.policy_loss.loss_mode={name}", *FURTHER.get(name, ()))
+        for name in LOSSES
+    },
 }
 PAIRS = [
     Pair("verl without the plugin", "verl with the plugin"),
