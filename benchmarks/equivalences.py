@@ -37,8 +37,9 @@ Pairs of trainings by stock verl's V1 trainer from one model, with rollouts that
 ([`seeded.py`](../benchmarks/trust/seeded.py)), and every parameter of the trained models compared. "Stock" is verl
 without ResT; "uniform" is ResT with weight 1 for every token. Where nothing is allowed to differ, the models must be
 the same in every bit, and so must all `rest/*` metrics of steps that both logged. "As a share of training" is the norm
-of the difference by the norm of what training changed. Both asynchronous trainers run in every test of this project
-([`test_recipes_on_cpu.py`](../tests/e2e/test_recipes_on_cpu.py))."""
+of the difference by the norm of what training changed. verl's estimators `gdpo`, `remax` and the optimal baselines are
+missing: its V1 trainer does not hand them what they take, and they are refused at start-up. Both asynchronous trainers
+run in every test of this project ([`test_recipes_on_cpu.py`](../tests/e2e/test_recipes_on_cpu.py))."""
 
 
 def folder_of(out: Path, name: str) -> Path:
