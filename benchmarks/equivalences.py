@@ -38,8 +38,10 @@ Pairs of trainings by stock verl's V1 trainer from one model, with rollouts that
 without ResT; "uniform" is ResT with weight 1 for every token. Where nothing is allowed to differ, the models must be
 the same in every bit, and so must all `rest/*` metrics of steps that both logged. "As a share of training" is the norm
 of the difference by the norm of what training changed. verl's estimators `gdpo`, `remax` and the optimal baselines are
-missing: its V1 trainer does not hand them what they take, and they are refused at start-up. Both asynchronous trainers
-run in every test of this project ([`test_recipes_on_cpu.py`](../tests/e2e/test_recipes_on_cpu.py))."""
+missing: its V1 trainer does not hand them what they take, and they are refused at start-up. A rollout is trained on
+once, and twice with the losses gspo, clip_cov and cispo, whose gradients differ only where the policy has moved on.
+Both asynchronous trainers run in every test of this project
+([`test_recipes_on_cpu.py`](../tests/e2e/test_recipes_on_cpu.py))."""
 
 
 def folder_of(out: Path, name: str) -> Path:
@@ -47,20 +49,25 @@ def folder_of(out: Path, name: str) -> Path:
     return out / name.replace(" ", "-").replace(",", "")
 
 
+def overrides_of(run: Run, start: Path, folder: Path) -> list[str]:
+    """Everything that a run asks of verl; its own settings come last, for the last of a key holds."""
+    return [
+        *RECIPE,
+        *of_start(start),
+        *seeded.overrides(folder),
+        "actor_rollout_ref.actor.checkpoint.save_contents=[model,optimizer,extra,hf_model]",
+        f"trainer.save_freq={run.resumed_at or run.steps}",
+        f"trainer.default_local_dir={folder.resolve() / CHECKPOINTS}",
+        *run.overrides,
+    ]
+
+
 def train(name: str, start: Path, out: Path, progress: Progress) -> dict[str, str]:
     """Train one of RUNS, once: what went wrong as `failed`, or nothing."""
     run, folder = RUNS[name], folder_of(out, name)
     kept = folder / "finished.json"
     if not kept.exists():
-        overrides = [
-            *run.overrides,
-            *RECIPE,
-            *of_start(start),
-            *seeded.overrides(folder),
-            "actor_rollout_ref.actor.checkpoint.save_contents=[model,optimizer,extra,hf_model]",
-            f"trainer.save_freq={run.resumed_at or run.steps}",
-            f"trainer.default_local_dir={folder.resolve() / CHECKPOINTS}",
-        ]
+        overrides = overrides_of(run, start, folder)
         found: dict[str, str] = {}
         before = list(progress.task_ids)
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # of a run that was stopped

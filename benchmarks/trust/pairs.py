@@ -50,6 +50,10 @@ def _natively(*overrides: str) -> Run:
     return Run(("+rest=grpo", *overrides))
 
 
+def _with_loss(name: str) -> tuple[str, ...]:
+    return f"{ACTOR}.policy_loss.loss_mode={name}", TWICE, *FURTHER.get(name, ())
+
+
 def _uniformly(*overrides: str) -> Run:
     return Run((*UNIFORM, *ADVANTAGE, *overrides))
 
@@ -84,6 +88,8 @@ FURTHER = {
     "gae": CRITIC,
     "clip_cov": (f"{ACTOR}.fsdp_config.full_determinism=True",),  # a seed: which tokens it clips is drawn
 }
+# In the first update from a rollout all ratios are 1, where these losses have one gradient.
+TWICE = f"{ACTOR}.ppo_epochs=2"
 LOSSES = ("gspo", "clip_cov", "cispo")
 MICRO_BATCHES = (1, 2, 4)  # the recipe's is 8
 
@@ -131,13 +137,8 @@ RUNS = {
         f"{name}, stock": _natively(f"{ALGORITHM}.adv_estimator={name}", *FURTHER.get(name, ())) for name in ESTIMATORS
     },
     **{f"{name}, uniform": _uniformly(f"rest.base_estimator={name}", *FURTHER.get(name, ())) for name in ESTIMATORS},
-    **{
-        f"{name}, stock": _natively(f"{ACTOR}.policy_loss.loss_mode={name}", *FURTHER.get(name, ())) for name in LOSSES
-    },
-    **{
-        f"{name}, uniform": _uniformly(f"{ACTOR}.policy_loss.loss_mode={name}", *FURTHER.get(name, ()))
-        for name in LOSSES
-    },
+    **{f"{name}, stock": _natively(*_with_loss(name)) for name in LOSSES},
+    **{f"{name}, uniform": _uniformly(*_with_loss(name)) for name in LOSSES},
 }
 PAIRS = [
     Pair("verl without the plugin", "verl with the plugin"),

@@ -66,6 +66,17 @@ def test_a_pair_whose_run_failed_does_not_hold_and_says_why(tmp_path):
     assert (cells[-1], held) == ("grpo did not run: no memory", False)
 
 
+def test_a_runs_own_settings_hold_over_the_recipes(tmp_path):
+    sizes = "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu"
+    for size in (1, 2, 4):
+        run = RUNS[f"paper, micro-batches of {size}"]
+        overrides = equivalences.overrides_of(run, tmp_path, tmp_path)
+        assert [one for one in overrides if one.startswith(sizes)][-1] == f"{sizes}={size}"
+    for run in RUNS.values():
+        overrides = equivalences.overrides_of(run, tmp_path, tmp_path)
+        assert overrides[len(overrides) - len(run.overrides) :] == list(run.overrides)
+
+
 def test_parameters_are_in_the_order_of_their_names(tmp_path):
     save_model(tmp_path, b=[2.0], a=[0.0, 1.0])
     assert parameters(tmp_path).tolist() == [0.0, 1.0, 2.0]
