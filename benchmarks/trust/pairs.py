@@ -50,18 +50,21 @@ def _natively(*overrides: str) -> Run:
     return Run(("+rest=grpo", *overrides))
 
 
-def _with_loss(name: str) -> tuple[str, ...]:
-    return f"{ACTOR}.policy_loss.loss_mode={name}", TWICE, *FURTHER.get(name, ())
-
-
 def _uniformly(*overrides: str) -> Run:
     return Run((*UNIFORM, *ADVANTAGE, *overrides))
 
 
 REFERENCE = "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=8"
 
+# In the first update from a rollout all ratios are 1, where the losses have one gradient.
+TWICE = f"{ACTOR}.ppo_epochs=2"
+LOSS = f"{ACTOR}.policy_loss.loss_mode"
 # Settings of verl that ResT sits beside: both runs of a pair get them.
 BESIDE = {
+    "gspo": (f"{LOSS}=gspo", TWICE),
+    # A seed, for which tokens it clips is drawn.
+    "clip_cov": (f"{LOSS}=clip_cov", TWICE, f"{ACTOR}.fsdp_config.full_determinism=True"),
+    "cispo": (f"{LOSS}=cispo", TWICE),
     "rollout correction": (
         f"{ALGORITHM}.rollout_correction.rollout_is=token",
         f"{ALGORITHM}.rollout_correction.bypass_mode=False",
@@ -70,8 +73,6 @@ BESIDE = {
     "KL in the reward": (f"{ALGORITHM}.use_kl_in_reward=True", REFERENCE),
     "entropy bonus": (f"{ACTOR}.entropy_coeff=0.01",),
 }
-# verl's V1 trainer cannot feed gdpo, remax and the optimal baselines: rest_verl/start_up.py refuses them.
-ESTIMATORS = ("rloo", "reinforce_plus_plus_baseline", "gae")
 CRITIC = (
     "critic.model.path=${actor_rollout_ref.model.path}",
     "critic.strategy=fsdp2",
@@ -84,13 +85,9 @@ CRITIC = (
     "critic.fsdp.use_torch_compile=False",
     "critic.fsdp.full_determinism=True",  # a seed: its head starts from random numbers
 )
-FURTHER = {
-    "gae": CRITIC,
-    "clip_cov": (f"{ACTOR}.fsdp_config.full_determinism=True",),  # a seed: which tokens it clips is drawn
-}
-# In the first update from a rollout all ratios are 1, where these losses have one gradient.
-TWICE = f"{ACTOR}.ppo_epochs=2"
-LOSSES = ("gspo", "clip_cov", "cispo")
+# By name, with what else they need. gdpo, remax and the optimal baselines, which verl's V1 trainer cannot feed, are
+# refused by rest_verl/start_up.py.
+ESTIMATORS: dict[str, tuple[str, ...]] = {"rloo": (), "reinforce_plus_plus_baseline": (), "gae": CRITIC}
 MICRO_BATCHES = (1, 2, 4)  # the recipe's is 8
 
 # Nothing of ResT: verl's own GRPO with a function as its reward.
@@ -133,12 +130,8 @@ RUNS = {
     "adaptive, resumed at step 6": Run(("+rest=entropy_adaptive",), 12, resumed_at=6),
     **{f"{name}, stock": _natively(*given) for name, given in BESIDE.items()},
     **{f"{name}, uniform": _uniformly(*given) for name, given in BESIDE.items()},
-    **{
-        f"{name}, stock": _natively(f"{ALGORITHM}.adv_estimator={name}", *FURTHER.get(name, ())) for name in ESTIMATORS
-    },
-    **{f"{name}, uniform": _uniformly(f"rest.base_estimator={name}", *FURTHER.get(name, ())) for name in ESTIMATORS},
-    **{f"{name}, stock": _natively(*_with_loss(name)) for name in LOSSES},
-    **{f"{name}, uniform": _uniformly(*_with_loss(name)) for name in LOSSES},
+    **{f"{name}, stock": _natively(f"{ALGORITHM}.adv_estimator={name}", *more) for name, more in ESTIMATORS.items()},
+    **{f"{name}, uniform": _uniformly(f"rest.base_estimator={name}", *more) for name, more in ESTIMATORS.items()},
 }
 PAIRS = [
     Pair("verl without the plugin", "verl with the plugin"),
@@ -151,5 +144,5 @@ PAIRS = [
     Pair("paper", "paper, dynamic batch size", TOLERANCE),
     Pair("paper", "paper, two ranks", TOLERANCE),
     Pair("paper", "paper, padding removed", TOLERANCE),
-    *(Pair(f"{name}, stock", f"{name}, uniform") for name in (*ESTIMATORS, *LOSSES, *BESIDE)),
+    *(Pair(f"{name}, stock", f"{name}, uniform") for name in (*ESTIMATORS, *BESIDE)),
 ]
