@@ -47,16 +47,10 @@ def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:
         ConfigError: see the module's docstring.
     """
     rest = load(config)
-    if rest.base_estimator not in (allowed := set(estimators) - {"rest"}):
-        raise ConfigError("rest.base_estimator: " + unknown_name("estimator", rest.base_estimator, allowed))
     reshaped = OmegaConf.select(config, _ESTIMATOR) == "rest"
-    if reshaped and rest.base_estimator in NOT_IN_V1 and OmegaConf.select(config, _MODE) in _REST_MODES:
-        raise ConfigError(
-            f"rest.base_estimator={rest.base_estimator} takes {NOT_IN_V1[rest.base_estimator]}, which verl's V1 "
-            f"trainer does not hand to it: set one of {', '.join(sorted(allowed - NOT_IN_V1.keys()))}"
-        )
+    _check_estimator(config, rest, set(estimators) - {"rest"}, reshaped)
     _check_scheme(config, rest, reshaped)
-    _check_trainer(config, rest, reshaped)
+    _check_trainer(config, reshaped)
     _check_loss(config, rest, reshaped)
     if OmegaConf.select(config, _MANAGER) == "rest_tool" and OmegaConf.select(config, _AGENT) == "tool_agent":
         raise ConfigError(
@@ -75,6 +69,16 @@ def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:
             f"{OmegaConf.select(config, _MANAGER)} scores only the last: set {_MANAGER}=rest_tool"
         )
     return rest
+
+
+def _check_estimator(config: DictConfig, rest: RestConfig, allowed: set[str], reshaped: bool) -> None:
+    if rest.base_estimator not in allowed:
+        raise ConfigError("rest.base_estimator: " + unknown_name("estimator", rest.base_estimator, allowed))
+    if reshaped and rest.base_estimator in NOT_IN_V1 and OmegaConf.select(config, _MODE) in _REST_MODES:
+        raise ConfigError(
+            f"rest.base_estimator={rest.base_estimator} takes {NOT_IN_V1[rest.base_estimator]}, which verl's V1 "
+            f"trainer does not hand to it: set one of {', '.join(sorted(allowed - NOT_IN_V1.keys()))}"
+        )
 
 
 def _check_scheme(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
@@ -101,7 +105,7 @@ def _check_scheme(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
         )
 
 
-def _check_trainer(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
+def _check_trainer(config: DictConfig, reshaped: bool) -> None:
     mode = OmegaConf.select(config, _MODE)
     if reshaped and not OmegaConf.select(config, "trainer.use_v1"):
         raise ConfigError(f"{_ESTIMATOR}=rest needs verl's V1 trainer: set trainer.use_v1=True")
