@@ -88,13 +88,14 @@ def wandb_records(file):
 
 
 def test_wandb_has_every_value(metrics, tmp_path, monkeypatch):
-    pytest.importorskip("wandb", reason="wandb is not installed: pip install wandb")
+    wandb = pytest.importorskip("wandb", reason="wandb is not installed: pip install wandb")
     from wandb.proto.wandb_internal_pb2 import Record
 
     monkeypatch.chdir(tmp_path)
     for key, value in {"MODE": "offline", "DIR": str(tmp_path), "SILENT": "true"}.items():
         monkeypatch.setenv(f"WANDB_{key}", value)
     log("wandb", metrics)
+    wandb.teardown()  # wandb's process closes its file after the run's finish has returned: wait for its end
     (path,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
     found = {}
     for data in wandb_records(path.read_bytes()):
