@@ -39,7 +39,8 @@ without ResT; "uniform" is ResT with weight 1 for every token. Where nothing is 
 the same in every bit, and so must all `rest/*` metrics of steps that both logged. "As a share of training" is the norm
 of the difference by the norm of what training changed. verl's estimators `gdpo`, `remax` and the optimal baselines are
 missing: its V1 trainer does not hand them what they take, and they are refused at start-up. A rollout is trained on
-once, and twice with the losses gspo, clip_cov and cispo, whose gradients differ only where the policy has moved on.
+once, and twice where the run says so and with the losses gspo, clip_cov and cispo: gradients of losses differ, and
+ratios are clipped, only where the policy has moved on.
 Both asynchronous trainers run in every test of this project
 ([`test_recipes_on_cpu.py`](../tests/e2e/test_recipes_on_cpu.py))."""
 

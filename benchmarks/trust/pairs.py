@@ -75,14 +75,8 @@ BESIDE = {
 }
 CRITIC = (
     "critic.model.path=${actor_rollout_ref.model.path}",
-    "critic.strategy=fsdp2",
     "critic.ppo_micro_batch_size_per_gpu=8",
     "critic.optim.lr=1e-3",
-    "critic.model.use_remove_padding=False",
-    "critic.model.enable_gradient_checkpointing=False",
-    "+critic.model.override_config.attn_implementation=sdpa",
-    "+critic.fsdp.mixed_precision={param_dtype:fp32,reduce_dtype:fp32,buffer_dtype:fp32}",
-    "critic.fsdp.use_torch_compile=False",
     "critic.fsdp.full_determinism=True",  # a seed: its head starts from random numbers
 )
 # By name, with what else they need. gdpo, remax and the optimal baselines, which verl's V1 trainer cannot feed, are
@@ -105,6 +99,8 @@ RUNS = {
     "uniform in the loss": Run(UNIFORM, 5),
     "paper": Run(("+rest=paper",)),
     "paper in the advantage": Run(("+rest=paper", *ADVANTAGE)),
+    "paper, twice on a rollout": Run(("+rest=paper", TWICE)),
+    "paper in the advantage, twice on a rollout": Run(("+rest=paper", *ADVANTAGE, TWICE)),
     **{
         f"paper, micro-batches of {size}": Run(
             (
@@ -140,6 +136,7 @@ PAIRS = [
     Pair("grpo", "uniform in the loss"),
     Pair("adaptive", "adaptive, resumed at step 6"),
     Pair("paper", "paper in the advantage", TOLERANCE),
+    Pair("paper, twice on a rollout", "paper in the advantage, twice on a rollout", TOLERANCE),
     *(Pair("paper", f"paper, micro-batches of {size}", TOLERANCE) for size in MICRO_BATCHES),
     Pair("paper", "paper, dynamic batch size", TOLERANCE),
     Pair("paper", "paper, two ranks", TOLERANCE),
