@@ -13,6 +13,9 @@ from verl.experimental.agent_loop.agent_loop import DictConfigWrap, ToolListWrap
 from verl.utils.dataset.rl_dataset import RLHFDataset
 from verl.workers.rollout.replica import TokenOutput
 
+# By its name verl 0.9.0 knows what a model's turns look like; later versions are told its type.
+MODEL, MODEL_TYPE = "Qwen2.5-3B", "qwen2"
+
 Turn = Sequence[int] | Callable[[list[int]], Sequence[int]]
 
 
@@ -62,7 +65,8 @@ class ScriptedEngine:
 def compose_config(*overrides: str) -> DictConfig:
     """The config of a run, as verl's main composes it."""
     with initialize_config_module("verl.trainer.config", version_base=None):
-        config = compose("ppo_trainer", ["+rest=paper", "+platform=cpu", *overrides])
+        model = f"actor_rollout_ref.model.path={MODEL}"
+        config = compose("ppo_trainer", ["+rest=paper", "+platform=cpu", model, *overrides])
     return config
 
 
@@ -72,7 +76,7 @@ def make_loop(
     engine: Any,
     name: str = "rest_tool_agent",
     tools: Sequence[Any] = (),
-    model_type: str = "qwen2",
+    model_type: str = MODEL_TYPE,
 ) -> Any:
     """A loop object for one trajectory, made as verl's worker makes it."""
     return hydra.utils.instantiate(

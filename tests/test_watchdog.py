@@ -49,7 +49,7 @@ def test_without_a_limit_a_run_waits_for_ever():
 def test_every_poll_of_verls_replay_buffer_is_looked_at_and_still_waits(monkeypatch):
     """verl's own buffer, on what verl's own queue lists for a prompt that never ends."""
     monkeypatch.setattr(replay_buffer.tq, "kv_list", lambda: {"train": {"a": PROMPT, "b_0_0": {"status": "success"}}})
-    buffer = replay_buffer.ReplayBuffer("sync", {}, None, "drop", {}, poll_interval=0.01)
+    buffer = replay_buffer.ReplayBuffer("sync", {}, 1, "drop", {}, poll_interval=0.01)
     watch(buffer, idle(0.035))
     with pytest.raises(StalledRunError, match="no trajectory arrived in 0 s, unfinished prompts: 1"):
         buffer.sample(1, "train", 1)

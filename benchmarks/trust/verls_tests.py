@@ -31,6 +31,7 @@ LEFT_OUT = {
         "single_controller/test_high_level_scheduling_api.py",
         "single_controller/test_nested_worker.py",
         "single_controller/test_ray_collectives.py",
+        "single_controller/test_rvdz.py",
         "single_controller/test_split_resource_pool.py",
         "single_controller/test_worker_group_basics.py",
         "single_controller/test_worker_group_torch.py",

@@ -29,6 +29,7 @@ def _rank(rank: int, ranks: int, model: Path, actors: dict[Path, dict[str, Any]]
     # the ranks share a small machine
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    os.environ["VERL_PLATFORM"] = "cpu"  # as in a run: verl 0.9.0 asks a GPU for the state of its random numbers
     store = distributed.FileStore(str(rendezvous), ranks)
     distributed.init_process_group("gloo", store=store, rank=rank, world_size=ranks)
     for folder, made in actors.items():

@@ -71,7 +71,7 @@ def test_a_token_that_a_template_takes_into_the_next_message_leaves_its_turn(con
     row = {"environment": "desk", "environment_kwargs": "{}"}
 
     async def run():
-        loop = make_loop(config_of(), chat, engine, model_type="glm4_moe")
+        loop = make_loop(config_of("actor_rollout_ref.model.path=GLM-4.7"), chat, engine, model_type="glm4_moe")
         return await loop.run({}, raw_prompt=[{"role": "user", "content": "x"}], extra_info=row)
 
     output = asyncio.run(run())

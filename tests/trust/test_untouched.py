@@ -1,6 +1,8 @@
 """verl's tests are compared one by one, and the two environments differ in this package alone."""
 
 import json
+from importlib.metadata import distribution
+from pathlib import Path
 
 import pytest
 from trust.outcomes import Outcome, Process, Record, counted, differences, read_record
@@ -99,3 +101,8 @@ def test_a_file_of_verls_has_the_same_outcomes_with_the_plugin_as_without_it(tmp
     found = Pair(SMALL, *(run_file(python, SMALL, 120) for python in environments(tmp_path)))
     assert (found.with_plugin.process, found.without.process) == (LOADED, ABSENT)
     assert set(found.with_plugin.outcomes.values()) == {PASSED} and found.differing == {}
+
+
+def test_no_file_waits_for_gpus_that_are_not_there():
+    site = Path(str(distribution("verl").locate_file("")))
+    assert [file for file in files_of_verl() if "num_gpus=" in (site / file).read_text(encoding="utf-8")] == []
