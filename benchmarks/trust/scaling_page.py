@@ -82,7 +82,7 @@ def section(result: dict[str, Any], loads: Sequence[Load]) -> list[str]:
         "",
         *markdown_table(*remedied(result)),
         "",
-        *moved(result, loads, rest),
+        *moved(result, rest, verl),
     ]
     return parts
 

@@ -136,6 +136,8 @@ def test_the_page_says_what_follows_from_the_lines():
     )
     assert "take 1.3 times as long as ResT's part" in text
     assert f"with {AHEAD} to 2.0 times as many GPUs" in text
+    # three quarters of ResT's part, which is 3/7 of both
+    assert "the two parts together would take 32% less" in text
     # without the largest size the line is the same
     assert f"{OWN}: 6.7 s foretold, 6.7 s measured (+0%)" in text
 
