@@ -24,8 +24,9 @@ from trust.group import Group, publish
 from trust.verls_tests import HEAD, files_of_verl, not_as_said, notes_on, run_pairs
 
 ABOUT = """\
-verl's own tests and a run of plain GRPO, with the plugin installed and in an environment of the same packages without
-it. An outcome is the result of a test and, where it fails, the kind of its error."""
+verl's own tests with the plugin installed and in an environment of the same packages without it. An outcome is the
+result of a test and, where it fails, the kind of its error. A run of plain GRPO both ways is the first line of
+[Equivalences](#equivalences)."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from trust.outcomes import Outcome, Record, counted, differences, read_record
 from trust.processes import run_group
 
 PLUGIN = "rest-verl"
-HEAD = ["what ran", "size", "with the plugin", "without it", "differing"]
+HEAD = ["in verl's `tests/`", "size", "with the plugin", "without it", "differing"]
 # Files of verl's that have nothing to say here, by what they ask for. Ray would wait for GPUs until the time is over.
 LEFT_OUT = {
     "accelerators": (
@@ -66,7 +66,7 @@ class Pair:
         one, other = self.with_plugin.outcomes, self.without.outcomes
         size = len({*one, *other})
         tests = "1 test" if size == 1 else f"{size} tests"
-        return [f"`{self.file}`", tests, counted(one), counted(other), str(len(self.differing))]
+        return [f"`{self.file.removeprefix('tests/')}`", tests, counted(one), counted(other), str(len(self.differing))]
 
 
 def files_of_verl() -> list[str]:

@@ -66,7 +66,7 @@ def test_another_result_or_kind_of_error_or_set_of_tests_differs(with_plugin, wi
 
 def test_a_row_counts_tests_results_and_differences():
     found = pair({"a": PASSED, "b": KEY_ERROR}, {"a": PASSED, "b": PASSED, "c": SKIPPED})
-    assert found.row == ["`tests/test_a.py`", "3 tests", "1 passed, 1 failed", "2 passed, 1 skipped", "2"]
+    assert found.row == ["`test_a.py`", "3 tests", "1 passed, 1 failed", "2 passed, 1 skipped", "2"]
     assert "`b`: failed (KeyError) with the plugin, passed without it." in notes_on([found])
     assert counted({}) == "none"
 
