@@ -12,8 +12,6 @@ accelerators or a language model are left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +19,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from trust.group import Group, publish
-from trust.verls_tests import HEAD, files_of_verl, not_as_said, notes_on, run_pairs
+from trust.verls_tests import HEAD, Pair, files_of_verl, not_as_said, notes_on, run_pairs
 
 ABOUT = """\
 verl's own tests with the plugin installed and in an environment of the same packages without it. An outcome is the
@@ -29,39 +27,15 @@ result of a test and, where it fails, the kind of its error. A run of plain GRPO
 [Equivalences](#equivalences)."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What the command was asked for: names of files have to contain `only`; a process is ended after `seconds`."""
-
-    out: Path
-    only: str
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Part:
-    """Rows of the table, notes below it, and how many checks did not hold."""
-
-    rows: list[list[str]]
-    notes: list[str]
-    failures: int
-
-
-def verls_tests(settings: Settings, progress: Progress) -> Part:
-    """verl's own tests, file by file."""
-    files = [file for file in files_of_verl() if settings.only in file]
+def run_verls_tests(out: Path, only: str, seconds: float, progress: Progress) -> list[Pair]:
+    """verl's own tests, file by file, of the files with `only` in their path."""
+    files = [file for file in files_of_verl() if only in file]
     bar = progress.add_task("environments", total=len(files))
     pairs = []
-    for pair in run_pairs(
-        files, settings.out, settings.seconds, lambda file: progress.update(bar, description=Path(file).stem)
-    ):
+    for pair in run_pairs(files, out, seconds, lambda file: progress.update(bar, description=Path(file).stem)):
         pairs.append(pair)
         progress.advance(bar)
-    failures = sum(len(pair.differing) for pair in pairs) + len(not_as_said(pairs))
-    return Part([pair.row for pair in pairs], notes_on(pairs), failures)
-
-
-PARTS: tuple[Callable[[Settings, Progress], Part], ...] = (verls_tests,)
+    return pairs
 
 
 def main(
@@ -75,15 +49,15 @@ def main(
     """Compare verl with the plugin and without it."""
     columns = (TextColumn("{task.description:<40.40}"), BarColumn(bar_width=16), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
-        parts = [part(Settings(out, only, seconds), progress) for part in PARTS]
+        pairs = run_verls_tests(out, only, seconds, progress)
     group = Group(
         name="untouched",
         title="verl with the plugin and without it",
         about=ABOUT,
         head=HEAD,
-        rows=[row for part in parts for row in part.rows],
-        notes=[note for part in parts for note in part.notes],
-        failures=sum(part.failures for part in parts),
+        rows=[pair.row for pair in pairs],
+        notes=notes_on(pairs),
+        failures=sum(len(pair.differing) for pair in pairs) + len(not_as_said(pairs)),
     )
     publish(group, write and not only)
     raise typer.Exit(int(group.failures > 0))
