@@ -54,7 +54,7 @@ Each fault is done to a real training that saves after every step; then the trai
 its message named where it named one. "Noticed after" is the time from the fault until the driver had ended, vLLM's and
 Ray's own end included; of a fault that was there before the run, from the run's start, which takes some two minutes
 here. A tool and a loop that hang had `rest.stall_seconds={STALL_SECONDS}`."""
-SHOWN = 110  # characters of a message
+SHOWN = 150  # characters of a message
 
 
 @dataclass(frozen=True)
@@ -165,12 +165,20 @@ def said_in(log: str, disturbance: Disturbance) -> str:
     """What a log says of a disturbance: the error of a run that must end, or the line that must be there."""
     lines = log.splitlines()
     if disturbance.says:
-        found = [line[line.index(disturbance.says) :] for line in lines if disturbance.says in line]
+        found = [message_of(line, disturbance.says) for line in lines if disturbance.says in line]
     elif disturbance.ends:
         found = [text for line in lines if (text := error_in(line))]
     else:
         return ""
     return found[-1] if found else ""
+
+
+def message_of(line: str, part: str) -> str:
+    """The message with a part in it from a line of a log: from the end of what logging or an error's name put before
+    it, or from the part itself where nothing did."""
+    before = line[: line.index(part)]
+    heads = list(re.finditer(r"\w+Error: |[A-Z]+:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+:", before))
+    return line[heads[-1].end() if heads else len(before) :]
 
 
 def error_in(line: str) -> str:

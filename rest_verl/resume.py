@@ -8,6 +8,7 @@ from typing import Any
 FOLDER = "global_step_"
 POINTER = "latest_checkpointed_iteration.txt"  # verl's: the step of the newest checkpoint
 LAST_WRITTEN = "data.pt"  # by verl's trainer, once the models of a checkpoint are there
+NAMED = 5  # checkpoints in a message, of what may be hundreds
 
 
 class CheckpointError(RuntimeError):
@@ -52,10 +53,11 @@ def unreadable(trainer: Any, step: int, error: Exception) -> str:
     else:
         what = f"the newest checkpoint of {folder}" + (f", {FOLDER}{step}," if step else "")
     older = [whole for whole in whole_steps(folder) if step == 0 or whole < step]
+    more = f", and {len(older) - NAMED} before them" if len(older) > NAMED else ""
     reason = " ".join(str(error).split())
     remedy = (
         f"trainer.resume_mode=resume_path trainer.resume_from_path={folder / f'{FOLDER}{older[-1]}'} goes on from an "
-        f"older one (whole are steps {', '.join(map(str, older))})"
+        f"older one (whole are steps {', '.join(map(str, older[-NAMED:]))}{more})"
         if older
         else "no older one is there: trainer.resume_mode=disable starts anew"
     )

@@ -42,6 +42,13 @@ def test_the_message_names_the_override_that_goes_on_from_the_newest_older_check
     )
 
 
+def test_of_many_older_checkpoints_the_newest_are_named_and_the_others_counted(tmp_path):
+    save(tmp_path, *range(1, 41))
+    assert "(whole are steps 35, 36, 37, 38, 39, and 34 before them)" in unreadable(
+        trainer_node(tmp_path), 40, EOFError("no data")
+    )
+
+
 def test_with_no_older_checkpoint_the_message_says_how_to_start_anew(tmp_path):
     save(tmp_path, 3)
     message = unreadable(trainer_node(tmp_path), 3, EOFError("no data"))

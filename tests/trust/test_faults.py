@@ -45,6 +45,18 @@ def test_what_a_run_said_is_the_line_that_had_to_be_there():
     assert faults.said_in(LOG, DEATH) == "reward worker 0 of 1 has died, and more"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "resume.CheckpointError: all of it cannot be read, OSError: torn",
+        "\x1b[36m(Worker pid=4)\x1b[0m WARNING:2026-11-27 09:12:18,933:all of it cannot be read, OSError: torn",
+    ],
+)
+def test_a_message_is_whole_though_the_part_that_had_to_be_there_is_in_its_midst(line):
+    found = faults.said_in(line, Disturbance("torn", "cannot be read", ends=True))
+    assert found == "all of it cannot be read, OSError: torn"
+
+
 def test_without_such_a_line_it_is_the_last_error():
     assert faults.said_in(LOG, Disturbance("full", "", ends=True)) == "OSError: [Errno 28] No space left on device"
     assert faults.said_in("all is well\n", Disturbance("full", "", ends=True)) == ""
