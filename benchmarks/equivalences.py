@@ -23,10 +23,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 from transformers.utils.logging import disable_progress_bar
-from trust import seeded
 from trust.group import Group, publish
 from trust.pairs import PAIRS, RUNS, Pair, Run
-from trust.runs import CHECKPOINTS, RECIPE, of_start, parameters, prepare_start, trained_model
+from trust.runs import CHECKPOINTS, RECIPE, of_start, parameters, prepare_start, seeded_rollouts, trained_model
 from trust.stock_reward import REPORT
 from verl_run import RunFailed, read_metrics, run_verl
 
@@ -55,7 +54,7 @@ def overrides_of(run: Run, start: Path, folder: Path) -> list[str]:
     return [
         *RECIPE,
         *of_start(start),
-        *seeded.overrides(folder),
+        *seeded_rollouts(folder),
         "actor_rollout_ref.actor.checkpoint.save_contents=[model,optimizer,extra,hf_model]",
         f"trainer.save_freq={run.resumed_at or run.steps}",
         f"trainer.default_local_dir={folder.resolve() / CHECKPOINTS}",
@@ -160,7 +159,9 @@ def known_pairs(only: str) -> list[Pair]:
 
 
 def main(
-    only: Annotated[str, typer.Option(help="Only pairs with one of these texts, commas between, in a name.")] = "",
+    only: Annotated[
+        str, typer.Option(help="Only pairs with one of these texts, commas between; nothing is written.")
+    ] = "",
     out: Annotated[Path, typer.Option(help="Folder for the runs.")] = Path("runs/trust/equivalences"),
     write: Annotated[bool, typer.Option(help="Write the result file and docs/trust.md.")] = True,
 ) -> None:
@@ -189,7 +190,7 @@ def main(
             notes=[f"{held} of {len(lines)} pairs held."],
             failures=len(lines) - held,
         ),
-        write,
+        write and not only,
     )
     raise typer.Exit(int(held < len(lines)))
 

@@ -34,10 +34,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 from transformers.utils.logging import disable_progress_bar
-from trust.disturbances import BENCHMARKS, DISTURBANCES, IN_TIME, STALL_SECONDS, Disturbance
+from trust.disturbances import DISTURBANCES, IN_TIME, STALL_SECONDS, Disturbance
 from trust.group import Group, publish
 from trust.killer import Killer
-from trust.runs import CHECKPOINTS, RECIPE, newest_step, of_start, prepare_start
+from trust.runs import BENCHMARKS, CHECKPOINTS, RECIPE, newest_step, of_start, prepare_start
 from verl_run import RunFailed, read_metrics, run_verl
 
 TIMEOUT_SECONDS = 600.0
@@ -247,10 +247,10 @@ def chosen(only: str) -> list[Disturbance]:
 
 
 def main(
-    only: Annotated[str, typer.Option(help=f"Only faults with one of these texts, commas between; or {NONE}.")] = "",
+    only: Annotated[str, typer.Option(help=f"Only faults with one of these texts, commas between, or {NONE}.")] = "",
     kills: Annotated[int, typer.Option(min=0, help="How often the driver is killed.")] = 10,
     out: Annotated[Path, typer.Option(help="Folder of the training.")] = Path("runs/trust/faults"),
-    write: Annotated[bool, typer.Option(help="Write the result file and docs/trust.md.")] = True,
+    write: Annotated[bool, typer.Option(help="Write the result file and docs/trust.md, of a whole study.")] = True,
 ) -> None:
     """Break trainings, and resume them."""
     disable_progress_bar()  # transformers' own bars would tear ours
@@ -288,7 +288,8 @@ def main(
         f"{len(outcomes) - failures} of {len(outcomes)} were as they must be.",
         f"Steps lost that a checkpoint held: {', '.join(lost) or 0}.",
     ]
-    publish(Group("faults", "Faults", ABOUT, HEAD, [line_of(outcome) for outcome in outcomes], notes, failures), write)
+    whole = write and not only and kills > 0
+    publish(Group("faults", "Faults", ABOUT, HEAD, [line_of(outcome) for outcome in outcomes], notes, failures), whole)
     raise typer.Exit(int(failures > 0))
 
 

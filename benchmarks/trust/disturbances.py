@@ -14,7 +14,6 @@ from omegaconf import OmegaConf
 from trust.hanging_tool import NAME
 from trust.runs import CHECKPOINTS, POINTER, newest_step
 
-BENCHMARKS = Path(__file__).parents[1]
 # Seconds in which a run must have ended once it cannot go on: verl's look at the queue, Ray's at a process, and the
 # end of vLLM and Ray on two busy cores.
 IN_TIME = 120.0

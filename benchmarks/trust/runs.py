@@ -8,8 +8,10 @@ from pathlib import Path
 import tiny_model
 import torch
 import toy_task
+from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
+BENCHMARKS = Path(__file__).resolve().parents[1]
 VOCABULARY, HIDDEN, IMITATION_STEPS = 600, 64, 400
 CHECKPOINTS = "checkpoints"
 POINTER = "latest_checkpointed_iteration.txt"  # verl's, written last of a checkpoint
@@ -54,6 +56,23 @@ def of_start(start: Path, train: str = "train.parquet") -> list[str]:
         f"data.train_files={start / train}",
         f"data.val_files={start / 'validation.parquet'}",
         f"actor_rollout_ref.model.path={start / 'model'}",
+    ]
+
+
+def seeded_rollouts(folder: Path) -> list[str]:
+    """Overrides for rollouts that two runs have in common (trust/seeded.py); the file that registers their agent loop
+    goes into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    loops = folder / "seeded.yaml"
+    loops.write_text(OmegaConf.to_yaml([{"name": "seeded", "_target_": "trust.seeded.SeededAgentLoop"}]))
+    return [
+        "actor_rollout_ref.rollout.agent.default_agent_loop=seeded",
+        f"actor_rollout_ref.rollout.agent.agent_loop_config_path={loops.resolve()}",
+        f"trainer.v1.sampler.custom_sampler.path={BENCHMARKS / 'trust' / 'seeded.py'}",
+        "trainer.v1.sampler.custom_sampler.name=OrderedReplayBuffer",
+        "actor_rollout_ref.rollout.max_num_seqs=1",
+        "actor_rollout_ref.rollout.enable_prefix_caching=False",
+        f"+ray_kwargs.ray_init.runtime_env.env_vars.PYTHONPATH={BENCHMARKS}",
     ]
 
 

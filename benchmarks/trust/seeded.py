@@ -3,21 +3,17 @@
 verl's own `rollout.full_determinism` gives all requests of a server one seed, so that the n responses to a prompt are
 the same text. Here each response has a seed of its own, by step, row and place in the group; vLLM serves one request
 at a time without reusing prefixes, so that no number depends on what else is being served; and a batch is in the order
-of its prompts, not of their arrival, so that sums are taken in one order.
+of its prompts, not of their arrival, so that sums are taken in one order. `trust.runs.seeded_rollouts` sets all that.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from transfer_queue import KVBatchMeta
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
-
-BENCHMARKS = Path(__file__).parents[1]
 
 
 class SeededAgentLoop(SingleTurnAgentLoop):
@@ -45,19 +41,3 @@ class OrderedReplayBuffer(ReplayBuffer):
         order = sorted(range(len(batch.keys)), key=lambda row: of(batch.keys[row]))
         keys, tags = [batch.keys[row] for row in order], [batch.tags[row] for row in order]
         return KVBatchMeta(partition_id=partition_id, keys=keys, tags=tags)
-
-
-def overrides(folder: Path) -> list[str]:
-    """Overrides for such rollouts; the file that registers the loop goes into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    loops = folder / "seeded.yaml"
-    loops.write_text(OmegaConf.to_yaml([{"name": "seeded", "_target_": "trust.seeded.SeededAgentLoop"}]))
-    return [
-        "actor_rollout_ref.rollout.agent.default_agent_loop=seeded",
-        f"actor_rollout_ref.rollout.agent.agent_loop_config_path={loops.resolve()}",
-        f"trainer.v1.sampler.custom_sampler.path={Path(__file__).resolve()}",
-        "trainer.v1.sampler.custom_sampler.name=OrderedReplayBuffer",
-        "actor_rollout_ref.rollout.max_num_seqs=1",
-        "actor_rollout_ref.rollout.enable_prefix_caching=False",
-        f"+ray_kwargs.ray_init.runtime_env.env_vars.PYTHONPATH={BENCHMARKS}",
-    ]

@@ -4,8 +4,7 @@
 """
 
 import pytest
-from trust import seeded
-from trust.runs import CHECKPOINTS, parameters, trained_model
+from trust.runs import CHECKPOINTS, parameters, seeded_rollouts, trained_model
 
 STEPS = 2
 PAIR = {"grpo": ["+rest=grpo"], "uniform": ["+rest=paper", "rest.scheme=uniform"]}
@@ -20,7 +19,7 @@ def runs(start, train, tmp_path_factory):
         overrides = [
             *preset,
             *start.overrides,
-            *seeded.overrides(folder),
+            *seeded_rollouts(folder),
             "actor_rollout_ref.actor.optim.lr=1e-3",
             "actor_rollout_ref.actor.checkpoint.save_contents=[hf_model]",
             "trainer.val_before_train=False",
