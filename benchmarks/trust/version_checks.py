@@ -1,5 +1,5 @@
-"""What is tried with a combination of versions: the doctor, the unit tests, two steps of verl. Outside of the range of
-versions it is what the doctor and the first use say."""
+"""What is tried with a combination of versions: the doctor, the unit tests, multi-turn rollouts, two steps of verl.
+Outside of the range of versions it is what the doctor and the first use say."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from trust.outcomes import read_record
 from trust.processes import Done, run_group
 
 STEPS = 2
-UNIT_SECONDS, RUN_SECONDS, SHORT_SECONDS = 5400.0, 1200.0, 400.0
+TESTS_SECONDS, RUN_SECONDS, SHORT_SECONDS = 5400.0, 1200.0, 400.0
 FIRST_USE = ["+rest=paper"]
+MULTI_TURN = ["tests/e2e/test_environment_on_cpu.py", "tests/e2e/test_multi_turn_on_cpu.py"]
 # What verl's own validation asks of every run.
 REQUIRED = [
     "actor_rollout_ref.rollout.name=vllm",
@@ -73,12 +74,22 @@ def ask_doctor(combination: Combination, checkout: Path) -> Said:
 
 def run_unit_tests(combination: Combination, checkout: Path, jobs: int) -> Said:
     """The unit tests of the copy, none of which may fail."""
-    found = checkout.parent / "unit.jsonl"
-    command = [str(python_of(checkout)), "-m", "pytest", "-m", "not e2e", "-n", str(jobs)]
+    return _run_tests("unit", combination, checkout, ["-m", "not e2e", "-n", str(jobs)], OMP_NUM_THREADS="1")
+
+
+def run_rollouts(combination: Combination, checkout: Path) -> Said:
+    """Multi-turn rollouts through verl's agent loop, which differs from one verl to another: the tests that compare
+    what is trained on with what the engine read and wrote, token by token."""
+    return _run_tests("rollouts", combination, checkout, ["-m", "e2e", *MULTI_TURN])
+
+
+def _run_tests(name: str, combination: Combination, checkout: Path, which: list[str], **variables: str) -> Said:
+    found = checkout.parent / f"{name}.jsonl"
+    command = [str(python_of(checkout)), "-m", "pytest", *which]
     command += ["-p", "trust.outcomes", "--outcomes", str(found), "-p", "no:cacheprovider"]
     begun = time.monotonic()
-    done = _run(command, checkout, UNIT_SECONDS, PYTHONPATH=str(checkout / "benchmarks"), OMP_NUM_THREADS="1")
-    (checkout.parent / "unit.log").write_text(f"{done.output}\n{done.errors}\n", encoding="utf-8")
+    done = _run(command, checkout, TESTS_SECONDS, PYTHONPATH=str(checkout / "benchmarks"), **variables)
+    (checkout.parent / f"{name}.log").write_text(f"{done.output}\n{done.errors}\n", encoding="utf-8")
     counts, failed = _counts(found)
     said = f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped"
     if counts["unfinished"]:

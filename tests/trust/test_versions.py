@@ -2,14 +2,15 @@
 
 import pytest
 from trust.combinations import COMBINATIONS, ROOT, beyond, constraints_with, known_combinations
-from trust.version_checks import Said, keep, kept
-from versions import checks_of, group_of
+from trust.version_checks import MULTI_TURN, Said, keep, kept
+from versions import CHECKS, checks_of, group_of, known_checks
 
 IN_RANGE, OUTSIDE = COMBINATIONS["verl0.9.0-vllm0.27.1"], COMBINATIONS["verl0.8.0-vllm0.27.1"]
 FINE = {
     "doctor": Said(True, "a run can start"),
     "use": Said(True, "2 steps"),
     "unit": Said(True, "3 passed, 0 failed, 1 skipped"),
+    "rollouts": Said(True, "17 passed"),
 }
 
 
@@ -42,11 +43,19 @@ def test_a_misspelt_combination_comes_with_the_right_name():
         known_combinations("verl0.9.1-vllm0.29.0,verl0.9.0-vllm0.27.2")
 
 
+def test_a_misspelt_check_comes_with_the_right_name():
+    with pytest.raises(ValueError, match="unknown check 'unti': did you mean 'unit'"):
+        known_checks("doctor, unti")
+
+
 def test_outside_of_the_range_only_the_refusals_are_tried(tmp_path):
     assert (IN_RANGE.in_range, OUTSIDE.in_range) == (True, False)
-    assert list(checks_of(IN_RANGE, tmp_path, 1, skip_unit=False)) == ["doctor", "use", "unit"]
-    assert list(checks_of(IN_RANGE, tmp_path, 1, skip_unit=True)) == ["doctor", "use"]
-    assert list(checks_of(OUTSIDE, tmp_path, 1, skip_unit=False)) == ["doctor", "use"]
+    assert tuple(checks_of(IN_RANGE, tmp_path, 1)) == CHECKS
+    assert list(checks_of(OUTSIDE, tmp_path, 1)) == ["doctor", "use"]
+
+
+def test_the_tests_of_rollouts_are_there():
+    assert all((ROOT / path).exists() for path in MULTI_TURN)
 
 
 def test_what_was_found_is_read_back_as_it_was(tmp_path):
@@ -59,12 +68,12 @@ def test_what_was_found_is_read_back_as_it_was(tmp_path):
 def test_a_combination_is_a_row_once_it_has_run_and_what_did_not_hold_counts():
     failed = FINE | {"unit": Said(False, "2 passed, 1 failed", ("tests/test_a.py::b: failed (KeyError)",))}
     group = group_of({IN_RANGE.name: failed, OUTSIDE.name: {"doctor": Said(True, "verl: 0.8.0")}})
-    assert group.rows == [["0.9.0", "0.27.1", "a run can start", "2 passed, 1 failed", "2 steps"]]
+    assert group.rows == [["0.9.0", "0.27.1", "a run can start", "2 passed, 1 failed", "17 passed", "2 steps"]]
     assert group.notes == ["verl0.9.0-vllm0.27.1, unit: tests/test_a.py::b: failed (KeyError)"]
     assert group.failures == 1
     assert group_of({IN_RANGE.name: FINE}).failures == 0
 
 
-def test_unit_tests_that_did_not_run_are_said_not_to_have(tmp_path):
-    without = {name: said for name, said in FINE.items() if name != "unit"}
-    assert group_of({IN_RANGE.name: without}).rows[0][3] == "not run"
+def test_tests_that_did_not_run_are_said_not_to_have():
+    without = {name: said for name, said in FINE.items() if name not in ("unit", "rollouts")}
+    assert group_of({IN_RANGE.name: without}).rows[0][3:5] == ["not run", "not run"]
