@@ -110,7 +110,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for copies, environments and what was found.")] = Path(
         "runs/versions"
     ),
-    write: Annotated[bool, typer.Option(help="Write the result and docs/trust.md.")] = True,
+    write: Annotated[bool, typer.Option(help="Write the result and docs/trust.md, of a whole study.")] = True,
 ) -> None:
     """Try the plugin with other versions of verl and vLLM."""
     disable_progress_bar()  # transformers' own bars would tear ours
@@ -138,7 +138,7 @@ def main(
                     keep(file, found | {check: look(checkout)})
                 progress.advance(bar)
     group = group_of({name: kept(out / name / FOUND) for name in COMBINATIONS})
-    publish(group, write)
+    publish(group, write and len(wanted) == len(COMBINATIONS) and set(names) == set(CHECKS))
     raise typer.Exit(int(group.failures > 0))
 
 
