@@ -3,19 +3,22 @@
 verl's trainer polls the transfer queue until enough trajectories have arrived. Those of an agent-loop worker that was
 killed never do, nor those of a tool that does not answer, and nothing in verl bounds the wait. What a reward worker
 would have scored is lost batch after batch. Here each poll looks whether the actors that trajectories need are alive
-and how long ago the last trajectory arrived.
+and how long ago the last trajectory arrived. A batch of which nothing arrived has its reason looked for too: all of it
+may have failed between two polls.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, RayActorError
 
 if TYPE_CHECKING:
+    from transfer_queue import KVBatchMeta
     from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
 Actors = Callable[[], Mapping[str, Sequence[ActorHandle]]]
@@ -24,6 +27,8 @@ RESUME = (
     "The same command with trainer.resume_mode=auto, verl's default, goes on from the newest checkpoint, if there is "
     "one"
 )
+PATIENCE_SECONDS = 5.0  # for Ray's word that an actor has died, once it is known that something has failed
+ASK_AGAIN_SECONDS = 0.2
 
 
 class StalledRunError(RuntimeError):
@@ -58,13 +63,8 @@ class Watchdog:
         Raises:
             StalledRunError: see the module's docstring.
         """
-        for role, handles in self._actors().items():
-            for number, handle in enumerate(handles):
-                if (cause := self._cause_of_death(handle)) is not None:
-                    raise StalledRunError(
-                        f"{role} {number} of {len(handles)} has died, and what it was working on is lost. {RESUME}. "
-                        f"Ray says: {cause}"
-                    )
+        if (death := self._death()) is not None:
+            raise StalledRunError(death)
         if (seen := (frozenset(arrived), frozenset(unfinished))) != self._seen:
             self._seen, self._waited = seen, 0.0
             return
@@ -76,6 +76,24 @@ class Watchdog:
                 "or raise rest.stall_seconds (null waits for ever) if trajectories do take so long. "
                 f"{RESUME}"
             )
+
+    def look_for_death(self, patience_seconds: float = PATIENCE_SECONDS) -> str | None:
+        """What to say of an actor that has died, waiting so long for Ray to say it; None if all are alive."""
+        until = time.monotonic() + patience_seconds
+        while (death := self._death()) is None and time.monotonic() < until:
+            time.sleep(ASK_AGAIN_SECONDS)
+        return death
+
+    def _death(self) -> str | None:
+        """What to say of the first actor of which Ray says by now that it has died."""
+        for role, handles in self._actors().items():
+            for number, handle in enumerate(handles):
+                if (cause := self._cause_of_death(handle)) is not None:
+                    return (
+                        f"{role} {number} of {len(handles)} has died, and what it was working on is lost. {RESUME}. "
+                        f"Ray says: {cause}"
+                    )
+        return None
 
     def _cause_of_death(self, handle: ActorHandle) -> str | None:
         """What Ray says of an actor that has died; None for one that has not, as far as is known.
@@ -99,13 +117,28 @@ class Watchdog:
 
 
 def watch(buffer: ReplayBuffer, watchdog: Watchdog) -> ReplayBuffer:
-    """Let a watchdog look at each poll of a replay buffer."""
-    wait = buffer._wait_for_next_poll
+    """Let a watchdog look at each poll of a replay buffer, and at each batch of which nothing arrived."""
+    wait, sample = buffer._wait_for_next_poll, buffer.sample
 
     def look_and_wait(partition_id: str, last_debug_time: float) -> float:
         unfinished = buffer.pending_keys[partition_id] | buffer.running_keys[partition_id]
         watchdog.look(buffer.partitions[partition_id], unfinished, buffer.poll_interval)
         return wait(partition_id, last_debug_time)
 
+    def sample_or_say_why_not(*args: Any, **kwargs: Any) -> tuple[KVBatchMeta, dict[str, Any]]:
+        try:
+            batch, metrics = sample(*args, **kwargs)
+        except StalledRunError:
+            raise
+        except RuntimeError as error:  # verl's, of a training batch without one trajectory
+            if (death := watchdog.look_for_death()) is not None:
+                raise StalledRunError(death) from error
+            raise
+        # Of a validation batch verl takes nothing for an answer, and stumbles over it later.
+        if not batch.keys and (death := watchdog.look_for_death()) is not None:
+            raise StalledRunError(death)
+        return batch, metrics
+
     buffer._wait_for_next_poll = look_and_wait  # type: ignore[method-assign]
+    buffer.sample = sample_or_say_why_not
     return buffer
