@@ -43,6 +43,7 @@ from verl_run import RunFailed, read_metrics, run_verl
 TIMEOUT_SECONDS = 600.0
 STEPS = 2  # of a run that is to go on
 LONG = 50  # steps of one that is to be killed before it comes to its end
+AMID_ROLLOUT = 2.0  # seconds after a step
 NONE = "none"
 AFTER = "nothing, after the last SIGKILL"
 DRIVER = f"{sys.executable} -m verl.trainer.main_ppo"  # as run_verl starts it
@@ -122,7 +123,12 @@ def disturb(disturbance: Disturbance, folder: Path, start: Path, progress: Progr
     before = newest_step(folder)
     overrides = disturbance.prepare(folder, start)
     (folder / "metrics.jsonl").unlink(missing_ok=True)
-    killer = Killer(disturbance.kill, folder / "metrics.jsonl") if disturbance.kill else None
+    killer = None
+    if disturbance.saving:
+        begun_checkpoint = folder / CHECKPOINTS / f"global_step_{before + 1}"
+        killer = Killer(disturbance.kill, begun_checkpoint.exists)
+    elif disturbance.kill:
+        killer = Killer(disturbance.kill, partial(read_metrics, folder / "metrics.jsonl"), AMID_ROLLOUT)
     if killer:
         killer.start()
     begun = time.monotonic()
@@ -195,7 +201,7 @@ def kill_driver(place: int, folder: Path, start: Path, progress: Progress) -> Ou
     metrics.unlink(missing_ok=True)
     amid = bool(place % 2)
     wait = random.Random(place).uniform(*(KILL_AFTER_STEP if amid else KILL_AFTER_START))
-    killer = Killer(DRIVER, metrics, wait, after_step=amid)
+    killer = Killer(DRIVER, partial(read_metrics, metrics) if amid else lambda: True, wait)
     killer.start()
     logged, failed = train(folder, start, before + LONG, [], progress)
     killer.end()

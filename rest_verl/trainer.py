@@ -18,6 +18,8 @@ import transfer_queue as tq
 from omegaconf import DictConfig, open_dict
 from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
+from verl.checkpoint_engine import CheckpointEngineManager
+from verl.experimental.agent_loop import AgentLoopManager
 from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
 from verl.trainer.ppo.v1 import (
     PPOTrainer,
@@ -28,18 +30,20 @@ from verl.trainer.ppo.v1 import (
 )
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 from verl.utils.debug import marked_timer
+from verl.workers.rollout.llm_server import LLMServerManager
 from verl.workers.utils.padding import response_from_nested, response_to_nested
 
 from rest_verl.advantage import reshape_advantages
 from rest_verl.config import ConfigError
 from rest_verl.core.regions import RegionTagger
 from rest_verl.core.tagged import TaggedBatch
+from rest_verl.liveness import Liveness, Role, actor_itself, vllm_engine
 from rest_verl.logs import logger_of
 from rest_verl.metrics import rename_actor_metrics, reward_metrics, weight_metrics
 from rest_verl.records.recorder import Recorder, StepTensors
 from rest_verl.resume import CheckpointError, check_found, unreadable
 from rest_verl.start_up import check_run
-from rest_verl.watchdog import Watchdog, watch
+from rest_verl.watchdog import Watchdog, explained, guard, watch
 from rest_verl.weighting import TokenWeighting
 
 STATE_FILE = "rest.json"  # in the folder of a checkpoint: what the weighting has measured so far
@@ -65,15 +69,39 @@ class RestTrainerMixin(PPOTrainer):
         super().__init__(config)
 
     def _build_replay_buffer(self) -> ReplayBuffer:
-        return watch(super()._build_replay_buffer(), Watchdog(self._actors, self._rest.stall_seconds))
+        watchdog = Watchdog(Liveness(self._rollout_roles), self._rest.stall_seconds, self.config.data.train_batch_size)
+        return watch(super()._build_replay_buffer(), watchdog)
 
-    def _actors(self) -> dict[str, list[Any]]:
-        """The actors without which trajectories do not arrive, by the name that an error gives them."""
-        return {
-            "agent-loop worker": self.agent_loop_manager.agent_loop_workers,
-            "reward worker": self.get_reward_handles() or [],
-            "inference server": self.llm_server_manager.server_handles,
-        }
+    def _setup(self) -> None:
+        super()._setup()
+        for manager in self._checkpoint_managers():
+            guard(manager, Liveness(self._servers), self._rest.stall_seconds)
+
+    def fit(self, agent_loop_manager: AgentLoopManager) -> None:
+        with explained(Liveness(self._roles)):
+            super().fit(agent_loop_manager)
+
+    def _roles(self) -> list[Role]:
+        return [*self._rollout_roles(), Role("training worker", self.actor_rollout_wg.workers)]
+
+    def _rollout_roles(self) -> list[Role]:
+        """What trajectories do not arrive without."""
+        return [
+            Role("agent-loop worker", self.agent_loop_manager.agent_loop_workers),
+            Role("reward worker", self.get_reward_handles() or []),
+            *self._servers(),
+        ]
+
+    def _servers(self) -> list[Role]:
+        return [self._server_role("inference server", self.llm_server_manager)]
+
+    def _server_role(self, name: str, manager: LLMServerManager) -> Role:
+        question = vllm_engine if self.config.actor_rollout_ref.rollout.name == "vllm" else actor_itself
+        return Role(name, manager.server_handles, question)
+
+    def _checkpoint_managers(self) -> list[CheckpointEngineManager]:
+        """What takes weights to inference servers."""
+        return [self.checkpoint_manager]
 
     def _init_tokenizer(self) -> None:
         super()._init_tokenizer()
@@ -211,5 +239,8 @@ class RestTrainerSeparateAsync(RestTrainerMixin, PPOTrainerSeparateAsync):
 
     base_mode = "separate_async"
 
-    def _actors(self) -> dict[str, list[Any]]:
-        return super()._actors() | {"server on its own GPUs": self.standalone_server_manager.server_handles}
+    def _servers(self) -> list[Role]:
+        return [*super()._servers(), self._server_role("server on its own GPUs", self.standalone_server_manager)]
+
+    def _checkpoint_managers(self) -> list[CheckpointEngineManager]:
+        return [*super()._checkpoint_managers(), self.standalone_checkpoint_manager]

@@ -2,54 +2,52 @@
 
 verl's trainer polls the transfer queue until enough trajectories have arrived. Those of an agent-loop worker that was
 killed never do, nor those of a tool that does not answer, and nothing in verl bounds the wait. What a reward worker
-would have scored is lost batch after batch. Here each poll looks whether the actors that trajectories need are alive
-and how long ago the last trajectory arrived. A batch of which nothing arrived has its reason looked for too: all of it
-may have failed between two polls.
+would have scored is lost batch after batch; where verl replaces prompts that fail, as its asynchronous trainers do, it
+does so without a limit. And workers that hand weights to an inference server wait for its word, dead or not.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+import threading
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import ActorDiedError, RayActorError
+
+from rest_verl.liveness import RESUME, Liveness
 
 if TYPE_CHECKING:
-    from transfer_queue import KVBatchMeta
+    from verl.checkpoint_engine import CheckpointEngineManager
     from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
-Actors = Callable[[], Mapping[str, Sequence[ActorHandle]]]
-
-RESUME = (
-    "The same command with trainer.resume_mode=auto, verl's default, goes on from the newest checkpoint, if there is "
-    "one"
-)
-PATIENCE_SECONDS = 5.0  # for Ray's word that an actor has died, once it is known that something has failed
-ASK_AGAIN_SECONDS = 0.2
+LOOK_SECONDS = 2.0  # between two looks during a transfer of weights, as between two polls of verl's
+FAILED_BATCHES = 4  # that many prompts' worth may fail one after the other: what is in flight can fail all at once
 
 
 class StalledRunError(RuntimeError):
-    """Trajectories that the trainer waits for will not arrive."""
+    """What the trainer waits for will not come."""
 
 
 class Watchdog:
-    """What a poll looks at.
+    """What a poll of the replay buffer looks at.
 
     Args:
-        actors: the actors that trajectories need, by what they are called; asked at each look, for servers come and
-            go.
+        liveness: of the actors that trajectories need.
         stall_seconds: so long may nothing arrive; None for ever.
+        batch_size: prompts of a training batch.
     """
 
-    def __init__(self, actors: Actors, stall_seconds: float | None):
-        self._actors = actors
+    def __init__(self, liveness: Liveness, stall_seconds: float | None, batch_size: int):
+        self._liveness = liveness
         self._stall_seconds = stall_seconds
-        self._pings: dict[ActorHandle, ray.ObjectRef] = {}
+        self._most_failures = FAILED_BATCHES * batch_size
         self._seen: tuple[frozenset[str], frozenset[str]] | None = None
         self._waited = 0.0
+        self._finished: frozenset[str] = frozenset()
+        self._failures = 0
 
     def look(self, arrived: Collection[str], unfinished: Collection[str], seconds: float) -> None:
         """Look once.
@@ -61,9 +59,9 @@ class Watchdog:
                 other keys.
 
         Raises:
-            StalledRunError: see the module's docstring.
+            StalledRunError: an actor has died, or nothing arrived for too long.
         """
-        if (death := self._death()) is not None:
+        if (death := self._liveness.look()) is not None:
             raise StalledRunError(death)
         if (seen := (frozenset(arrived), frozenset(unfinished))) != self._seen:
             self._seen, self._waited = seen, 0.0
@@ -77,68 +75,107 @@ class Watchdog:
                 f"{RESUME}"
             )
 
-    def look_for_death(self, patience_seconds: float = PATIENCE_SECONDS) -> str | None:
-        """What to say of an actor that has died, waiting so long for Ray to say it; None if all are alive."""
-        until = time.monotonic() + patience_seconds
-        while (death := self._death()) is None and time.monotonic() < until:
-            time.sleep(ASK_AGAIN_SECONDS)
-        return death
+    def look_at_failures(self, failed: Collection[str], finished: Collection[str]) -> None:
+        """Count prompts that verl is about to replace.
 
-    def _death(self) -> str | None:
-        """What to say of the first actor of which Ray says by now that it has died."""
-        for role, handles in self._actors().items():
-            for number, handle in enumerate(handles):
-                if (cause := self._cause_of_death(handle)) is not None:
-                    return (
-                        f"{role} {number} of {len(handles)} has died, and what it was working on is lost. {RESUME}. "
-                        f"Ray says: {cause}"
-                    )
-        return None
+        Args:
+            failed: keys of those of which a trajectory failed since the last time.
+            finished: keys of those that are in the queue with all of their trajectories.
 
-    def _cause_of_death(self, handle: ActorHandle) -> str | None:
-        """What Ray says of an actor that has died; None for one that has not, as far as is known.
-
-        One question at a time is put to an actor: it may be busy, and answers when it can.
+        Raises:
+            StalledRunError: too many failed since one was finished.
         """
-        if handle not in self._pings:
-            self._pings[handle] = handle.__ray_ready__.remote()
-        ping = self._pings[handle]
-        ready, _ = ray.wait([ping], timeout=0)
-        if not ready:
-            return None
-        del self._pings[handle]
-        try:
-            ray.get(ping)
-        except ActorDiedError as error:
-            return " ".join(str(error).split())
-        except RayActorError:
-            return None  # out of reach for now, which Ray retries
-        return None
+        if not self._finished.issuperset(finished):
+            self._failures = 0
+        self._finished = frozenset(finished)
+        self._failures += len(failed)
+        if self._failures >= self._most_failures:
+            raise StalledRunError(
+                f"{self._failures} prompts have failed one after the other, and every worker is alive. An inference "
+                "server, a tool or a reward function raises: the log has what, after each `Error in _run_prompt`. "
+                f"{RESUME}"
+            )
 
 
 def watch(buffer: ReplayBuffer, watchdog: Watchdog) -> ReplayBuffer:
-    """Let a watchdog look at each poll of a replay buffer, and at each batch of which nothing arrived."""
-    wait, sample = buffer._wait_for_next_poll, buffer.sample
+    """Let a watchdog look at each poll of a replay buffer, and at the prompts that it replaces."""
+    wait, replace = buffer._wait_for_next_poll, buffer._evict_terminal_groups
 
     def look_and_wait(partition_id: str, last_debug_time: float) -> float:
         unfinished = buffer.pending_keys[partition_id] | buffer.running_keys[partition_id]
         watchdog.look(buffer.partitions[partition_id], unfinished, buffer.poll_interval)
         return wait(partition_id, last_debug_time)
 
-    def sample_or_say_why_not(*args: Any, **kwargs: Any) -> tuple[KVBatchMeta, dict[str, Any]]:
-        try:
-            batch, metrics = sample(*args, **kwargs)
-        except StalledRunError:
-            raise
-        except RuntimeError as error:  # verl's, of a training batch without one trajectory
-            if (death := watchdog.look_for_death()) is not None:
-                raise StalledRunError(death) from error
-            raise
-        # Of a validation batch verl takes nothing for an answer, and stumbles over it later.
-        if not batch.keys and (death := watchdog.look_for_death()) is not None:
-            raise StalledRunError(death)
-        return batch, metrics
+    def look_and_replace(
+        global_steps: int, partition_id: str, eviction_reasons: tuple[set[str], set[str], set[str], Counter]
+    ) -> tuple[set[str], int, int, dict[str, Any]]:
+        _, _, failed, _ = eviction_reasons
+        watchdog.look_at_failures(failed, buffer.finished_keys[partition_id])
+        return replace(global_steps, partition_id, eviction_reasons)
 
     buffer._wait_for_next_poll = look_and_wait  # type: ignore[method-assign]
-    buffer.sample = sample_or_say_why_not
+    buffer._evict_terminal_groups = look_and_replace  # type: ignore[method-assign]
     return buffer
+
+
+@contextmanager
+def explained(liveness: Liveness) -> Iterator[None]:
+    """Where something fails because a process has died, raise a StalledRunError that names it: what meets first with
+    that may be anything, such as a batch of which nothing arrived."""
+    try:
+        yield
+    except StalledRunError:
+        raise
+    except Exception as error:
+        if (death := liveness.wait()) is not None:
+            raise StalledRunError(death) from error
+        raise
+
+
+def guard(manager: CheckpointEngineManager, servers: Liveness, stall_seconds: float | None) -> None:
+    """End a transfer of weights to an inference server that has died, or that takes longer than `stall_seconds`.
+
+    The training workers are then killed: nothing else ends their wait. The transfer raises StalledRunError.
+    """
+    update = manager.update_weights
+
+    def guarded_update(global_steps: int | None = None) -> dict[str, Any]:
+        with _bounded(manager.actor_wg.workers, servers, stall_seconds):
+            return update(global_steps)
+
+    manager.update_weights = guarded_update
+
+
+@contextmanager
+def _bounded(workers: Sequence[ActorHandle], servers: Liveness, stall_seconds: float | None) -> Iterator[None]:
+    over = threading.Event()
+    reasons: list[str] = []
+
+    def look() -> None:
+        waited = 0.0
+        while not over.wait(LOOK_SECONDS):
+            waited += LOOK_SECONDS
+            reason = servers.look()
+            if reason is None and stall_seconds is not None and waited >= stall_seconds:
+                reason = (
+                    f"weights have not reached the inference servers in {waited:.0f} s, and every one of them is "
+                    "alive. The log of one may say why; raise rest.stall_seconds (null waits for ever) if a transfer "
+                    f"does take so long. {RESUME}"
+                )
+            if reason is not None:
+                reasons.append(reason)
+                for worker in workers:
+                    ray.kill(worker)
+                return
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    try:
+        yield
+    except Exception as error:
+        if reasons:
+            raise StalledRunError(reasons[0]) from error
+        raise
+    finally:
+        over.set()
+        looking.join()

@@ -3,14 +3,16 @@
 import pytest
 from verl.trainer.ppo.v1 import replay_buffer
 
-from rest_verl.watchdog import StalledRunError, Watchdog, watch
+from rest_verl.liveness import Liveness
+from rest_verl.watchdog import FAILED_BATCHES, StalledRunError, Watchdog, watch
 
 PROMPT = {"is_prompt": True, "status": "running", "global_steps": 1}
+BATCH = 8
 
 
 def idle(stall_seconds):
     """A watchdog of a run without actors."""
-    return Watchdog(dict, stall_seconds)
+    return Watchdog(Liveness(list), stall_seconds, BATCH)
 
 
 def test_nothing_new_for_too_long_ends_the_run_and_says_how_many_prompts_are_unfinished():
@@ -53,3 +55,68 @@ def test_every_poll_of_verls_replay_buffer_is_looked_at_and_still_waits(monkeypa
     watch(buffer, idle(0.035))
     with pytest.raises(StalledRunError, match="no trajectory arrived in 0 s, unfinished prompts: 1"):
         buffer.sample(1, "train", 1)
+
+
+def test_prompts_that_fail_one_after_the_other_end_the_run_and_are_counted():
+    watchdog = idle(None)
+    for number in range(FAILED_BATCHES * BATCH - 1):
+        watchdog.look_at_failures({str(number)}, ())
+    with pytest.raises(StalledRunError, match=r"^32 prompts have failed .*Error in _run_prompt.*resume_mode=auto"):
+        watchdog.look_at_failures({"the last"}, ())
+
+
+def test_each_prompt_that_is_finished_starts_the_count_of_failures_anew():
+    watchdog = idle(None)
+    for number in range(10 * BATCH):
+        watchdog.look_at_failures({f"{number} {place}" for place in range(BATCH)}, {f"finished {number // 3}"})
+
+
+def test_a_prompt_that_stays_finished_while_others_fail_does_not_start_the_count_anew():
+    watchdog = idle(None)
+    with pytest.raises(StalledRunError):
+        for number in range(FAILED_BATCHES * BATCH + 1):
+            watchdog.look_at_failures({str(number)}, {"finished before"})
+
+
+class FailingQueue:
+    """verl's queue as its trainer and its agent loop fill it when no prompt ever comes to a trajectory."""
+
+    def __init__(self, prompts):
+        self.put = 0
+        self.tags = {}
+        self.fill(prompts)
+
+    def fill(self, prompts):
+        self.tags |= {str(self.put + place): PROMPT | {"status": "failure"} for place in range(prompts)}
+        self.put += prompts
+
+    def kv_list(self):
+        return {"train": dict(self.tags)}
+
+    def kv_clear(self, partition_id, keys):
+        for key in keys:
+            del self.tags[key]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(
+            lambda fill: replay_buffer.ReplayBufferAsync("colocate_async", {}, 8, "drop", {}, 0.01, fill),
+            id="asynchronous",
+        ),
+        pytest.param(
+            lambda fill: replay_buffer.ReplayBuffer(
+                "sync", {}, 1, "drop", {}, 0.01, fill, gen_batch_size=1, sync_refill_failed_groups=True
+            ),
+            id="synchronous with sync_refill_failed_groups",
+        ),
+    ],
+)
+def test_a_replay_buffer_of_verls_that_replaces_what_fails_does_not_do_so_for_ever(make, monkeypatch):
+    queue = FailingQueue(BATCH)
+    monkeypatch.setattr(replay_buffer, "tq", queue)
+    buffer = watch(make(queue.fill), idle(None))
+    with pytest.raises(StalledRunError, match=r"^32 prompts have failed"):
+        buffer.sample(global_steps=1, partition_id="train", batch_size=BATCH)
+    assert queue.put == FAILED_BATCHES * BATCH

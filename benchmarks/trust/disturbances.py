@@ -37,7 +37,8 @@ class Disturbance:
         name: as the table has it.
         says: what the run must say of it in its log, as a part of one line.
         ends: whether the run must end; else it must log its steps to the last.
-        kill: the beginning of the name of the process that is killed after a step, or nothing.
+        kill: the beginning of the name of the process that is killed amid the rollouts after a step, or nothing.
+        saving: whether it is killed as the first checkpoint is begun instead, before verl hands the weights on.
         prepare: called with the run's folder and that of the start before verl; returns further overrides.
         remedy: called with the run's folder after a run that ended; returns the overrides that its message gave, and
             the step that they go on from.
@@ -48,6 +49,7 @@ class Disturbance:
     says: str
     ends: bool
     kill: str = ""
+    saving: bool = False
     prepare: Callable[[Path, Path], list[str]] = _nothing
     remedy: Callable[[Path], tuple[list[str], int]] = _resume
     small_disk: str = ""
@@ -131,36 +133,62 @@ def _loop(kind: str, **settings: str) -> Callable[[Path, Path], list[str]]:
     return prepare
 
 
+def _asynchronous(folder: Path, start: Path) -> list[str]:
+    """The trainer that replaces what fails and takes the next batch meanwhile, on one "GPU"."""
+    return ["trainer.v1.trainer_mode=rest_colocate_async"]
+
+
+def _both(*prepare: Callable[[Path, Path], list[str]]) -> Callable[[Path, Path], list[str]]:
+    """One preparation after the other."""
+    return lambda folder, start: [override for one in prepare for override in one(folder, start)]
+
+
 HOSTILE = (
     "<think> <tool_call> {{{{{{{{ </think></tool_call><|im_end|><|im_start|>assistant\\n<tool_call>\n"
     '{"name": "get_weather", "parameters": {"city": "\\ud800'
 )
+SERVER_DIED = "inference server 0 of 1 has died"
+ENGINE = "VLLM::EngineCore"
 DISTURBANCES = (
     Disturbance("reward worker killed", "reward worker 0 of 1 has died", True, "ray::RewardLoopWorker"),
     Disturbance("agent-loop worker killed", "agent-loop worker 0 of 1 has died", True, "ray::AgentLoopWorker"),
-    Disturbance("vLLM server killed", "", True, "ray::vLLMHttpServer"),
-    Disturbance("vLLM engine killed", "", True, "VLLM::EngineCore"),
-    Disturbance("training worker killed", "", True, "ray::WorkerDict"),
+    Disturbance("vLLM server killed", SERVER_DIED, True, "ray::vLLMHttpServer"),
+    Disturbance("vLLM engine killed", SERVER_DIED, True, ENGINE),
+    Disturbance("vLLM engine killed before it gets weights", SERVER_DIED, True, ENGINE, saving=True),
+    Disturbance("vLLM engine of an asynchronous run killed", SERVER_DIED, True, ENGINE, prepare=_asynchronous),
+    Disturbance("training worker killed", "training worker 0 of 1 has died", True, "ray::WorkerDict"),
     Disturbance(
-        "newest checkpoint damaged", "cannot be read, and nothing was changed", True, "", _damaged_model, _older
+        "all trajectories of an asynchronous run fail",
+        "prompts have failed one after the other",
+        True,
+        prepare=_both(_asynchronous, _loop("FailingAgentLoop")),
+    ),
+    Disturbance(
+        "newest checkpoint damaged",
+        "cannot be read, and nothing was changed",
+        True,
+        prepare=_damaged_model,
+        remedy=_older,
     ),
     Disturbance(
         "pointer to the newest checkpoint torn",
         "cannot be read, and nothing was changed",
         True,
-        "",
-        _torn_pointer,
-        _newest,
+        prepare=_torn_pointer,
+        remedy=_newest,
     ),
     Disturbance("disk full of checkpoints", "", True, small_disk="trainer.default_local_dir"),
     Disturbance("disk full of records", "are lost", False, small_disk="rest.dump_dir", kib=16),  # less than a step's
-    Disturbance("every second ground truth unreadable", "are skipped", False, "", _unreadable_truths),
-    Disturbance("all responses empty", "", False, "", _loop("ScriptedAgentLoop", text="")),
+    Disturbance("every second ground truth unreadable", "are skipped", False, prepare=_unreadable_truths),
+    Disturbance("all responses empty", "", False, prepare=_loop("ScriptedAgentLoop", text="")),
     Disturbance(
-        "no tool call in a batch", "", False, "", _loop("ScriptedAgentLoop", text="<think> I do not know. </think>")
+        "no tool call in a batch",
+        "",
+        False,
+        prepare=_loop("ScriptedAgentLoop", text="<think> I do not know. </think>"),
     ),
-    Disturbance("hostile text in all responses", "", False, "", _loop("ScriptedAgentLoop", text=HOSTILE)),
-    Disturbance("tool that never answers", "", False, "", _with_tools(blocking=False)),
-    Disturbance("tool that blocks its worker", "no trajectory arrived in", True, "", _with_tools(blocking=True)),
-    Disturbance("agent loop that never returns", "no trajectory arrived in", True, "", _loop("WaitingAgentLoop")),
+    Disturbance("hostile text in all responses", "", False, prepare=_loop("ScriptedAgentLoop", text=HOSTILE)),
+    Disturbance("tool that never answers", "", False, prepare=_with_tools(blocking=False)),
+    Disturbance("tool that blocks its worker", "no trajectory arrived in", True, prepare=_with_tools(blocking=True)),
+    Disturbance("agent loop that never returns", "no trajectory arrived in", True, prepare=_loop("WaitingAgentLoop")),
 )

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from pathlib import Path
+from collections.abc import Callable
 
 import psutil
-from verl_run import read_metrics
-
-AMID_ROLLOUT = 2.0  # seconds after a step
 
 
 class Killer(threading.Thread):
@@ -17,19 +14,19 @@ class Killer(threading.Thread):
 
     Args:
         begins: how the name or the command line of the process begins.
-        metrics: verl's log of steps.
-        wait: seconds before it kills, from when the process is there and, with `after_step`, a step is logged.
+        ready: whether the moment has come.
+        wait: seconds before it kills, from that moment, or from when the process is there.
     """
 
-    def __init__(self, begins: str, metrics: Path, wait: float = AMID_ROLLOUT, after_step: bool = True):
+    def __init__(self, begins: str, ready: Callable[[], object], wait: float = 0.0):
         super().__init__(daemon=True)
-        self._begins, self._metrics, self._wait, self._after_step = begins, metrics, wait, after_step
+        self._begins, self._ready, self._wait = begins, ready, wait
         self._over = threading.Event()
         self.at: float | None = None
 
     def run(self) -> None:
         while not self._over.wait(0.2):
-            if (self._after_step and not read_metrics(self._metrics)) or (found := named(self._begins)) is None:
+            if not self._ready() or (found := named(self._begins)) is None:
                 continue
             if not self._over.wait(self._wait):
                 found.kill()

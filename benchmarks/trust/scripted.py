@@ -39,3 +39,11 @@ class WaitingAgentLoop(SingleTurnAgentLoop):
         """Never returns."""
         await asyncio.Event().wait()
         raise AssertionError("nothing sets the event")
+
+
+class FailingAgentLoop(SingleTurnAgentLoop):
+    """A loop whose every trajectory fails, as with a tool or a reward function that always raises."""
+
+    async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
+        """Raises."""
+        raise RuntimeError("as every trajectory here")

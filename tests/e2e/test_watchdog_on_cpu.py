@@ -1,16 +1,21 @@
-"""The watchdog and real Ray actors: one that was killed ends the run, one that is busy does not."""
+"""The watchdog and real Ray actors: one that was killed ends the run and is named, one that is busy does not."""
 
 import os
 import signal
 import time
+from types import SimpleNamespace
 
 import pytest
 import ray
+from verl.checkpoint_engine import CheckpointEngineManager
 from verl.trainer.ppo.v1 import replay_buffer
+from verl.workers.config import CheckpointEngineConfig
 
-from rest_verl.watchdog import StalledRunError, Watchdog, watch
+from rest_verl.liveness import Liveness, Role, vllm_engine
+from rest_verl.watchdog import StalledRunError, Watchdog, explained, guard, watch
 
 SECONDS = 30.0
+FOREVER = 10_000.0
 
 
 @ray.remote
@@ -24,9 +29,20 @@ class Worker:
         time.sleep(seconds)
 
 
+@ray.remote
+class Server:
+    """Like verl's, as far as its engine goes: that is a process of its own, and the server outlives it."""
+
+    def __init__(self):
+        self.engine = SimpleNamespace(errored=False, dead_error=RuntimeError("EngineCore encountered an issue."))
+
+    async def lose_engine(self):
+        self.engine.errored = True
+
+
 @pytest.fixture(scope="module")
 def cluster():
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+    ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 
@@ -36,12 +52,16 @@ def kill(worker):
     os.kill(ray.get(worker.pid.remote()), signal.SIGKILL)
 
 
-def test_an_actor_that_was_killed_is_noticed_and_named(cluster):
+def alive(*handles, name="reward worker", **question):
+    return Liveness(lambda: [Role(name, handles, **question)])
+
+
+def test_an_actor_that_was_killed_is_noticed_at_a_poll_and_named(cluster):
     workers = [Worker.remote() for _ in range(2)]
-    watchdog = Watchdog(lambda: {"reward worker": workers}, None)
+    watchdog = Watchdog(alive(*workers), None, 1)
     watchdog.look([], [], 2.0)
     kill(workers[1])
-    with pytest.raises(StalledRunError, match=r"^reward worker 1 of 2 has died, .* trainer.resume_mode=auto"):
+    with pytest.raises(StalledRunError, match=r"^reward worker 1 of 2 has died, .*resume_mode=auto.* Ray says: "):
         for _ in range(int(SECONDS / 0.2)):
             watchdog.look([], [], 2.0)
             time.sleep(0.2)
@@ -51,35 +71,76 @@ def test_an_actor_that_is_busy_is_not_taken_for_dead(cluster):
     worker = Worker.remote()
     ray.get(worker.pid.remote())
     working = worker.work.remote(3.0)
-    watchdog = Watchdog(lambda: {"agent-loop worker": [worker]}, None)
+    watchdog = Watchdog(alive(worker), None, 1)
     while not ray.wait([working], timeout=0.1)[0]:
         watchdog.look([], [], 2.0)
     watchdog.look([], [], 2.0)
+
+
+def test_a_server_whose_engine_has_died_is_named_though_its_actor_lives(cluster):
+    server = Server.remote()
+    liveness = alive(server, name="inference server", question=vllm_engine)
+    assert liveness.wait(1.0) is None
+    ray.get(server.lose_engine.remote())
+    assert liveness.wait().endswith("vLLM says: EngineCore encountered an issue.")
 
 
 @pytest.fixture
 def failed_batch(monkeypatch):
     """verl's own buffer when verl's own queue lists one prompt, which has failed already at the first poll."""
     tag = {"is_prompt": True, "status": "failure", "global_steps": 1}
-    monkeypatch.setattr(replay_buffer.tq, "kv_list", lambda: {"train": {"a": tag}, "val": {"a": tag}})
-    monkeypatch.setattr(replay_buffer.tq, "kv_clear", lambda **_: None)
+    monkeypatch.setattr(replay_buffer.tq, "kv_list", lambda: {"train": {"a": tag}})
     return replay_buffer.ReplayBuffer("sync", {}, 1, "drop", {}, poll_interval=0.01)
 
 
-@pytest.mark.parametrize("partition", ["train", "val"])
-def test_a_batch_that_failed_as_a_whole_before_the_next_poll_names_the_actor_that_died(
-    cluster, failed_batch, partition
-):
+def test_a_batch_that_failed_as_a_whole_before_the_next_poll_names_the_actor_that_died(cluster, failed_batch):
     workers = [Worker.remote() for _ in range(2)]
-    watch(failed_batch, Watchdog(lambda: {"reward worker": workers}, None))
+    watch(failed_batch, Watchdog(alive(*workers), None, 1))
     kill(workers[1])
-    with pytest.raises(StalledRunError, match=r"^reward worker 1 of 2 has died"):
-        failed_batch.sample(global_steps=1, partition_id=partition, batch_size=1)
+    with pytest.raises(StalledRunError, match=r"^reward worker 1 of 2 has died"), explained(alive(*workers)):
+        failed_batch.sample(global_steps=1, partition_id="train", batch_size=1)
 
 
 def test_a_batch_that_failed_while_all_actors_live_is_verls_to_report(cluster, failed_batch):
     worker = Worker.remote()
-    watch(failed_batch, Watchdog(lambda: {"reward worker": [worker]}, None))
-    with pytest.raises(RuntimeError, match="no materializable trajectories") as raised:
+    watch(failed_batch, Watchdog(alive(worker), None, 1))
+    with pytest.raises(RuntimeError, match="no materializable trajectories") as raised, explained(alive(worker)):
         failed_batch.sample(global_steps=1, partition_id="train", batch_size=1)
     assert not isinstance(raised.value, StalledRunError)
+
+
+def test_what_the_watchdog_says_itself_is_not_explained_again(cluster):
+    worker = Worker.remote()
+    kill(worker)
+    with pytest.raises(StalledRunError, match=r"^no trajectory arrived$"), explained(alive(worker)):
+        raise StalledRunError("no trajectory arrived")
+
+
+def transfer(worker, seconds, servers, stall_seconds=None):
+    """verl's own manager hands weights over, which takes so long."""
+    group = SimpleNamespace(workers=[worker], update_weights=lambda **_: [worker.work.remote(seconds)])
+    manager = CheckpointEngineManager(CheckpointEngineConfig(backend="naive"), group, [])
+    guard(manager, servers, stall_seconds)
+    return manager.update_weights(1)
+
+
+def test_a_transfer_of_weights_to_a_server_that_died_ends(cluster):
+    """verl's training workers wait in ZeroMQ for an engine's answer, for ever."""
+    worker, server = Worker.remote(), Server.remote()
+    ray.get(server.lose_engine.remote())
+    with pytest.raises(StalledRunError, match=r"^inference server 0 of 1 has died"):
+        transfer(worker, FOREVER, alive(server, name="inference server", question=vllm_engine))
+
+
+def test_a_transfer_of_weights_that_no_living_server_takes_ends_in_time(cluster):
+    with pytest.raises(StalledRunError, match=r"^weights have not reached the inference servers in 4 s, .*stall_sec"):
+        transfer(Worker.remote(), FOREVER, alive(Server.remote()), stall_seconds=4.0)
+
+
+def test_a_transfer_of_weights_that_only_takes_its_time_comes_to_its_end(cluster):
+    assert transfer(Worker.remote(), 5.0, alive(Server.remote(), question=vllm_engine), stall_seconds=60.0) == {}
+
+
+def test_an_error_of_a_transfer_with_all_servers_alive_is_raised_as_it_is(cluster):
+    with pytest.raises(TypeError):
+        transfer(Worker.remote(), "no number", alive(Server.remote(), question=vllm_engine))

@@ -121,15 +121,15 @@ def test_rows_get_the_tools_that_hang(folder):
     assert [info["index"] for info in rows["extra_info"]] == [0, 1]
 
 
-def test_a_process_is_killed_once_a_step_is_logged_and_not_before(tmp_path):
-    metrics = tmp_path / "metrics.jsonl"
+def test_a_process_is_killed_once_its_moment_has_come_and_not_before(tmp_path):
+    step = tmp_path / "a step"
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    killer = killing.Killer(f"{sys.executable} -c", metrics)
+    killer = killing.Killer(f"{sys.executable} -c", step.exists)
     killer.start()
     try:
         time.sleep(0.5)
         assert child.poll() is None and killer.at is None
-        metrics.write_text('{"step": 1, "data": {}}\n')
+        step.touch()
         assert child.wait(timeout=20) == -9
     finally:
         child.kill()
