@@ -9,6 +9,7 @@ does so without a limit. And workers that hand weights to an inference server wa
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
 LOOK_SECONDS = 2.0  # between two looks during a transfer of weights, as between two polls of verl's
-FAILED_BATCHES = 4  # that many prompts' worth may fail one after the other: what is in flight can fail all at once
+# A run ends when so many batches' worth of prompts have failed one after the other, for so long: what is in flight may
+# fail all at once, and what a reward function asks may be out of reach for some minutes.
+FAILED_BATCHES, FAILING_SECONDS = 4, 600.0
 
 
 class StalledRunError(RuntimeError):
@@ -44,10 +47,11 @@ class Watchdog:
         self._liveness = liveness
         self._stall_seconds = stall_seconds
         self._most_failures = FAILED_BATCHES * batch_size
+        self._failing_seconds = FAILING_SECONDS if stall_seconds is None else min(stall_seconds, FAILING_SECONDS)
         self._seen: tuple[frozenset[str], frozenset[str]] | None = None
         self._waited = 0.0
         self._finished: frozenset[str] = frozenset()
-        self._failures = 0
+        self._failures, self._failing_since = 0, 0.0
 
     def look(self, arrived: Collection[str], unfinished: Collection[str], seconds: float) -> None:
         """Look once.
@@ -75,25 +79,27 @@ class Watchdog:
                 f"{RESUME}"
             )
 
-    def look_at_failures(self, failed: Collection[str], finished: Collection[str]) -> None:
+    def look_at_failures(self, failed: Collection[str], finished: Collection[str], now: float) -> None:
         """Count prompts that verl is about to replace.
 
         Args:
             failed: keys of those of which a trajectory failed since the last time.
             finished: keys of those that are in the queue with all of their trajectories.
+            now: seconds, by any clock.
 
         Raises:
-            StalledRunError: too many failed since one was finished.
+            StalledRunError: for too long too many failed and none was finished.
         """
-        if not self._finished.issuperset(finished):
-            self._failures = 0
+        if not self._failures or not self._finished.issuperset(finished):
+            self._failures, self._failing_since = 0, now
         self._finished = frozenset(finished)
         self._failures += len(failed)
-        if self._failures >= self._most_failures:
+        seconds = now - self._failing_since
+        if self._failures >= self._most_failures and seconds >= self._failing_seconds:
             raise StalledRunError(
-                f"{self._failures} prompts have failed one after the other, and every worker is alive. An inference "
-                "server, a tool or a reward function raises: the log has what, after each `Error in _run_prompt`. "
-                f"{RESUME}"
+                f"{self._failures} prompts have failed one after the other in {seconds:.0f} s, and every worker is "
+                "alive. An inference server, a tool or a reward function raises: the log has what, after each `Error "
+                f"in _run_prompt`. {RESUME}"
             )
 
 
@@ -110,7 +116,7 @@ def watch(buffer: ReplayBuffer, watchdog: Watchdog) -> ReplayBuffer:
         global_steps: int, partition_id: str, eviction_reasons: tuple[set[str], set[str], set[str], Counter]
     ) -> tuple[set[str], int, int, dict[str, Any]]:
         _, _, failed, _ = eviction_reasons
-        watchdog.look_at_failures(failed, buffer.finished_keys[partition_id])
+        watchdog.look_at_failures(failed, buffer.finished_keys[partition_id], time.monotonic())
         return replace(global_steps, partition_id, eviction_reasons)
 
     buffer._wait_for_next_poll = look_and_wait  # type: ignore[method-assign]

@@ -4,7 +4,7 @@ import pytest
 from verl.trainer.ppo.v1 import replay_buffer
 
 from rest_verl.liveness import Liveness
-from rest_verl.watchdog import FAILED_BATCHES, StalledRunError, Watchdog, watch
+from rest_verl.watchdog import FAILED_BATCHES, FAILING_SECONDS, StalledRunError, Watchdog, watch
 
 PROMPT = {"is_prompt": True, "status": "running", "global_steps": 1}
 BATCH = 8
@@ -57,25 +57,36 @@ def test_every_poll_of_verls_replay_buffer_is_looked_at_and_still_waits(monkeypa
         buffer.sample(1, "train", 1)
 
 
-def test_prompts_that_fail_one_after_the_other_end_the_run_and_are_counted():
-    watchdog = idle(None)
-    for number in range(FAILED_BATCHES * BATCH - 1):
-        watchdog.look_at_failures({str(number)}, ())
-    with pytest.raises(StalledRunError, match=r"^32 prompts have failed .*Error in _run_prompt.*resume_mode=auto"):
-        watchdog.look_at_failures({"the last"}, ())
+def failing(watchdog, prompts, seconds, finished=lambda number: ()):
+    """So many prompts fail one after the other in so many seconds."""
+    for number in range(prompts):
+        watchdog.look_at_failures({str(number)}, finished(number), 1000.0 + seconds * number / (prompts - 1))
+
+
+def test_prompts_that_fail_one_after_the_other_for_long_end_the_run_and_are_counted():
+    with pytest.raises(
+        StalledRunError, match=r"^32 prompts have failed .* in 600 s.*_run_prompt.*resume_mode=auto"
+    ):
+        failing(idle(None), FAILED_BATCHES * BATCH, FAILING_SECONDS)
+
+
+def test_neither_many_failures_at_once_nor_a_few_over_a_long_time_end_a_run():
+    failing(idle(None), 100 * BATCH, FAILING_SECONDS - 1)
+    failing(idle(None), FAILED_BATCHES * BATCH - 1, 100 * FAILING_SECONDS)
+
+
+def test_prompts_may_fail_no_longer_than_a_run_may_stall():
+    with pytest.raises(StalledRunError, match="in 60 s"):
+        failing(idle(60.0), FAILED_BATCHES * BATCH, 60.0)
 
 
 def test_each_prompt_that_is_finished_starts_the_count_of_failures_anew():
-    watchdog = idle(None)
-    for number in range(10 * BATCH):
-        watchdog.look_at_failures({f"{number} {place}" for place in range(BATCH)}, {f"finished {number // 3}"})
+    failing(idle(None), 100 * BATCH, 100 * FAILING_SECONDS, lambda number: {f"finished {number // BATCH}"})
 
 
 def test_a_prompt_that_stays_finished_while_others_fail_does_not_start_the_count_anew():
-    watchdog = idle(None)
     with pytest.raises(StalledRunError):
-        for number in range(FAILED_BATCHES * BATCH + 1):
-            watchdog.look_at_failures({str(number)}, {"finished before"})
+        failing(idle(None), 100 * BATCH, 100 * FAILING_SECONDS, lambda number: {"finished before"})
 
 
 class FailingQueue:
@@ -116,7 +127,7 @@ class FailingQueue:
 def test_a_replay_buffer_of_verls_that_replaces_what_fails_does_not_do_so_for_ever(make, monkeypatch):
     queue = FailingQueue(BATCH)
     monkeypatch.setattr(replay_buffer, "tq", queue)
-    buffer = watch(make(queue.fill), idle(None))
-    with pytest.raises(StalledRunError, match=r"^32 prompts have failed"):
+    buffer = watch(make(queue.fill), idle(0.1))
+    with pytest.raises(StalledRunError, match=r"prompts have failed one after the other"):
         buffer.sample(global_steps=1, partition_id="train", batch_size=BATCH)
-    assert queue.put == FAILED_BATCHES * BATCH
+    assert queue.put >= FAILED_BATCHES * BATCH

@@ -135,7 +135,7 @@ def _loop(kind: str, **settings: str) -> Callable[[Path, Path], list[str]]:
 
 def _asynchronous(folder: Path, start: Path) -> list[str]:
     """The trainer that replaces what fails and takes the next batch meanwhile, on one "GPU"."""
-    return ["trainer.v1.trainer_mode=rest_colocate_async"]
+    return ["trainer.v1.trainer_mode=rest_colocate_async", f"rest.stall_seconds={STALL_SECONDS}"]
 
 
 def _both(*prepare: Callable[[Path, Path], list[str]]) -> Callable[[Path, Path], list[str]]:
