@@ -131,8 +131,8 @@ class RestConfig:
         dump_dir: folder for a sample of each step's trajectories, token by token, which `rest-verl inspect` shows;
             None for none.
         dump: how much of a step is written there.
-        stall_seconds: a run ends with an error when so long no trajectory arrived that the trainer waits for; None
-            waits for ever, as verl does.
+        stall_seconds: a run ends with an error when so long no trajectory arrived that the trainer waits for, or one
+            transfer of weights takes so long; None waits for ever, as verl does.
     """
 
     scheme: str = "paper"

@@ -64,9 +64,7 @@ def failing(watchdog, prompts, seconds, finished=lambda number: ()):
 
 
 def test_prompts_that_fail_one_after_the_other_for_long_end_the_run_and_are_counted():
-    with pytest.raises(
-        StalledRunError, match=r"^32 prompts have failed .* in 600 s.*_run_prompt.*resume_mode=auto"
-    ):
+    with pytest.raises(StalledRunError, match=r"^32 prompts have failed .* in 600 s.*_run_prompt.*resume_mode=auto"):
         failing(idle(None), FAILED_BATCHES * BATCH, FAILING_SECONDS)
 
 
