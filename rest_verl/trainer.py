@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+import ray
 import torch
 import transfer_queue as tq
 from omegaconf import DictConfig, open_dict
@@ -37,13 +38,14 @@ from rest_verl.advantage import reshape_advantages
 from rest_verl.config import ConfigError
 from rest_verl.core.regions import RegionTagger
 from rest_verl.core.tagged import TaggedBatch
+from rest_verl.interrupt import interrupted
 from rest_verl.liveness import Liveness, Role, actor_itself, vllm_engine
 from rest_verl.logs import logger_of
 from rest_verl.metrics import rename_actor_metrics, reward_metrics, weight_metrics
 from rest_verl.records.recorder import Recorder, StepTensors
 from rest_verl.resume import CheckpointError, check_found, unreadable
 from rest_verl.start_up import check_run
-from rest_verl.watchdog import Watchdog, explained, guard, watch
+from rest_verl.watchdog import Guard, Watchdog, explained, watch
 from rest_verl.weighting import TokenWeighting
 
 STATE_FILE = "rest.json"  # in the folder of a checkpoint: what the weighting has measured so far
@@ -72,13 +74,21 @@ class RestTrainerMixin(PPOTrainer):
         watchdog = Watchdog(Liveness(self._rollout_roles), self._rest.stall_seconds, self.config.data.train_batch_size)
         return watch(super()._build_replay_buffer(), watchdog)
 
+    def init(self) -> None:
+        # By its name: verl keeps the handle to itself. Once, for of an actor that has died Ray knows no name.
+        controller = ray.get_actor("TransferQueueController", namespace="transfer_queue")
+        queue = Role("transfer queue's controller", [controller])
+        self._guard = Guard(Liveness(lambda: [queue]), Liveness(self._servers), self._rest.stall_seconds)
+        with interrupted(self._guard.look):
+            super().init()
+
     def _setup(self) -> None:
         super()._setup()
         for manager in self._checkpoint_managers():
-            guard(manager, Liveness(self._servers), self._rest.stall_seconds)
+            self._guard.of_transfers(manager)
 
     def fit(self, agent_loop_manager: AgentLoopManager) -> None:
-        with explained(Liveness(self._roles)):
+        with interrupted(self._guard.look), explained(Liveness(self._roles)):
             super().fit(agent_loop_manager)
 
     def _roles(self) -> list[Role]:

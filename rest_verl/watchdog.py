@@ -3,35 +3,28 @@
 verl's trainer polls the transfer queue until enough trajectories have arrived. Those of an agent-loop worker that was
 killed never do, nor those of a tool that does not answer, and nothing in verl bounds the wait. What a reward worker
 would have scored is lost batch after batch; where verl replaces prompts that fail, as its asynchronous trainers do, it
-does so without a limit. And workers that hand weights to an inference server wait for its word, dead or not.
+does so without a limit. Workers that hand weights to an inference server wait for its word, dead or not, and so does
+everybody for the queue's controller.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import ray
-from ray.actor import ActorHandle
-
+from rest_verl.interrupt import StalledRunError
 from rest_verl.liveness import RESUME, Liveness
 
 if TYPE_CHECKING:
     from verl.checkpoint_engine import CheckpointEngineManager
     from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
-LOOK_SECONDS = 2.0  # between two looks during a transfer of weights, as between two polls of verl's
 # A run ends when so many batches' worth of prompts have failed one after the other, for so long: what is in flight may
 # fail all at once, and what a reward function asks may be out of reach for some minutes.
 FAILED_BATCHES, FAILING_SECONDS = 4, 600.0
-
-
-class StalledRunError(RuntimeError):
-    """What the trainer waits for will not come."""
 
 
 class Watchdog:
@@ -138,50 +131,45 @@ def explained(liveness: Liveness) -> Iterator[None]:
         raise
 
 
-def guard(manager: CheckpointEngineManager, servers: Liveness, stall_seconds: float | None) -> None:
-    """End a transfer of weights to an inference server that has died, or that takes longer than `stall_seconds`.
+class Guard:
+    """What a thread beside the trainer looks at: the trainer itself may be the one that waits.
 
-    The training workers are then killed: nothing else ends their wait. The transfer raises StalledRunError.
+    Args:
+        queue: liveness of what the trainer asks without a limit at any time.
+        servers: liveness of the inference servers, which matters to it during a transfer of weights.
+        stall_seconds: so long may a transfer take; None for ever.
     """
-    update = manager.update_weights
 
-    def guarded_update(global_steps: int | None = None) -> dict[str, Any]:
-        with _bounded(manager.actor_wg.workers, servers, stall_seconds):
-            return update(global_steps)
+    def __init__(self, queue: Liveness, servers: Liveness, stall_seconds: float | None):
+        self._queue, self._servers = queue, servers
+        self._stall_seconds = stall_seconds
+        self._transfer_since: float | None = None
 
-    manager.update_weights = guarded_update
+    def of_transfers(self, manager: CheckpointEngineManager) -> None:
+        """Take note of each transfer of weights of a manager."""
+        update = manager.update_weights
 
+        def noted_update(global_steps: int | None = None) -> dict[str, Any]:
+            self._transfer_since = time.monotonic()
+            try:
+                return update(global_steps)
+            finally:
+                self._transfer_since = None
 
-@contextmanager
-def _bounded(workers: Sequence[ActorHandle], servers: Liveness, stall_seconds: float | None) -> Iterator[None]:
-    over = threading.Event()
-    reasons: list[str] = []
+        manager.update_weights = noted_update
 
-    def look() -> None:
-        waited = 0.0
-        while not over.wait(LOOK_SECONDS):
-            waited += LOOK_SECONDS
-            reason = servers.look()
-            if reason is None and stall_seconds is not None and waited >= stall_seconds:
-                reason = (
-                    f"weights have not reached the inference servers in {waited:.0f} s, and every one of them is "
-                    "alive. The log of one may say why; raise rest.stall_seconds (null waits for ever) if a transfer "
-                    f"does take so long. {RESUME}"
-                )
-            if reason is not None:
-                reasons.append(reason)
-                for worker in workers:
-                    ray.kill(worker)
-                return
-
-    looking = threading.Thread(target=look, daemon=True)
-    looking.start()
-    try:
-        yield
-    except Exception as error:
-        if reasons:
-            raise StalledRunError(reasons[0]) from error
-        raise
-    finally:
-        over.set()
-        looking.join()
+    def look(self) -> str | None:
+        """Why what the trainer waits for will not come, or None."""
+        since = self._transfer_since
+        if (death := self._queue.look()) is not None or since is None:
+            return death
+        if (death := self._servers.look()) is not None:
+            return death
+        seconds = time.monotonic() - since
+        if self._stall_seconds is None or seconds < self._stall_seconds:
+            return None
+        return (
+            f"weights have not reached the inference servers in {seconds:.0f} s, and every one of them is alive. The "
+            "log of one may say why; raise rest.stall_seconds (null waits for ever) if a transfer does take so long. "
+            f"{RESUME}"
+        )

@@ -3,8 +3,9 @@
 import pytest
 from verl.trainer.ppo.v1 import replay_buffer
 
+from rest_verl.interrupt import StalledRunError
 from rest_verl.liveness import Liveness
-from rest_verl.watchdog import FAILED_BATCHES, FAILING_SECONDS, StalledRunError, Watchdog, watch
+from rest_verl.watchdog import FAILED_BATCHES, FAILING_SECONDS, Watchdog, watch
 
 PROMPT = {"is_prompt": True, "status": "running", "global_steps": 1}
 BATCH = 8

@@ -158,6 +158,13 @@ DISTURBANCES = (
     Disturbance("vLLM engine of an asynchronous run killed", SERVER_DIED, True, ENGINE, prepare=_asynchronous),
     Disturbance("training worker killed", "training worker 0 of 1 has died", True, "ray::WorkerDict"),
     Disturbance(
+        "transfer queue's controller killed",
+        "transfer queue's controller 0 of 1 has died",
+        True,
+        "ray::TransferQueueController",
+    ),
+    Disturbance("transfer queue's storage killed", "", True, "ray::SimpleStorageUnit"),
+    Disturbance(
         "all trajectories of an asynchronous run fail",
         "prompts have failed one after the other",
         True,

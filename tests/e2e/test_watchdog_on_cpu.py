@@ -11,8 +11,9 @@ from verl.checkpoint_engine import CheckpointEngineManager
 from verl.trainer.ppo.v1 import replay_buffer
 from verl.workers.config import CheckpointEngineConfig
 
+from rest_verl.interrupt import StalledRunError, interrupted
 from rest_verl.liveness import Liveness, Role, vllm_engine
-from rest_verl.watchdog import StalledRunError, Watchdog, explained, guard, watch
+from rest_verl.watchdog import Guard, Watchdog, explained, watch
 
 SECONDS = 30.0
 FOREVER = 10_000.0
@@ -116,31 +117,63 @@ def test_what_the_watchdog_says_itself_is_not_explained_again(cluster):
         raise StalledRunError("no trajectory arrived")
 
 
-def transfer(worker, seconds, servers, stall_seconds=None):
+def transfer(seconds, servers, stall_seconds=None):
     """verl's own manager hands weights over, which takes so long."""
-    group = SimpleNamespace(workers=[worker], update_weights=lambda **_: [worker.work.remote(seconds)])
+    group = SimpleNamespace(update_weights=lambda **_: [Worker.remote().work.remote(seconds)])
     manager = CheckpointEngineManager(CheckpointEngineConfig(backend="naive"), group, [])
-    guard(manager, servers, stall_seconds)
-    return manager.update_weights(1)
+    watching = Guard(alive(), servers, stall_seconds)
+    watching.of_transfers(manager)
+    with interrupted(watching.look):
+        manager.update_weights(1)
+
+
+def server_without_engine():
+    server = Server.remote()
+    ray.get(server.lose_engine.remote())
+    return alive(server, name="inference server", question=vllm_engine)
 
 
 def test_a_transfer_of_weights_to_a_server_that_died_ends(cluster):
     """verl's training workers wait in ZeroMQ for an engine's answer, for ever."""
-    worker, server = Worker.remote(), Server.remote()
-    ray.get(server.lose_engine.remote())
     with pytest.raises(StalledRunError, match=r"^inference server 0 of 1 has died"):
-        transfer(worker, FOREVER, alive(server, name="inference server", question=vllm_engine))
+        transfer(FOREVER, server_without_engine())
 
 
 def test_a_transfer_of_weights_that_no_living_server_takes_ends_in_time(cluster):
-    with pytest.raises(StalledRunError, match=r"^weights have not reached the inference servers in 4 s, .*stall_sec"):
-        transfer(Worker.remote(), FOREVER, alive(Server.remote()), stall_seconds=4.0)
+    with pytest.raises(StalledRunError, match=r"^weights have not reached the inference servers in \d s, .*stall_sec"):
+        transfer(FOREVER, alive(Server.remote()), stall_seconds=3.0)
 
 
 def test_a_transfer_of_weights_that_only_takes_its_time_comes_to_its_end(cluster):
-    assert transfer(Worker.remote(), 5.0, alive(Server.remote(), question=vllm_engine), stall_seconds=60.0) == {}
+    transfer(5.0, alive(Server.remote(), question=vllm_engine), stall_seconds=60.0)
 
 
 def test_an_error_of_a_transfer_with_all_servers_alive_is_raised_as_it_is(cluster):
     with pytest.raises(TypeError):
-        transfer(Worker.remote(), "no number", alive(Server.remote(), question=vllm_engine))
+        transfer("no number", alive(Server.remote(), question=vllm_engine))
+
+
+def test_without_a_transfer_only_the_queue_can_end_a_wait(cluster):
+    assert Guard(alive(), server_without_engine(), 1.0).look() is None
+    controller = Worker.remote()
+    watching = Guard(alive(controller, name="controller"), alive(), None)
+    with pytest.raises(StalledRunError, match=r"^controller 0 of 1 has died"), interrupted(watching.look):
+        kill(controller)
+        time.sleep(FOREVER)
+
+
+@ray.remote
+class Trainer:
+    """verl's trainer is an actor too, and waits in its main thread."""
+
+    def wait(self, server):
+        servers = Liveness(lambda: [Role("inference server", [server], vllm_engine)])
+        with interrupted(servers.look):
+            ray.get(Worker.remote().work.remote(FOREVER))
+
+
+def test_a_wait_inside_of_an_actor_ends_too(cluster):
+    server = Server.remote()
+    ray.get(server.lose_engine.remote())
+    with pytest.raises(StalledRunError, match="inference server 0 of 1 has died"):
+        ray.get(Trainer.remote().wait.remote(server), timeout=60)
