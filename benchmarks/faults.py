@@ -10,6 +10,7 @@ run goes on from what the one before it left, and one more, undisturbed, from wh
     python benchmarks/faults.py                 # an hour on two cores
     python benchmarks/faults.py --only worker
     python benchmarks/faults.py --only none --kills 10
+    python benchmarks/faults.py --only worker --kills 0 --update    # these rows of docs/trust.md alone
 
 One disturbance fills a small disk, which takes the right to mount one: without it that line says so.
 """
@@ -19,13 +20,12 @@ from __future__ import annotations
 import json
 import os
 import random
-import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,7 +35,8 @@ from rich.console import Console
 from rich.progress import Progress
 from transformers.utils.logging import disable_progress_bar
 from trust.disturbances import DISTURBANCES, IN_TIME, STALL_SECONDS, Disturbance
-from trust.group import Group, publish
+from trust.fault_table import HEAD, Outcome, in_place, line_of, notes_on, said_in
+from trust.group import Group, publish, read_group
 from trust.killer import Killer
 from trust.runs import BENCHMARKS, CHECKPOINTS, RECIPE, newest_step, of_start, prepare_start
 from verl_run import RunFailed, read_metrics, run_verl
@@ -49,36 +50,11 @@ AFTER = "nothing, after the last SIGKILL"
 DRIVER = f"{sys.executable} -m verl.trainer.main_ppo"  # as run_verl starts it
 # Seconds after the start of a run, most of which are start-up here, and after its first step: rollout, update, saving.
 KILL_AFTER_START, KILL_AFTER_STEP = (20.0, 240.0), (0.0, 60.0)
-HEAD = ["what went wrong", "what came of it", "noticed after", "checkpoint before, gone on from", "held"]
 ABOUT = f"""\
 Each fault is done to a real training that saves after every step; then the training is resumed, with the override that
 its message named where it named one. "Noticed after" is the time from the fault until the driver had ended, vLLM's and
 Ray's own end included; of a fault that was there before the run, from the run's start, which takes some two minutes
 here. A tool and a loop that hang had `rest.stall_seconds={STALL_SECONDS}`."""
-SHOWN = 150  # characters of a message
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a disturbed run, and of the one that resumed it.
-
-    Attributes:
-        name: of the disturbance.
-        said: the line of its log with the reason; empty for a run that went on without one.
-        seconds: from the fault to the end of the run; None for one that went on.
-        before: step of the newest checkpoint before it.
-        gone_on_from: step that training went on from.
-        logged: steps that the disturbed run logged, and those that the resumed one did.
-        problems: what was not as it must be.
-    """
-
-    name: str
-    said: str
-    seconds: float | None
-    before: int
-    gone_on_from: int
-    logged: tuple[list[int], list[int]]
-    problems: list[str]
 
 
 def train(folder: Path, start: Path, steps: int, further: list[str], progress: Progress) -> tuple[list[int], str]:
@@ -167,32 +143,6 @@ def disturb(disturbance: Disturbance, folder: Path, start: Path, progress: Progr
     )
 
 
-def said_in(log: str, disturbance: Disturbance) -> str:
-    """What a log says of a disturbance: the error of a run that must end, or the line that must be there."""
-    lines = log.splitlines()
-    if disturbance.says:
-        found = [message_of(line, disturbance.says) for line in lines if disturbance.says in line]
-    elif disturbance.ends:
-        found = [text for line in lines if (text := error_in(line))]
-    else:
-        return ""
-    return found[-1] if found else ""
-
-
-def message_of(line: str, part: str) -> str:
-    """The message with a part in it from a line of a log: from the end of what logging or an error's name put before
-    it, or from the part itself where nothing did."""
-    before = line[: line.index(part)]
-    heads = list(re.finditer(r"\w+Error: |[A-Z]+:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+:", before))
-    return line[heads[-1].end() if heads else len(before) :]
-
-
-def error_in(line: str) -> str:
-    """`SomeError: what it says` from a line of a log; empty for a line without one."""
-    match = re.search(r"\b(?:\w+\.)*(\w+(?:Error|Exception)): .+", line)
-    return match.group(0) if match else ""
-
-
 def kill_driver(place: int, folder: Path, start: Path, progress: Progress) -> Outcome:
     """Kill the driver at a random moment of a run that would train for long: of all of it for an even place, of the
     time after its first step for an odd one."""
@@ -225,24 +175,6 @@ def go_on(folder: Path, start: Path, progress: Progress) -> Outcome:
     return Outcome(AFTER, "", None, before, newest_step(folder), (logged, []), problems)
 
 
-def line_of(outcome: Outcome) -> list[str]:
-    """A line of the table."""
-    said = outcome.said.replace(f"{BENCHMARKS.parent}/", "")  # the result is for other machines too
-    said = said if len(said) <= SHOWN else said[:SHOWN] + " ..."
-    return [
-        outcome.name,
-        cell(said or "it went on"),
-        "" if outcome.seconds is None else f"{outcome.seconds:.0f} s",
-        f"{outcome.before}, {outcome.gone_on_from}",
-        cell("; ".join(outcome.problems)) or "yes",
-    ]
-
-
-def cell(text: str) -> str:
-    """Text of a log as a cell of a table."""
-    return "".join(char if char.isprintable() else " " for char in text).replace("|", "\\|")
-
-
 def chosen(only: str) -> list[Disturbance]:
     """The disturbances with one of the texts, commas between them, in their name; all for no text."""
     texts = [text.strip() for text in only.split(",") if text.strip()]
@@ -257,6 +189,7 @@ def main(
     kills: Annotated[int, typer.Option(min=0, help="How often the driver is killed.")] = 10,
     out: Annotated[Path, typer.Option(help="Folder of the training.")] = Path("runs/trust/faults"),
     write: Annotated[bool, typer.Option(help="Write the result file and docs/trust.md, of a whole study.")] = True,
+    update: Annotated[bool, typer.Option(help="Write them for a part: its rows in place of those there.")] = False,
 ) -> None:
     """Break trainings, and resume them."""
     disable_progress_bar()  # transformers' own bars would tear ours
@@ -279,24 +212,22 @@ def main(
         start = prepare_start(out.parent)
         if not newest_step(out):  # two checkpoints, so that there is an older one
             progress.update(bar, description="training undisturbed")
-            if failed := train(out, start, 2, [], progress)[1]:
-                raise RunFailed(failed)
+            if reason := train(out, start, 2, [], progress)[1]:
+                raise RunFailed(reason)
         for name, do in work:
             progress.update(bar, description=name)
             if name not in found:
                 found[name] = asdict(do(out, start, progress))
                 kept.write_text(json.dumps(found, indent=1))
             progress.advance(bar)
-    outcomes = [Outcome(**found[name]) for name, _ in work]
-    failures = sum(bool(outcome.problems) for outcome in outcomes)
-    lost = [f"{one.before - one.gone_on_from} ({one.name})" for one in outcomes if one.gone_on_from < one.before]
-    notes = [
-        f"{len(outcomes) - failures} of {len(outcomes)} were as they must be.",
-        f"Steps lost that a checkpoint held: {', '.join(lost) or 0}.",
-    ]
-    whole = write and not only and kills > 0
-    publish(Group("faults", "Faults", ABOUT, HEAD, [line_of(outcome) for outcome in outcomes], notes, failures), whole)
-    raise typer.Exit(int(failures > 0))
+    rows = [line_of(Outcome(**found[name])) for name, _ in work]
+    failed = any(row[4] != "yes" for row in rows)
+    if update and (published := read_group("faults")) is not None:
+        rows = in_place(rows, published.rows)
+    whole = write and (update or (not only and kills > 0))
+    failures = sum(row[4] != "yes" for row in rows)
+    publish(Group("faults", "Faults", ABOUT, HEAD, rows, notes_on(rows), failures), whole)
+    raise typer.Exit(int(failed))
 
 
 if __name__ == "__main__":

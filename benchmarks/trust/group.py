@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from evidence.results import FOLDER, read_result, said_by, write_result
 from page import markdown_table, show_tables
@@ -66,12 +67,21 @@ def page(results: Path = FOLDER, groups: Sequence[str] = GROUPS) -> str:
     for name in groups:
         if (found := read_result(_file(name), results)) is None:
             continue
-        made_by = found.pop("made_by")
-        group = Group(**found)
-        lines = [f"## {group.title}", "", group.about, "", said_by(made_by), ""]
+        group = _group(found)
+        lines = [f"## {group.title}", "", group.about, "", said_by(found["made_by"]), ""]
         lines += markdown_table(group.head, group.rows)
         parts.append("\n".join([*lines, *([""] if group.notes else []), *(f"- {note}" for note in group.notes)]))
     return "\n\n".join(parts) + "\n"
+
+
+def read_group(name: str, results: Path = FOLDER) -> Group | None:
+    """What was found when the group was run last; None where it has not been."""
+    found = read_result(_file(name), results)
+    return None if found is None else _group(found)
+
+
+def _group(found: dict[str, Any]) -> Group:
+    return Group(**{key: value for key, value in found.items() if key != "made_by"})
 
 
 def _file(name: str) -> str:

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 import time
+from datetime import date
 
 import faults
 import pandas as pd
@@ -9,7 +10,8 @@ import pytest
 import typer
 from trust import killer as killing
 from trust.disturbances import DISTURBANCES, Disturbance
-from trust.runs import CHECKPOINTS, POINTER
+from trust.fault_table import Outcome, in_place, line_of, notes_on, said_in
+from trust.runs import BENCHMARKS, CHECKPOINTS, POINTER
 
 LOG = """\
 Traceback (most recent call last):
@@ -42,7 +44,7 @@ def folder(tmp_path):
 
 
 def test_what_a_run_said_is_the_line_that_had_to_be_there():
-    assert faults.said_in(LOG, DEATH) == "reward worker 0 of 1 has died, and more"
+    assert said_in(LOG, DEATH) == "reward worker 0 of 1 has died, and more"
 
 
 @pytest.mark.parametrize(
@@ -53,34 +55,52 @@ def test_what_a_run_said_is_the_line_that_had_to_be_there():
     ],
 )
 def test_a_message_is_whole_though_the_part_that_had_to_be_there_is_in_its_midst(line):
-    found = faults.said_in(line, Disturbance("torn", "cannot be read", ends=True))
+    found = said_in(line, Disturbance("torn", "cannot be read", ends=True))
     assert found == "all of it cannot be read, OSError: torn"
 
 
 def test_without_such_a_line_it_is_the_last_error():
-    assert faults.said_in(LOG, Disturbance("full", "", ends=True)) == "OSError: [Errno 28] No space left on device"
-    assert faults.said_in("all is well\n", Disturbance("full", "", ends=True)) == ""
+    assert said_in(LOG, Disturbance("full", "", ends=True)) == "OSError: [Errno 28] No space left on device"
+    assert said_in("all is well\n", Disturbance("full", "", ends=True)) == ""
 
 
 def test_of_a_run_that_may_go_on_in_silence_nothing_is_said():
-    assert faults.said_in(LOG, Disturbance("empty", "", ends=False)) == ""
+    assert said_in(LOG, Disturbance("empty", "", ends=False)) == ""
 
 
 def test_a_log_cannot_break_the_table():
-    outcome = faults.Outcome("killed", "a | b\x1b[31m\n| c" + "x" * 500, 3.2, 4, 4, ([5], [5]), [])
-    cells = faults.line_of(outcome)
-    assert cells[0] == "killed" and cells[2:] == ["3 s", "4, 4", "yes"]
+    outcome = Outcome("killed", "a | b\x1b[31m\n| c" + "x" * 500, 3.2, 4, 4, ([5], [5]), [])
+    cells = line_of(outcome)
+    assert cells[0] == "killed" and cells[2:] == ["3 s", "4, 4", "yes", date.today().isoformat()]
     assert cells[1].startswith("a \\| b [31m \\| c") and cells[1].endswith(" ...")
 
 
 def test_a_path_in_the_table_is_told_from_the_checkout():
-    outcome = faults.Outcome("killed", f"resume from {faults.BENCHMARKS.parent}/runs/a", None, 4, 4, ([5], []), [])
-    assert faults.line_of(outcome)[1] == "resume from runs/a"
+    outcome = Outcome("killed", f"resume from {BENCHMARKS.parent}/runs/a", None, 4, 4, ([5], []), [])
+    assert line_of(outcome)[1] == "resume from runs/a"
 
 
 def test_what_was_not_as_it_must_be_stands_in_the_line():
-    outcome = faults.Outcome("killed", "", None, 4, 3, ([5], []), ["it went on", "it began at step 9"])
-    assert faults.line_of(outcome) == ["killed", "it went on", "", "4, 3", "it went on; it began at step 9"]
+    outcome = Outcome("killed", "", None, 4, 3, ([5], []), ["it went on", "it began at step 9"])
+    assert line_of(outcome)[:-1] == ["killed", "it went on", "", "4, 3", "it went on; it began at step 9"]
+
+
+def row(name, steps="4, 4", held="yes"):
+    return [name, "", "", steps, held, ""]
+
+
+def test_rows_of_a_part_take_the_places_of_those_that_are_there_and_new_ones_theirs():
+    kept = [row("reward worker killed"), row("vLLM server killed"), row("SIGKILL 1"), row(faults.AFTER)]
+    new = [row("vLLM server killed", "5, 5"), row("agent-loop worker killed")]
+    assert in_place(new, kept) == [kept[0], new[1], new[0], *kept[2:]]
+
+
+def test_the_notes_count_what_held_and_what_was_lost():
+    rows = [row("a"), row("b", "40, 39"), row("c", held="it went on")]
+    assert notes_on(rows) == [
+        "2 of 3 were as they must be.",
+        "Steps lost that a checkpoint held: 1 (b).",
+    ]
 
 
 def test_faults_are_chosen_by_a_text_in_their_name():
