@@ -54,7 +54,7 @@ ABOUT = f"""\
 Each fault is done to a real training that saves after every step; then the training is resumed, with the override that
 its message named where it named one. "Noticed after" is the time from the fault until the driver had ended, vLLM's and
 Ray's own end included; of a fault that was there before the run, from the run's start, which takes some two minutes
-here. A tool and a loop that hang had `rest.stall_seconds={STALL_SECONDS}`."""
+here. Tools and loops that hang, and asynchronous runs, had `rest.stall_seconds={STALL_SECONDS}`."""
 
 
 def train(folder: Path, start: Path, steps: int, further: list[str], progress: Progress) -> tuple[list[int], str]:
