@@ -75,10 +75,9 @@ class RestTrainerMixin(PPOTrainer):
         return watch(super()._build_replay_buffer(), watchdog)
 
     def init(self) -> None:
-        # By its name: verl keeps the handle to itself. Once, for of an actor that has died Ray knows no name.
-        controller = ray.get_actor("TransferQueueController", namespace="transfer_queue")
-        queue = Role("transfer queue's controller", [controller])
-        self._guard = Guard(Liveness(lambda: [queue]), Liveness(self._servers), self._rest.stall_seconds)
+        # Once: of an actor that has died Ray knows no name.
+        queue = _queue_roles()
+        self._guard = Guard(Liveness(lambda: queue), Liveness(self._servers), self._rest.stall_seconds)
         with interrupted(self._guard.look):
             super().init()
 
@@ -220,6 +219,17 @@ class RestTrainerMixin(PPOTrainer):
         if in_advantage or correction.get("rollout_is") or correction.get("rollout_rs"):
             data.update(_read(batch, ["response_mask", field]).to_padded_tensor())
         return field, data.get(field)
+
+
+def _queue_roles() -> list[Role]:
+    """What an access to the transfer queue waits for: its controller without a limit, a storage unit three times 200 s.
+
+    The units have no public name; a queue that keeps them elsewhere is watched without them.
+    """
+    controller = ray.get_actor("TransferQueueController", namespace="transfer_queue")
+    storage = vars(tq.interface).get("_TQ_STORAGE") or {}
+    units = storage.get("SimpleStorage", {}).values()
+    return [Role("transfer queue's controller", [controller]), Role("transfer queue's storage unit", [*units])]
 
 
 def _read(batch: KVBatchMeta, fields: list[str], rows: Sequence[int] | None = None) -> TensorDict:

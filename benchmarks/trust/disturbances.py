@@ -163,7 +163,12 @@ DISTURBANCES = (
         True,
         "ray::TransferQueueController",
     ),
-    Disturbance("transfer queue's storage killed", "", True, "ray::SimpleStorageUnit"),
+    Disturbance(
+        "transfer queue's storage killed",
+        "transfer queue's storage unit 0 of 1 has died",
+        True,
+        "ray::SimpleStorageUnit",
+    ),
     Disturbance(
         "all trajectories of an asynchronous run fail",
         "prompts have failed one after the other",
