@@ -222,7 +222,7 @@ class RestTrainerMixin(PPOTrainer):
 
 
 def _queue_roles() -> list[Role]:
-    """What an access to the transfer queue waits for: its controller without a limit, a storage unit three times 200 s.
+    """What an access to the transfer queue waits for: a controller without a limit, a storage unit three times 200 s.
 
     The units have no public name; a queue that keeps them elsewhere is watched without them.
     """
