@@ -54,8 +54,8 @@ ABOUT = f"""\
 Each fault is done to a real training that saves after every step; then the training is resumed, with the override that
 its message named where it named one. "Noticed after" is the time from the fault until the driver had ended, vLLM's and
 Ray's own end included; of a fault that was there before the run, from the run's start, which takes some two minutes
-here. Tools and loops that hang, and asynchronous runs, had `rest.stall_seconds={STALL_SECONDS}`. A row keeps the day it
-was made on until `--update` makes it again."""
+here. Tools and loops that hang, and asynchronous runs, had `rest.stall_seconds={STALL_SECONDS}`. A row keeps the day
+it was made on until `--update` makes it again."""
 
 
 def train(folder: Path, start: Path, steps: int, further: list[str], progress: Progress) -> tuple[list[int], str]:
