@@ -7,7 +7,7 @@ must end, the time until it has ended is taken, and its reason; of one that must
 `--kills N` kills the driver itself (SIGKILL, without a chance to clean up) at a random moment, again and again: each
 run goes on from what the one before it left, and one more, undisturbed, from what the last did.
 
-    python benchmarks/faults.py                 # an hour on two cores
+    python benchmarks/faults.py                 # some two hours on two cores
     python benchmarks/faults.py --only worker
     python benchmarks/faults.py --only none --kills 10
     python benchmarks/faults.py --only worker --kills 0 --update    # these rows of docs/trust.md alone
