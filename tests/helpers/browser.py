@@ -4,7 +4,11 @@ import re
 
 
 class Viewer:
-    """A page of the viewer, and what it did that it must not do."""
+    """A page of the viewer, and what it did that it must not do.
+
+    Tests wait with `expect` and `wait_for_url`: Playwright's `wait_for_function` evaluates its text in
+    the page whenever it has to look twice, and the page's policy forbids that.
+    """
 
     def __init__(self, browser, file, view="", **options):
         self.page = browser.new_page(viewport={"width": 1440, "height": 900}, **options)
@@ -48,8 +52,14 @@ class Viewer:
         """What the address says of the view."""
         return self.page.evaluate("Object.fromEntries(new URLSearchParams(location.hash.slice(1)))")
 
+    def expect(self, selector):
+        """Playwright's assertions on a selector, which wait until they hold."""
+        from playwright.sync_api import expect
+
+        return expect(self.page.locator(selector))
+
     def wait_for_step(self, step):
-        self.page.wait_for_function("step => location.hash.includes(`step=${step}&`)", arg=step)
+        self.page.wait_for_url(re.compile(rf"[#&]step={step}(&|$)"))
 
 
 def rgba(css):

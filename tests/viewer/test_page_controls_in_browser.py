@@ -1,5 +1,7 @@
 """The page in a real browser: mouse, keys, links and colours."""
 
+import re
+
 import pytest
 from browser import contrast
 from chromium import MISSING
@@ -32,7 +34,7 @@ def test_turns_calls_and_what_tools_said_are_folded_and_unfolded(open_page, file
     first, second = row["turns"][:2]
     said = b"".join(row["bytes"][first["end"] : second["begin"]]).decode()
     # what is folded is made, and then laid out, after the click
-    viewer.page.wait_for_function("document.querySelector('.heard .tokens')?.innerText.trim()")
+    viewer.expect(".heard .tokens >> nth=0").to_have_text(re.compile(r"\S"), use_inner_text=True)
     assert viewer.page.locator(".heard .tokens").first.inner_text().replace("↵", "").strip() == said.strip()
     viewer.page.click(".call >> nth=0 >> summary")
     viewer.page.wait_for_selector(".call .text")

@@ -88,9 +88,7 @@ def test_every_token_of_every_trajectory_shows_its_own_numbers(open_page, file):
     for number in (0, 7, 23):
         viewer.page.click(f'.card[data-row="{number}"]')
         viewer.press("f")
-        viewer.page.wait_for_function(
-            "count => document.querySelectorAll('#main .t').length === count", arg=len(ROWS[300][number]["ids"])
-        )
+        viewer.expect("#main .t").to_have_count(len(ROWS[300][number]["ids"]))
         for i, panel in viewer.page.evaluate(read_all):
             check_panel(panel, ROWS[300][number], i - begins[number])
             seen += 1
