@@ -59,7 +59,7 @@ class Viewer:
         return expect(self.page.locator(selector))
 
     def wait_for_step(self, step):
-        self.page.wait_for_url(re.compile(rf"[#&]step={step}(&|$)"))
+        self.page.wait_for_url(re.compile(rf"[#&]step={step}&"))
 
 
 def rgba(css):
