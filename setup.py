@@ -3,7 +3,7 @@
 Two packages live elsewhere than their name says:
 - `hydra_configs/` is installed as `rest_verl.hydra_configs`, where Hydra finds it as `pkg://rest_verl.hydra_configs`
   (a link of that name in the package makes it so in a checkout as well, from which `python -m` imports first);
-- `rest_verl/hydra_plugin/` is installed in Hydra's plugin namespace, so that `+rest=...` works on verl's own command.
+- `rest_verl/plugin/hydra/` is installed in Hydra's plugin namespace, so that `+rest=...` works on verl's own command.
 
 The exact CPU stack is pinned in constraints-cpu.txt. On GPUs verl's own extras choose torch and vLLM: nothing here
 fights them.
@@ -24,13 +24,13 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
     packages=[
-        *find_packages(include=["rest_verl", "rest_verl.*"], exclude=["rest_verl.hydra_plugin"]),
+        *find_packages(include=["rest_verl", "rest_verl.*"], exclude=["rest_verl.plugin.hydra"]),
         "hydra_plugins.rest_verl",
     ],
     package_dir={
-        "hydra_plugins.rest_verl": "rest_verl/hydra_plugin",
+        "hydra_plugins.rest_verl": "rest_verl/plugin/hydra",
     },
-    package_data={"": ["*.yaml", "*.jinja", "py.typed"], "rest_verl.viewer": ["page/*"]},
+    package_data={"": ["*.yaml", "*.jinja", "py.typed"], "rest_verl.commands.inspect": ["page/*"]},
     install_requires=[
         "verl>=0.9,<0.10",
         "torch>=2.6",
@@ -65,7 +65,7 @@ setup(
         "plot": ["matplotlib>=3.8", "tensorboard>=2.15"],
     },
     entry_points={
-        "verl.plugins": ["rest_verl = rest_verl.plugin"],
+        "verl.plugins": ["rest_verl = rest_verl.plugin.hooks"],
         "console_scripts": ["rest-verl = rest_verl.cli:app"],
     },
     classifiers=[

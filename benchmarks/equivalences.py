@@ -92,7 +92,7 @@ def environment(plugin: bool, report: Path) -> Iterator[None]:
     variables = {REPORT: str(report.resolve())}
     if not plugin:
         # Only the CPU platform, without which stock verl runs on no CPU.
-        variables |= {"VERL_USE_EXTERNAL_PLUGINS": "none", "VERL_USE_EXTERNAL_MODULES": "rest_verl.platforms.cpu"}
+        variables |= {"VERL_USE_EXTERNAL_PLUGINS": "none", "VERL_USE_EXTERNAL_MODULES": "rest_verl.cpu.cpu"}
     os.environ.update(variables)
     try:
         yield

@@ -42,12 +42,12 @@ from transformers.utils.logging import disable_progress_bar
 from verl_run import RunFailed, read_metrics, run_verl
 from weighting import make_batch, seconds_of
 
-from rest_verl.config import load, preset_names
+from rest_verl.common.suggest import unknown_name
+from rest_verl.config.rest import load, preset_names
 from rest_verl.core.regions import RegionTagger
-from rest_verl.core.suggest import unknown_name
 from rest_verl.core.tagged import TaggedBatch
-from rest_verl.metrics import weight_metrics
-from rest_verl.weighting import TokenWeighting
+from rest_verl.weighting.metrics import weight_metrics
+from rest_verl.weighting.token_weighting import TokenWeighting
 
 BASE, PRESETS = "grpo", "paper,entropy_adaptive"
 SAME_FOR_ALL = [

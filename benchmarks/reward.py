@@ -32,8 +32,8 @@ from rich.progress import Progress
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager import NaiveRewardManager
 
-from rest_verl.config import load
-from rest_verl.core.formats import get_format
+from rest_verl.config.rest import load
+from rest_verl.formats import get_format
 from rest_verl.reward.manager import RestToolRewardManager
 from rest_verl.reward.tool_reward import ToolReward
 from rest_verl.reward.truth import read_ground_truth

@@ -32,11 +32,11 @@ from rich.table import Table
 from tensordict import NonTensorStack, TensorDict
 from weighting import make_batch, seconds_of
 
-from rest_verl.config import load
+from rest_verl.config.rest import load
 from rest_verl.core.regions import RegionTagger
 from rest_verl.records.read import step_files
 from rest_verl.records.recorder import Recorder
-from rest_verl.weighting import TokenWeighting
+from rest_verl.weighting.token_weighting import TokenWeighting
 
 STEP_SECONDS = 60.0  # of a short step on real hardware
 PARTITION = "train"
@@ -81,7 +81,7 @@ def simulated(tokenizer: Any, rows: int, tokens: int) -> TensorDict:
 
 def trainer_of(config: DictConfig, tokenizer: Any) -> Any:
     """verl's trainer with ResT as far as advantages need it: no workers, no model, no data loader."""
-    from rest_verl.trainer import RestTrainerSync  # here, where verl's warnings about absent engines are off
+    from rest_verl.plugin.trainer import RestTrainerSync  # here, where verl's warnings about absent engines are off
 
     trainer = RestTrainerSync.__new__(RestTrainerSync)
     rest = load(config)

@@ -30,10 +30,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from rest_verl.config import RestConfig
+from rest_verl.config.rest import RestConfig
 from rest_verl.core.regions import Region, RegionTagger
 from rest_verl.core.tagged import TaggedBatch
-from rest_verl.weighting import TokenWeighting
+from rest_verl.weighting.token_weighting import TokenWeighting
 
 SIZES = ((128, 128), (128, 512), (128, 2048), (512, 1024), (2048, 2048), (2048, 4096))
 QUICK_SIZES = ((128, 128), (128, 512), (128, 2048))

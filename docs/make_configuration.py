@@ -17,10 +17,10 @@ from typing import Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from omegaconf import OmegaConf
 
-from rest_verl.config import RestConfig
-from rest_verl.ramp import Ramp
-from rest_verl.reward_config import RewardConfig, reward_preset
-from rest_verl.schemes import SCHEME_SETTINGS, get_scheme, scheme_names
+from rest_verl.config.ramp import Ramp
+from rest_verl.config.rest import RestConfig
+from rest_verl.config.reward import RewardConfig, reward_preset
+from rest_verl.weighting.schemes import SCHEME_SETTINGS, get_scheme, scheme_names
 
 PAGE = Path(__file__).with_name("configuration.md")
 INTRO = """\
@@ -32,9 +32,9 @@ Everything that ResT reads stands in one node of verl's config, `rest:`. A prese
 preset changes it: `+rest=paper rest.weights.think.slope=0.004`. A key that does not exist, or a value out of range,
 ends the run at start-up with the nearest right name; so does a setting that the run's scheme does not read.
 
-All keys and defaults are made from [`config.py`](../rest_verl/config.py),
-[`reward_config.py`](../rest_verl/reward_config.py), [`rollout_config.py`](../rest_verl/rollout_config.py) and
-[`dump_config.py`](../rest_verl/dump_config.py).
+All keys and defaults are made from [`config.py`](../rest_verl/config/rest.py),
+[`reward_config.py`](../rest_verl/config/reward.py), [`rollout_config.py`](../rest_verl/config/rollout.py) and
+[`dump_config.py`](../rest_verl/config/dump.py).
 """
 BOUNDS = {Ge: ("ge", "≥"), Gt: ("gt", ">"), Le: ("le", "≤"), Lt: ("lt", "<")}
 # Names that are checked against a registry, which users add to.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import typer
 
+from rest_verl.commands.doctor.command import doctor
+from rest_verl.commands.export.command import export
+from rest_verl.commands.inspect.command import inspect
+from rest_verl.commands.plot.command import plot
+from rest_verl.commands.preview.command import preview
 from rest_verl.data.check_command import check
 from rest_verl.data.commands import app as data
-from rest_verl.doctor.command import doctor
 from rest_verl.eval.commands import app as evaluate
-from rest_verl.export.command import export
-from rest_verl.plot.command import plot
-from rest_verl.preview.command import preview
-from rest_verl.viewer.command import inspect
 
 app = typer.Typer(help="ResT for stock verl.", no_args_is_help=True, pretty_exceptions_enable=False)
 data.command()(check)

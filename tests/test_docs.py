@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from render import RENDERERS
 
-from rest_verl.core.formats import get_format
+from rest_verl.formats import get_format
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -11,12 +11,12 @@ PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 
 RUN = """
 import torch
-from rest_verl.config import load
-from rest_verl.core.formats import get_format
+from rest_verl.config.rest import load
+from rest_verl.formats import get_format
 from rest_verl.core.regions import Region
 from rest_verl.core.tagged import TaggedBatch
 from rest_verl.core.tool_calls import Kind, ToolCall
-from rest_verl.weighting import TokenWeighting
+from rest_verl.weighting.token_weighting import TokenWeighting
 
 rest = load({"rest": {"modules": ["my_rest"], "scheme": "names_and_values", "format": "my_format",
                       "normalisation": "none"}})

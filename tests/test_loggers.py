@@ -12,7 +12,7 @@ from logged_metrics import logged_metrics
 from verl.trainer.ppo.v1.utils import MetricsAggregator
 from verl.utils.tracking import Tracking, _MlflowLoggingAdapter
 
-from rest_verl.metrics import reward_metrics
+from rest_verl.weighting.metrics import reward_metrics
 
 
 @pytest.fixture(scope="module")

@@ -21,11 +21,11 @@ from evidence.rollouts import Rollouts, response_log_probs
 from evidence.start import Start
 from evidence.update import group_advantages, micro_batches, surrogate
 from evidence.variants import BASELINE, VARIANTS, composed
-from rest_verl.config import RestConfig, load
+from rest_verl.config.rest import RestConfig, load
 from rest_verl.core.entropy import variance_exact
 from rest_verl.core.regions import Region
 from rest_verl.core.tagged import TaggedBatch
-from rest_verl.weighting import TokenWeighting
+from rest_verl.weighting.token_weighting import TokenWeighting
 
 UNIFORM = "uniform"
 SCHEMES = (UNIFORM, "paper", "entropy", "token_low", "token_high")

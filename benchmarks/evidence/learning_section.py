@@ -16,7 +16,7 @@ from evidence.loop import Validation
 from evidence.pictures import FOLDER, picture
 from evidence.results import said_by
 from evidence.variants import BASELINE
-from rest_verl.figures import new_figure
+from rest_verl.common.figures import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

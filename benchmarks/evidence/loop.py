@@ -20,15 +20,15 @@ from transformers import PreTrainedModel
 from evidence.rollouts import Rollouts, sample
 from evidence.start import Start
 from evidence.update import group_advantages, new_optimizer, update
-from rest_verl.config import RestConfig
-from rest_verl.core.formats import get_format
+from rest_verl.config.rest import RestConfig
 from rest_verl.core.regions import RegionTagger
 from rest_verl.core.tagged import TaggedBatch
 from rest_verl.core.token_bytes import TokenBytes
-from rest_verl.metrics import by_region
+from rest_verl.formats import get_format
 from rest_verl.reward.tool_reward import ToolReward
 from rest_verl.reward.truth import read_ground_truth
-from rest_verl.weighting import TokenWeighting
+from rest_verl.weighting.metrics import by_region
+from rest_verl.weighting.token_weighting import TokenWeighting
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from evidence.gradients import UNIFORM
 from evidence.pictures import FOLDER, picture
 from evidence.results import said_by
 from evidence.variance_found import ORDER
-from rest_verl.figures import new_figure
+from rest_verl.common.figures import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

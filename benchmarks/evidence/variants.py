@@ -13,10 +13,10 @@ from dataclasses import dataclass, fields
 from hydra import compose, initialize
 from omegaconf import DictConfig
 
-from rest_verl.config import load
+from rest_verl.config.ramp import Ramp
+from rest_verl.config.rest import load
+from rest_verl.config.reward import RewardConfig
 from rest_verl.core.regions import Region
-from rest_verl.ramp import Ramp
-from rest_verl.reward_config import RewardConfig
 
 PAPER_STEPS = 105  # 3,920 rows in batches of 512, 15 epochs
 BASELINE = "grpo"
@@ -48,7 +48,7 @@ class Variant:
 VARIANTS = {
     variant.name: variant
     for variant in (
-        # Scheme `uniform` gives every token weight 1 (tests/test_weighting.py): GRPO, with the reward of the others.
+        # Scheme `uniform` gives every token weight 1 (tests/weighting/test_token_weighting.py): GRPO, with the reward of the others.
         Variant(BASELINE, "paper", ("rest.scheme=uniform",), compress=("reward",)),
         *(Variant(name, name) for name in PRESETS),
         Variant("static", "static", question="without its curriculum", compress=("reward",)),

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from rest_verl.verl_version import supported
+from rest_verl.plugin.version import supported
 from trust.names import known_names
 
 ROOT = Path(__file__).parents[2]

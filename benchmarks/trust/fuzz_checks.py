@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
+from rest_verl.config.reward import RewardConfig
 from rest_verl.core.regions import Region
 from rest_verl.core.tool_calls import ToolCall, Turn
 from rest_verl.reward.tool_reward import COMPONENTS
 from rest_verl.reward.truth import GroundTruth
-from rest_verl.reward_config import RewardConfig
 
 # CPU seconds for a text of some 30 KiB under instrumentation: linear work takes a twentieth of that, quadratic more.
 SLOWEST = 2.0

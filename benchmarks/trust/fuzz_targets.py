@@ -20,17 +20,17 @@ from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-from rest_verl.config import load
-from rest_verl.core.formats import get_format
-from rest_verl.core.json_calls import strict_json
+from rest_verl.bfcl.verdict.checker import CATEGORIES, accepts, check_calls
+from rest_verl.bfcl.verdict.languages import JAVA, JAVASCRIPT, PYTHON, Language
+from rest_verl.config.rest import load
+from rest_verl.config.reward import RewardConfig
 from rest_verl.core.regions import Region, RegionTagger
 from rest_verl.core.tool_calls import Kind, ToolCall
-from rest_verl.reward.bfcl.checker import CATEGORIES, accepts, check_calls
-from rest_verl.reward.bfcl.languages import JAVA, JAVASCRIPT, PYTHON, Language
+from rest_verl.formats import get_format
+from rest_verl.formats.parse.json_calls import strict_json
 from rest_verl.reward.scorers import get_scorer
 from rest_verl.reward.tool_reward import RewardAtStep, ToolReward
 from rest_verl.reward.truth import read_ground_truth
-from rest_verl.reward_config import RewardConfig
 from rest_verl.rollout.calls import read_calls
 from trust.fuzz_checks import check_call, check_reward, check_turn, expected_regions, hold, in_linear_time
 from trust.fuzz_text import TAGS, as_text, assemble, pieces_of

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 RESULTS = ("unfinished", "passed", "skipped", "failed")  # of a test's phases the one that stands last here counts
-_PLUGIN = "rest_verl.plugin"
+_PLUGIN = "rest_verl.plugin.hooks"
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ CRITIC = (
     "critic.fsdp.full_determinism=True",  # a seed: its head starts from random numbers
 )
 # By name, with what else they need. gdpo, remax and the optimal baselines, which verl's V1 trainer cannot feed, are
-# refused by rest_verl/start_up.py.
+# refused by rest_verl/plugin/run_checks.py.
 ESTIMATORS: dict[str, tuple[str, ...]] = {"rloo": (), "reinforce_plus_plus_baseline": (), "gae": CRITIC}
 MICRO_BATCHES = (1, 2, 4)  # the recipe's is 8
 

@@ -19,12 +19,12 @@ from verl.trainer.ppo.metric_utils import compute_data_metrics
 from verl.trainer.ppo.v1.utils import compute_advantage_for_multi_trajectories
 from weighting import make_batch, seconds_of
 
-from rest_verl.core.formats import get_format
 from rest_verl.core.regions import RegionTagger
 from rest_verl.core.token_bytes import TokenBytes
+from rest_verl.formats import get_format
 from rest_verl.reward.manager import RestToolRewardManager
 from rest_verl.rollout.calls import read_calls
-from rest_verl.weighting import TokenWeighting
+from rest_verl.weighting.token_weighting import TokenWeighting
 from trust.scaling_driver import DIFFERENT, PRESET
 from trust.scaling_fit import Size
 from trust.scaling_parts import OWN, OWN_MEMORY, READING, SCORING, TAGGING, VERLS, VERLS_MEMORY

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rest_verl.figures import new_figure
+from rest_verl.common.figures import new_figure
 from trust.scaling_fit import Line, Load, fit, gpus_at, share
 from trust.scaling_parts import AHEAD, AHEAD_METRICS, NOW, READING, RECORDS, REST, SCORING, VERL, WORKERS
 

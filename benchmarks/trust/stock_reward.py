@@ -13,5 +13,5 @@ REPORT = "REST_VERL_TRUST_REPORT"  # a file's path, in the environment of the ru
 
 def compute_score(data_source: str, solution_str: str, ground_truth: str, extra_info: dict | None = None) -> float:
     """How alike a response is to the right one, in [0, 1]."""
-    Path(os.environ[REPORT]).write_text("with" if "rest_verl.plugin" in sys.modules else "without")
+    Path(os.environ[REPORT]).write_text("with" if "rest_verl.plugin.hooks" in sys.modules else "without")
     return SequenceMatcher(None, solution_str, ground_truth, autojunk=False).ratio()

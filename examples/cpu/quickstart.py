@@ -30,10 +30,10 @@ from rich.progress import Progress
 from transformers.utils.logging import disable_progress_bar
 from verl_run import RunFailed, run_verl
 
-from rest_verl.config import preset_names
-from rest_verl.core.suggest import unknown_name
-from rest_verl.plot.logs import read_log
-from rest_verl.plot.picture import draw_runs
+from rest_verl.commands.plot.logs import read_log
+from rest_verl.commands.plot.picture import draw_runs
+from rest_verl.common.suggest import unknown_name
+from rest_verl.config.rest import preset_names
 
 SOURCE = "toy_tools"
 VOCABULARY = 480

@@ -25,7 +25,7 @@ from rollout_tables import show
 from transformers.utils.logging import disable_progress_bar
 from verl_run import RunFailed, run_verl
 
-from rest_verl.data.bfcl_multi_turn import bfcl_multi_turn_rows
+from rest_verl.bfcl.data.multi_turn import bfcl_multi_turn_rows
 from rest_verl.data.rows import Row
 from rest_verl.data.split import split_by_hash, write_parquet
 from rest_verl.rollout.environments import get_environment

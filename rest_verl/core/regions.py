@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from rest_verl.core.formats import get_format
 from rest_verl.core.token_bytes import TokenBytes
 from rest_verl.core.tool_calls import Span, Turn
+from rest_verl.formats import get_format
 
 
 class Region(IntEnum):

@@ -15,8 +15,8 @@ from rich.progress import TaskID
 from rich.table import Table
 from rich.text import Text
 
-from rest_verl.console import bars, plain_text, say
-from rest_verl.core.plain_text import plain
+from rest_verl.common.console import bars, plain_text, say
+from rest_verl.common.plain_text import plain
 from rest_verl.data.check_report import FileReport, Kind, PairReport, Problem, Report
 
 _SHOWN = 20
@@ -52,7 +52,7 @@ def check(
     files that verl cannot read as one data set.
     """
     # pyarrow and jinja2 are heavy: imported here, `rest-verl --help` stays quick
-    from rest_verl.config import import_of_run
+    from rest_verl.config.rest import import_of_run
     from rest_verl.data.check import check_files
     from rest_verl.data.prompt_lengths import length_counter
 

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from rest_verl.console import one_line_errors, plain_text, progress_bar
+from rest_verl.common.console import one_line_errors, plain_text, progress_bar
 
 if TYPE_CHECKING:
     from rest_verl.data.data_set import Origin
@@ -46,9 +46,9 @@ def bfcl(
     they name the environment bfcl_multi_turn, which runs and scores them.
     """
     with one_line_errors():
-        from rest_verl.data.bfcl import CATEGORIES, bfcl_rows
-        from rest_verl.data.bfcl_files import bfcl_version
-        from rest_verl.data.bfcl_multi_turn import MULTI_TURN_CATEGORIES, bfcl_multi_turn_rows
+        from rest_verl.bfcl.data.files import bfcl_version
+        from rest_verl.bfcl.data.multi_turn import MULTI_TURN_CATEGORIES, bfcl_multi_turn_rows
+        from rest_verl.bfcl.data.single_turn import CATEGORIES, bfcl_rows
         from rest_verl.data.data_set import Origin
         from rest_verl.data.template import BUILT_IN, PromptTemplate
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from rest_verl.core.formats import get_format
 from rest_verl.data.template import PromptTemplate, Tool
+from rest_verl.formats import get_format
 
 Message = dict[str, str]
 

@@ -29,15 +29,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rest_verl.bfcl.scorer import read_bfcl
+from rest_verl.bfcl.verdict.checker import NO_VERDICT, check_calls
 from rest_verl.core.tool_calls import ToolCall, WireFormat
 from rest_verl.data.files import write_whole
 from rest_verl.eval.answers import Answer
 from rest_verl.eval.conversation import Step
 from rest_verl.eval.questions import Question
 from rest_verl.eval.score import Replayed, replay_all
-from rest_verl.reward.bfcl.checker import NO_VERDICT, check_calls
 from rest_verl.reward.response import read_response
-from rest_verl.reward.scorers.bfcl import read_bfcl
 from rest_verl.rollout.calls import Call
 
 NO_SUCH_TOOL = "no_such_tool"

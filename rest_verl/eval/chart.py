@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rest_verl.common.figures import new_figure, write_figure
 from rest_verl.eval.statistics import Estimate
-from rest_verl.figures import new_figure, write_figure
 
 Z = 1.96  # standard errors on each side that hold 95 % of a normal distribution
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import rest_verl
-from rest_verl.console import one_line_errors, progress_bar, say
+from rest_verl.common.console import one_line_errors, progress_bar, say
 from rest_verl.eval.score_commands import compare, export_bfcl, score, score_and_show
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def bfcl(
     An interrupted run goes on when the same command is given again; nothing that was answered is asked twice.
     """
     with one_line_errors():
-        from rest_verl.data.bfcl_files import bfcl_version
+        from rest_verl.bfcl.data.files import bfcl_version
         from rest_verl.data.template import BUILT_IN, PromptTemplate
         from rest_verl.eval.manifest import Run
         from rest_verl.eval.questions import bfcl_questions
@@ -200,11 +200,11 @@ def _ask(
 async def _asked(
     out: Path, questions: Sequence[Question], make_run: Callable[..., Run], sampling: Sampling, served: _Served
 ) -> Run:
-    from rest_verl.core.formats import get_format
     from rest_verl.eval.answers import open_log
     from rest_verl.eval.ask import ask_all
     from rest_verl.eval.endpoint import Endpoint
     from rest_verl.eval.manifest import ANSWERS, begin_run
+    from rest_verl.formats import get_format
 
     key = served.api_key_file.read_text(encoding="utf-8").strip() if served.api_key_file else "none"
     async with Endpoint(served.base_url, served.model, sampling, key) as endpoint:

@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from rest_verl.config.reward import RewardConfig
 from rest_verl.core.tool_calls import WireFormat
 from rest_verl.eval.answers import Answer
 from rest_verl.eval.questions import Question
 from rest_verl.reward.response import Response, read_response
 from rest_verl.reward.scorers import get_scorer
 from rest_verl.reward.tool_reward import RewardAtStep, ToolReward
-from rest_verl.reward_config import RewardConfig
 from rest_verl.rollout.calls import UNREADABLE, Call, Failure, caught, read_calls, text_of
 from rest_verl.rollout.environment import Environment, Message
 from rest_verl.rollout.environments import get_environment

@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from rest_verl.config.ramp import STRICT
 from rest_verl.data.files import write_whole
-from rest_verl.ramp import STRICT
 
 ANSWERS, RUN = "answers.jsonl", "run.json"
 

@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rest_verl.core.formats import get_format
+from rest_verl.bfcl.data.files import bfcl_version
 from rest_verl.core.tool_calls import WireFormat
-from rest_verl.data.bfcl_files import bfcl_version
 from rest_verl.data.data_set import file_source
 from rest_verl.eval.answers import Answer, load_answers
 from rest_verl.eval.manifest import ANSWERS, Run, read_run
 from rest_verl.eval.questions import BFCL_CATEGORIES, Question, apibank_questions, bfcl_questions
+from rest_verl.formats import get_format
 
 OnProgress = Callable[[int, int], None]
 

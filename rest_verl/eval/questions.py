@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rest_verl.bfcl.data.files import each_once
+from rest_verl.bfcl.data.multi_turn import MULTI_TURN_CATEGORIES, bfcl_multi_turn_rows
+from rest_verl.bfcl.data.single_turn import bfcl_rows
+from rest_verl.bfcl.verdict.checker import CATEGORIES
 from rest_verl.data.apibank import apibank_rows
-from rest_verl.data.bfcl import bfcl_rows
-from rest_verl.data.bfcl_files import each_once
-from rest_verl.data.bfcl_multi_turn import MULTI_TURN_CATEGORIES, bfcl_multi_turn_rows
 from rest_verl.data.rows import Row
 from rest_verl.data.template import PromptTemplate
-from rest_verl.reward.bfcl.checker import CATEGORIES
 
 BFCL_CATEGORIES = (*CATEGORIES, *MULTI_TURN_CATEGORIES)
 

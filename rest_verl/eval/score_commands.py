@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from rest_verl.console import one_line_errors, plain_text, progress_bar, say
+from rest_verl.common.console import one_line_errors, plain_text, progress_bar, say
 
 if TYPE_CHECKING:
     from rest_verl.eval.comparison import Comparison

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from tensordict import TensorDict
 
-from rest_verl.config import RestConfig
+from rest_verl.config.rest import RestConfig
 from rest_verl.core.token_bytes import TokenBytes
 from rest_verl.records.build import Rows, build_table
 from rest_verl.records.sample import Output, group_scores, pick

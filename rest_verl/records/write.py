@@ -14,7 +14,7 @@ from queue import Full, Queue
 import pyarrow as pa
 from pyarrow import parquet
 
-from rest_verl.logs import logger_of
+from rest_verl.common.logs import logger_of
 from rest_verl.records.read import step_files, step_name
 from rest_verl.records.schema import meta_of, with_meta
 

@@ -12,10 +12,10 @@ from verl import DataProto
 from verl.experimental.reward_loop.reward_manager import NaiveRewardManager, register
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
-from rest_verl.config import ConfigError, load
-from rest_verl.core.formats import get_format
+from rest_verl.common.logs import logger_of
+from rest_verl.config.rest import ConfigError, load
 from rest_verl.core.token_bytes import TokenBytes
-from rest_verl.logs import logger_of
+from rest_verl.formats import get_format
 from rest_verl.reward.scorers import Scorer, get_scorer
 from rest_verl.reward.scorers.environment import score_environment
 from rest_verl.reward.tool_reward import RewardAtStep, ToolReward, skipped_components

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from rest_verl.core.tags import uncovered
 from rest_verl.core.tool_calls import Kind, ToolCall, Turn, WireFormat
+from rest_verl.formats.parse.tags import uncovered
 
 _ANY_KIND = (Kind(calls=True, answer=False), Kind(calls=False, answer=True), Kind(calls=True, answer=True))
 

@@ -26,8 +26,8 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rest_verl.core.formats.rlla import RLLA
 from rest_verl.core.tool_calls import ToolCall
+from rest_verl.formats.rlla import RLLA
 from rest_verl.reward.match import NO_MATCH, Match, jaccard
 from rest_verl.reward.response import Response
 from rest_verl.reward.truth import DueCall

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rest_verl.core.formats.rlla import RLLA
 from rest_verl.core.tool_calls import Kind, ToolCall
+from rest_verl.formats.rlla import RLLA
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from rest_verl.core.registry import Registry
+from rest_verl.common.registry import Registry
 
 Message = dict[str, Any]  # {"role": ..., "content": ...}
 

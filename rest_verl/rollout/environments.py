@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import rest_verl.rollout.bfcl.environment  # noqa: F401
+import rest_verl.bfcl.multi_turn.environment  # noqa: F401
 from rest_verl.rollout.environment import ENVIRONMENTS, Environment
 
 

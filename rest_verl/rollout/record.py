@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rest_verl.config.rollout import RolloutConfig
 from rest_verl.rollout.calls import ERRORS, Call
-from rest_verl.rollout_config import RolloutConfig
 
 # `done`: no further call, and the user is done.
 REASONS = ("done", "response_length", "assistant_turns", "user_turns", "steps", "calls", "seconds")

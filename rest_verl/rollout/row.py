@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from numbers import Real
 from typing import Any
 
-from rest_verl.logs import logger_of
+from rest_verl.common.logs import logger_of
 from rest_verl.rollout.environment import Environment
 from rest_verl.rollout.environments import get_environment
 from rest_verl.rollout.waiting import at_most

@@ -12,12 +12,12 @@ from typing import Any
 from omegaconf import DictConfig
 from verl.experimental.agent_loop.tool_parser import ToolParser
 
-from rest_verl.config import load
-from rest_verl.core.formats import get_format
+from rest_verl.config.rest import load
+from rest_verl.config.rollout import RolloutConfig
 from rest_verl.core.token_bytes import TokenBytes
 from rest_verl.core.tool_calls import WireFormat
+from rest_verl.formats import get_format
 from rest_verl.rollout.safe_text import SafeText, safe_text
-from rest_verl.rollout_config import RolloutConfig
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ import re
 import pytest
 from format_view import ANSWER, BOTH, CALLS, FormatView
 
-from rest_verl.core.formats import _FORMATS, get_format, register_format
-from rest_verl.core.formats.hermes import HERMES
 from rest_verl.core.tool_calls import ToolCall
 from rest_verl.data.prompt import make_prompt, rlla_user_message, system_message
+from rest_verl.formats import _FORMATS, get_format, register_format
+from rest_verl.formats.hermes import HERMES
 
 OTHER_FORMATS = sorted(set(_FORMATS.names()) - {"rlla"})
 

@@ -9,8 +9,8 @@ from dataclasses import fields, is_dataclass
 import pytest
 from page_blocks import ROOT
 
-from rest_verl.config import RestConfig
-from rest_verl.ramp import Ramp
+from rest_verl.config.ramp import Ramp
+from rest_verl.config.rest import RestConfig
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 from hydra import compose, initialize_config_module
 from page_blocks import ROOT, blocks_of
 
-from rest_verl.config import load
-from rest_verl.ramp import Ramp
+from rest_verl.config.ramp import Ramp
+from rest_verl.config.rest import load
 
 PAGE = ROOT / "docs" / "migrating.md"
 KEY_AND_VALUE = re.compile(r"\+{0,2}[a-z][\w./]*=\S+")

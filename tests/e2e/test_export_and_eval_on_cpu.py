@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rest_verl.data.bfcl_files import bfcl_folder
+from rest_verl.bfcl.data.files import bfcl_folder
 
 REST_VERL = Path(sys.executable).with_name("rest-verl")
 QUESTIONS = 12  # of each category
@@ -44,7 +44,7 @@ def served(model, tmp_path_factory):
     options = ["--port", str(port), "--dtype", "float32", "--enforce-eager", "--gpu-memory-utilization", "0.1"]
     with log.open("wb") as sink:
         server = subprocess.Popen(
-            [sys.executable, "-m", "rest_verl.platforms.serve_cpu", str(model), *options],
+            [sys.executable, "-m", "rest_verl.cpu.serve_cpu", str(model), *options],
             stdout=sink,
             stderr=subprocess.STDOUT,
             env=environment,

@@ -8,11 +8,11 @@ from evidence.update import group_advantages, new_optimizer, update
 from evidence.variants import VARIANTS, composed, overrides
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rest_verl.config import load
+from rest_verl.config.rest import load
 from rest_verl.core.regions import RegionTagger
 from rest_verl.core.tagged import TaggedBatch
 from rest_verl.records.read import read_step, step_files
-from rest_verl.weighting import TokenWeighting
+from rest_verl.weighting.token_weighting import TokenWeighting
 
 LEARNING_RATE = 1e-3
 VARIANT = "entropy"

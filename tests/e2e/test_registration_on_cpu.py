@@ -17,7 +17,7 @@ ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
 @ray.remote
 class Actor:
     def names(self):
-        from rest_verl.verl_registries import registered_names
+        from rest_verl.plugin.registries import registered_names
 
         return registered_names()
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from rest_verl.trainer import STATE_FILE
+from rest_verl.plugin.trainer import STATE_FILE
 
 SPY = """
 import json
@@ -14,8 +14,8 @@ import os
 import sys
 from pathlib import Path
 
-from rest_verl.verl_registries import registered_names
-from rest_verl.platforms.vllm_worker import CPUWorkerExtension
+from rest_verl.plugin.registries import registered_names
+from rest_verl.cpu.vllm_worker import CPUWorkerExtension
 
 
 class Spy(CPUWorkerExtension):

@@ -11,7 +11,7 @@ from tensordict import NonTensorStack, TensorDict
 from rest_verl.core.regions import RegionTagger
 from rest_verl.core.tagged import TaggedBatch
 from rest_verl.records.read import read_step
-from rest_verl.weighting import TokenWeighting
+from rest_verl.weighting.token_weighting import TokenWeighting
 
 CALL = '<think> I call it. </think>\n<tool_call>\n{"name": "get_time", "parameters": {"city": "Paris"}}\n</tool_call>'
 ANSWER = "<think> I know. </think>\n<response> Noon. </response>"

@@ -7,9 +7,9 @@ import pytest
 import tiny_model
 from typer.testing import CliRunner
 
+from rest_verl.bfcl.data.files import bfcl_folder
 from rest_verl.cli import app
 from rest_verl.data.answers import right_answer
-from rest_verl.data.bfcl_files import bfcl_folder
 from rest_verl.data.rows import Row
 from rest_verl.data.split import write_parquet
 

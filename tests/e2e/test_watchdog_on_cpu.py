@@ -11,9 +11,9 @@ from verl.checkpoint_engine import CheckpointEngineManager
 from verl.trainer.ppo.v1 import replay_buffer
 from verl.workers.config import CheckpointEngineConfig
 
-from rest_verl.interrupt import StalledRunError, interrupted
-from rest_verl.liveness import Liveness, Role, vllm_engine
-from rest_verl.watchdog import Guard, Watchdog, explained, watch
+from rest_verl.resilience.interrupt import StalledRunError, interrupted
+from rest_verl.resilience.liveness import Liveness, Role, vllm_engine
+from rest_verl.resilience.watchdog import Guard, Watchdog, explained, watch
 
 SECONDS = 30.0
 FOREVER = 10_000.0

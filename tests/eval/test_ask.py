@@ -8,11 +8,11 @@ from eval_questions import right_answer, single_question, sum_question
 from scripted_endpoint import Refusal, ScriptedEndpoint
 
 import rest_verl.eval.endpoint as endpoint_module
-from rest_verl.core.formats import get_format
 from rest_verl.eval.answers import load_answers, open_log
 from rest_verl.eval.ask import ask_all
 from rest_verl.eval.endpoint import Endpoint, Sampling
 from rest_verl.eval.score import score_answers
+from rest_verl.formats import get_format
 
 RLLA = get_format("rlla")
 QUESTIONS = [

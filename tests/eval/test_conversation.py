@@ -6,10 +6,10 @@ import importlib.util
 import pytest
 from eval_questions import SYSTEM, ask, right_answer, single_question, sum_question, turn
 
-from rest_verl.core.formats import get_format
 from rest_verl.eval.answers import Answer
 from rest_verl.eval.conversation import STEPS_PER_TURN, open_conversation, replay
 from rest_verl.eval.questions import bfcl_questions
+from rest_verl.formats import get_format
 
 RLLA = get_format("rlla")
 ADD_1 = turn(("add", {"number": 1}))

@@ -5,7 +5,7 @@ from evidence.rollouts import Rollouts, pad_left, response_log_probs
 from evidence.update import group_advantages, new_optimizer, policy_gradient, update
 from evidence.variants import VARIANTS, composed
 
-from rest_verl.config import load
+from rest_verl.config.rest import load
 
 PLAN = Plan(steps=2, prompts=2, n=4, max_tokens=16, validate_every=1, validation_rows=4)
 

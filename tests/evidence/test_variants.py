@@ -3,9 +3,9 @@ from functools import cache
 import pytest
 from evidence.variants import VARIANTS, composed, overrides
 
-from rest_verl.config import load
+from rest_verl.config.rest import load
 from rest_verl.core.regions import Region
-from rest_verl.schemes import paper_weights
+from rest_verl.weighting.schemes import paper_weights
 
 STEPS = 21  # a fifth of the paper's run
 
@@ -53,7 +53,7 @@ def test_grpo_weighs_all_tokens_alike():
 
 @pytest.mark.parametrize("name", ["grpo", "reversed", "entropy_adaptive", "fixed_reward"])
 def test_verls_main_takes_the_overrides_of_a_variant(name):
-    from rest_verl.dry_run.compose import compose_run
+    from rest_verl.commands.check.compose import compose_run
 
     config, _ = compose_run(overrides(VARIANTS[name], STEPS))
     assert load(config) == settings(name)

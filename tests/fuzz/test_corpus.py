@@ -10,11 +10,11 @@ from trust import fuzz_checks, fuzz_targets
 from trust.fuzz_checks import Broken
 from trust.fuzz_targets import FORMATS, TARGETS
 
+import rest_verl.bfcl.verdict.checker as bfcl_checker
 import rest_verl.core.regions as regions
-import rest_verl.reward.bfcl.checker as bfcl_checker
 import rest_verl.reward.tool_reward as tool_reward
-from rest_verl.core.formats import get_format
 from rest_verl.core.tool_calls import ToolCall
+from rest_verl.formats import get_format
 from rest_verl.reward.match import Match
 from rest_verl.reward.strict import match_best
 from rest_verl.reward.tool_reward import ToolReward

@@ -13,7 +13,7 @@ from trust.fuzz_text import GROWN, TAGS, as_text, assemble, dictionary, pieces_o
 from trust.libfuzzer import Statistics, read_statistics
 from typer import BadParameter
 
-from rest_verl.core.formats import get_format
+from rest_verl.formats import get_format
 
 PIECES = (b"<a>", b"<b>", b"{")
 

@@ -17,8 +17,8 @@ from unittest.mock import patch
 from bfcl_calls import MISSING as MISSING
 from bfcl_calls import SINGLE_TURN
 
+from rest_verl.bfcl.data.files import bfcl_folder
 from rest_verl.core.tool_calls import ToolCall
-from rest_verl.data.bfcl_files import bfcl_folder
 
 MODEL = "model"
 AST_CATEGORIES = ("simple_java", "simple_javascript", *SINGLE_TURN)

@@ -4,9 +4,9 @@ import json
 
 from format_view import FormatView
 
-from rest_verl.core.formats import get_format
+from rest_verl.bfcl.verdict.checker import check_calls
 from rest_verl.data.answers import right_answer
-from rest_verl.reward.bfcl.checker import check_calls
+from rest_verl.formats import get_format
 
 
 def truth_of(row):

@@ -19,17 +19,17 @@ from verl.trainer.ppo.metric_utils import compute_timing_metrics
 from verl.workers.config import ActorConfig
 
 import rest_verl
-from rest_verl.config import load
+from rest_verl.bfcl.multi_turn.checker import Checker
+from rest_verl.config.rest import load
 from rest_verl.core.regions import Region
 from rest_verl.core.tagged import TaggedBatch
-from rest_verl.metrics import rename_actor_metrics, reward_metrics, weight_metrics
-from rest_verl.policy_loss import compute_policy_loss_rest
 from rest_verl.reward.manager import RestToolRewardManager
-from rest_verl.rollout.bfcl.checker import Checker
 from rest_verl.rollout.calls import Call
 from rest_verl.rollout.record import GeneratedTurn, Record
-from rest_verl.schemes import scheme_names
-from rest_verl.weighting import TokenWeighting
+from rest_verl.weighting.metrics import rename_actor_metrics, reward_metrics, weight_metrics
+from rest_verl.weighting.policy_loss import compute_policy_loss_rest
+from rest_verl.weighting.schemes import scheme_names
+from rest_verl.weighting.token_weighting import TokenWeighting
 
 
 def logged_metrics(tokenizer: Any) -> dict[str, float]:

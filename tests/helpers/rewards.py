@@ -3,8 +3,8 @@
 import json
 from functools import cache
 
-from rest_verl.config import load
-from rest_verl.core.formats import get_format
+from rest_verl.config.rest import load
+from rest_verl.formats import get_format
 from rest_verl.reward.tool_reward import ToolReward
 from rest_verl.reward.truth import read_ground_truth
 

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 
 from bfcl_answers import mutated
 
-from rest_verl.core.formats import get_format
 from rest_verl.core.tool_calls import ToolCall
 from rest_verl.data.answers import NO_CALL, right_answer, turn_of_calls
 from rest_verl.eval.answers import Answer
 from rest_verl.eval.questions import Question
+from rest_verl.formats import get_format
 
 # BFCL accepts no answer to these, since what it accepts is not of the type that it asks for; to simple_java_64 it
 # accepts a single letter of the right value only.

@@ -3,8 +3,8 @@
 import numpy as np
 from record_tables import records_of, step_rows
 
-from rest_verl.viewer.page import PageStep, page_of
-from rest_verl.viewer.step_data import step_data
+from rest_verl.commands.inspect.page import PageStep, page_of
+from rest_verl.commands.inspect.step_data import step_data
 
 STEPS = (1, 100, 300)
 NUMBERS = ("entropy", "weight", "advantage", "old_log_prob", "rollout_log_prob")

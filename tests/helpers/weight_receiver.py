@@ -5,7 +5,7 @@ import asyncio
 
 def receive(arguments, results):
     """Receive the weights of each transfer that `arguments` names, and put them into `results` as plain values."""
-    from rest_verl.platforms.gloo_weights import GlooCheckpointEngine
+    from rest_verl.cpu.gloo_weights import GlooCheckpointEngine
 
     engine = GlooCheckpointEngine(bucket_size=1)
 

@@ -9,7 +9,7 @@ from functools import cache
 import pytest
 from recipe_runs import FOLDER, RECIPES, all_runs, run_recipe, runs_of
 
-from rest_verl.dry_run.run import dry_run
+from rest_verl.commands.check.run import dry_run
 
 MULTI_NODE = "run_qwen3_4b_rest_multi_node.sh"
 PRESET_KEYS = {

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rewards import ANSWER, BFCL, CALL, THINK, WEATHER, block, reward
 
-from rest_verl.core.formats import get_format
+from rest_verl.formats import get_format
 from rest_verl.reward.scorers import get_scorer
 
 PRESETS = ["paper", "toolrl", "strict"]

@@ -8,8 +8,8 @@ import torch
 from omegaconf import OmegaConf
 from verl import DataProto
 
-from rest_verl.config import ConfigError
-from rest_verl.core.registry import Registry
+from rest_verl.common.registry import Registry
+from rest_verl.config.rest import ConfigError
 from rest_verl.reward import scorers
 from rest_verl.reward.manager import RestToolRewardManager
 from rest_verl.reward.scorers import Scorer

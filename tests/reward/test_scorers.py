@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from rewards import ANSWER, THINK, block, reward
 
-from rest_verl.core.formats import get_format
-from rest_verl.core.registry import Registry
+from rest_verl.common.registry import Registry
+from rest_verl.formats import get_format
 from rest_verl.reward import scorers
 from rest_verl.reward.scorers import get_scorer, register_scorer
 from rest_verl.reward.truth import read_ground_truth

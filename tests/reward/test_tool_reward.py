@@ -3,7 +3,7 @@
 import pytest
 from rewards import ANSWER, THINK, TIME, WEATHER, block, score
 
-from rest_verl.config import ConfigError, load
+from rest_verl.config.rest import ConfigError, load
 
 CALL, SAID = THINK + block(WEATHER), THINK + ANSWER
 HALF = THINK + block(WEATHER.replace("3", "4"))  # share 3/4

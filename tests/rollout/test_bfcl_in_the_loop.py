@@ -18,7 +18,7 @@ SETTINGS = (
 
 @pytest.fixture(scope="module")
 def rows():
-    from rest_verl.data.bfcl_multi_turn import bfcl_multi_turn_rows
+    from rest_verl.bfcl.data.multi_turn import bfcl_multi_turn_rows
 
     return bfcl_multi_turn_rows()
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_engine import ScriptedEngine, make_loop
 
-from rest_verl.core.formats import get_format
+from rest_verl.formats import get_format
 from rest_verl.rollout.calls import DEEPEST, read_calls
 from rest_verl.rollout.settings import settings_of
 

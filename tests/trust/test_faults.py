@@ -15,7 +15,7 @@ from trust.runs import BENCHMARKS, CHECKPOINTS, POINTER
 
 LOG = """\
 Traceback (most recent call last):
-(TaskRunner pid=7) rest_verl.interrupt.StalledRunError: reward worker 0 of 1 has died, and more
+(TaskRunner pid=7) rest_verl.resilience.interrupt.StalledRunError: reward worker 0 of 1 has died, and more
 ray.exceptions.RayTaskError(OSError): ray::run() (pid=7)
 OSError: [Errno 28] No space left on device
 done

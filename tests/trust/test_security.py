@@ -21,10 +21,10 @@ from scripted_endpoint import Refusal, ScriptedEndpoint
 from typer.testing import CliRunner
 
 from rest_verl.cli import app
-from rest_verl.console import plain_text, progress_bar
-from rest_verl.core.plain_text import plain
+from rest_verl.common.console import plain_text, progress_bar
+from rest_verl.common.logs import logger_of
+from rest_verl.common.plain_text import plain
 from rest_verl.data.template import BUILT_IN, PromptTemplate, Tool
-from rest_verl.logs import logger_of
 
 # --- the terminal
 
@@ -59,7 +59,7 @@ def test_escapes_are_shown_as_python_writes_them():
 def test_a_bars_description_is_no_markup_and_plain_text(monkeypatch):
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=200)
-    monkeypatch.setattr("rest_verl.console.Console", lambda **options: console)
+    monkeypatch.setattr("rest_verl.common.console.Console", lambda **options: console)
     with progress_bar(HOSTILE):
         pass
     assert plain(HOSTILE) in stream.getvalue()

@@ -1,5 +1,5 @@
 """The source of the package, as docs/security.md describes it: what could run text, start a program, open a connection
-or print past `rest_verl.console` is used in the places below and nowhere else. Whoever needs one more adds it here,
+or print past `rest_verl.common.console` is used in the places below and nowhere else. Whoever needs one more adds it here,
 with the reason.
 """
 
@@ -21,19 +21,19 @@ RUNS = re.compile(
 LIST = "a program of this environment with a list of arguments, no shell"
 OWN = "names that stand in the source"
 MAY_RUN = {
-    "rest_verl/config.py: importlib.import_module": "rest.modules: the config names code to import, and says so",
-    "rest_verl/data/bfcl_source.py: ast.literal_eval": "BFCL's own ground truths: literals of an installed package",
+    "rest_verl/config/rest.py: importlib.import_module": "rest.modules: the config names code to import, and says so",
+    "rest_verl/bfcl/data/source.py: ast.literal_eval": "BFCL's own ground truths: literals of an installed package",
     "rest_verl/data/template.py: .compile": "Jinja's sandbox compiles the template of --template",
-    "rest_verl/doctor/plugin.py: importlib.import_module": OWN,
-    "rest_verl/doctor/probe.py: subprocess.PIPE": LIST,
-    "rest_verl/doctor/probe.py: subprocess.Popen": LIST,
-    "rest_verl/doctor/registrations.py: importlib.import_module": OWN,
-    "rest_verl/export/merge.py: subprocess.DEVNULL": LIST,
-    "rest_verl/export/merge.py: subprocess.run": LIST,
-    "rest_verl/plugin.py: importlib.import_module": OWN,
-    "rest_verl/rollout/bfcl/apis.py: importlib.import_module": OWN,
-    "rest_verl/verl_registries.py: importlib.import_module": OWN,
-    "rest_verl/viewer/command.py: typer.launch": "inspect --open: the page that the command just wrote",
+    "rest_verl/commands/doctor/plugin.py: importlib.import_module": OWN,
+    "rest_verl/commands/doctor/probe.py: subprocess.PIPE": LIST,
+    "rest_verl/commands/doctor/probe.py: subprocess.Popen": LIST,
+    "rest_verl/commands/doctor/registrations.py: importlib.import_module": OWN,
+    "rest_verl/commands/export/merge.py: subprocess.DEVNULL": LIST,
+    "rest_verl/commands/export/merge.py: subprocess.run": LIST,
+    "rest_verl/plugin/hooks.py: importlib.import_module": OWN,
+    "rest_verl/bfcl/multi_turn/apis.py: importlib.import_module": OWN,
+    "rest_verl/plugin/registries.py: importlib.import_module": OWN,
+    "rest_verl/commands/inspect/command.py: typer.launch": "inspect --open: the page that the command just wrote",
 }
 
 CONNECTS = re.compile(
@@ -42,30 +42,30 @@ CONNECTS = re.compile(
 )
 MAY_CONNECT = {
     "rest_verl/eval/endpoint.py": "rest-verl eval asks the server of --base-url",
-    "rest_verl/platforms/gloo_weights.py": "weights between processes of a run on CPUs",
+    "rest_verl/cpu/gloo_weights.py": "weights between processes of a run on CPUs",
 }
 
 PRINTS = re.compile(
     r"print|pprint\..+|typer\.(echo|secho|style)|click\.(echo|secho)|rich\.(print|text\.Text)|sys\.std\w+\..+"
 )
 MAY_PRINT = {
-    "rest_verl/console.py: rich.text.Text": "behind plain()",
-    "rest_verl/console.py: typer.echo": "behind plain()",
+    "rest_verl/common/console.py: rich.text.Text": "behind plain()",
+    "rest_verl/common/console.py: typer.echo": "behind plain()",
     "rest_verl/data/check_command.py: rich.text.Text": "the type of a result",
-    "rest_verl/doctor/command.py: typer.echo": "--json: JSON has its own escapes",
+    "rest_verl/commands/doctor/command.py: typer.echo": "--json: JSON has its own escapes",
 }
 
 CHOSEN_ATTRIBUTES = {
-    "rest_verl/config.py": "keys of our dataclasses",
-    "rest_verl/platforms/cpu.py": "what verl asks a platform for",
-    "rest_verl/platforms/gloo_weights.py": "a dtype that the run's own trainer announces",
-    "rest_verl/preview/timeline.py": "keys of our dataclasses",
-    "rest_verl/reward_config.py": "keys of our dataclasses",
-    "rest_verl/rollout/bfcl/apis.py": "classes of BFCL by our own list",
-    "rest_verl/rollout/bfcl/executor.py": "a name from the model, among the public methods of the task's classes",
+    "rest_verl/config/rest.py": "keys of our dataclasses",
+    "rest_verl/cpu/cpu.py": "what verl asks a platform for",
+    "rest_verl/cpu/gloo_weights.py": "a dtype that the run's own trainer announces",
+    "rest_verl/commands/preview/timeline.py": "keys of our dataclasses",
+    "rest_verl/config/reward.py": "keys of our dataclasses",
+    "rest_verl/bfcl/multi_turn/apis.py": "classes of BFCL by our own list",
+    "rest_verl/bfcl/multi_turn/executor.py": "a name from the model, among the public methods of the task's classes",
     "rest_verl/rollout/verl_tools.py": "image and video",
-    "rest_verl/start_up.py": "keys of our dataclasses",
-    "rest_verl/verl_registries.py": OWN,
+    "rest_verl/plugin/run_checks.py": "keys of our dataclasses",
+    "rest_verl/plugin/registries.py": OWN,
 }
 
 

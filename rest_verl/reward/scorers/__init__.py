@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from rest_verl.core.registry import Registry
+from rest_verl.bfcl.scorer import read_bfcl, score_bfcl
+from rest_verl.common.registry import Registry
 from rest_verl.reward.response import Response
 from rest_verl.reward.scorers.apibank import score_apibank
-from rest_verl.reward.scorers.bfcl import read_bfcl, score_bfcl
 from rest_verl.reward.scorers.rlla import score_rlla
 from rest_verl.reward.tool_reward import RewardAtStep
 from rest_verl.reward.truth import read_ground_truth

@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from rest_verl.core.formats.rlla import RLLA
+from rest_verl.formats.rlla import RLLA
 from rest_verl.reward.response import Response
 from rest_verl.reward.tool_reward import RewardAtStep
 from rest_verl.reward.truth import DueCall, GroundTruth, same_calls

@@ -1,0 +1,70 @@
+"""The single-turn categories of the Berkeley Function Calling Leaderboard (BFCL) as rows for verl."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+
+from rest_verl.bfcl.data.answers import one_right_answer
+from rest_verl.bfcl.data.docs import shown_functions
+from rest_verl.bfcl.data.files import Question, each_once, read_questions
+from rest_verl.bfcl.verdict.checker import CATEGORIES
+from rest_verl.data.prompt import make_prompt
+from rest_verl.data.rows import Row, make_row
+from rest_verl.data.template import PromptTemplate
+from rest_verl.formats import get_format
+
+# BFCL asks only whether a call is made here, and gives no call to compare with
+_WITHOUT_ANSWERS = ("irrelevance", "live_irrelevance", "live_relevance")
+
+
+def bfcl_rows(
+    categories: Iterable[str],
+    format: str = "rlla",
+    template: PromptTemplate | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Row]:
+    """Return the rows of these categories, each once and in their order, in the layout that verl reads.
+
+    data_source is "bfcl_<category>", id is BFCL's own, split is "test". ground_truth is a JSON object as text:
+    {"answer": one right answer in the rlla format, "functions": BFCL's docs as they are, "possible_answer":
+    [{name: {parameter: [accepted values]}}, ...], "category": str}. The prompt shows the docs with BFCL's hints about
+    the language.
+
+    Args:
+        categories: out of CATEGORIES.
+        format, template: of the prompt (`make_prompt`).
+        on_progress: called with the number of rows made and of all rows.
+
+    Raises:
+        ValueError: a category is not in CATEGORIES, a data file is damaged, or the prompt cannot be made.
+        ModuleNotFoundError, FileNotFoundError: bfcl_eval, or a file of it, is not there.
+    """
+    wanted = each_once(categories, "BFCL category", CATEGORIES)
+    get_format(format)  # else the error would name a question
+    asked = [
+        (category, question)
+        for category in wanted
+        for question in read_questions(category, has_answers=category not in _WITHOUT_ANSWERS)
+    ]
+    rows = []
+    for index, (category, question) in enumerate(asked):
+        rows.append(_row(category, question, index, format, template))
+        on_progress(index + 1, len(asked))
+    return rows
+
+
+def _row(category: str, question: Question, index: int, format: str, template: PromptTemplate | None) -> Row:
+    try:
+        functions = shown_functions(question.functions, category)
+        prompt = make_prompt(functions, question.dialogue, format, template)
+    except ValueError as error:
+        raise ValueError(f"{question.where}: {error}") from error
+    truth = {
+        "answer": one_right_answer(question, category),
+        "functions": question.functions,
+        "possible_answer": question.possible_answer,
+        "category": category,
+    }
+    ground_truth = json.dumps(truth, ensure_ascii=False)
+    return make_row(f"bfcl_{category}", index, question.id, "test", prompt, ground_truth)

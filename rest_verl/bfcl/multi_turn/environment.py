@@ -1,0 +1,89 @@
+"""BFCL's multi-turn tasks for the agent loop: instances of their own for each trajectory, scored as BFCL does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rest_verl.bfcl.multi_turn.checker import Checker
+from rest_verl.bfcl.multi_turn.executor import Executor
+from rest_verl.bfcl.multi_turn.task import read_task
+from rest_verl.rollout.environment import Message, NoEnvironment, Opening, register_environment
+
+
+@register_environment("bfcl_multi_turn")
+class BfclMultiTurn(NoEnvironment):
+    """One task of BFCL. The prompt lists the tools, and so do the messages of later turns that bring some.
+
+    No call takes long (`costly`), so calls run where they are made.
+    """
+
+    def __init__(self, **task: Any):
+        """
+        Args:
+            task: see `task.Task`.
+
+        Raises:
+            ValueError: a key is missing, unknown or does not fit; the message names it.
+        """
+        super().__init__()
+        self._task = read_task(task)
+        self._turn = 0
+        self._acting: Executor | None = None
+        self._checker: Checker | None = None
+
+    async def reset(self) -> Opening:
+        """Begin.
+
+        Raises:
+            ValueError: what is due or held out is no method of the classes involved.
+            ModuleNotFoundError: bfcl_eval or mpmath is not installed; the message says how to install it.
+        """
+        task = self._task
+        beginning = (task.involved_classes, task.initial_config, task.long_context)
+        self._acting = Executor(*beginning)
+        self._checker = Checker(task.ground_truth, Executor(*beginning))
+        named = {call.name for calls in task.ground_truth for call in calls}.union(*task.held_out.values())
+        if unknown := named - self._acting.names():
+            raise ValueError(f"{task.id}: {sorted(unknown)} are no methods of {', '.join(task.involved_classes)}")
+        return Opening()
+
+    async def call(self, name: str, arguments: dict[str, Any]) -> str:
+        """Run a call (`Executor.call`); KeyError also for a tool that the user has yet to bring."""
+        acting, checker = self._begun()
+        try:
+            if self._is_held_out(name):
+                raise KeyError(name)
+            result = acting.call(name, arguments)
+        except KeyError:
+            checker.note_call(None)
+            raise
+        checker.note_call(result)
+        return result
+
+    async def next_user_turn(self) -> Sequence[Message] | None:
+        """Judge the turn that ends here and return the messages of the next one."""
+        acting, checker = self._begun()
+        checker.judge_turn(acting)
+        self._turn += 1
+        if self._turn > len(self._task.turns):
+            return None
+        return [{"role": one.role, "content": one.content} for one in self._task.turns[self._turn - 1]]
+
+    async def score(self) -> dict[str, float]:
+        """Score the trajectory (`Checker.score`); a turn that was broken off is judged by what was done in it."""
+        acting, checker = self._begun()
+        if self._turn < len(self._task.ground_truth):
+            checker.judge_turn(acting)
+        return checker.score()
+
+    async def close(self) -> None:
+        self._acting = self._checker = None
+
+    def _begun(self) -> tuple[Executor, Checker]:
+        if self._acting is None or self._checker is None:
+            raise RuntimeError("the environment is closed, or was never reset: reset() comes first, close() last")
+        return self._acting, self._checker
+
+    def _is_held_out(self, name: str) -> bool:
+        return any(self._turn < int(turn) and name in names for turn, names in self._task.held_out.items())

@@ -1,0 +1,224 @@
+"""Whether calls answer a single-turn question of BFCL: the verdict of `bfcl_eval` 2026.3.23, without that package.
+
+The verdict is the same for everything that the leaderboard asks. Its own checker stops with an error, and calls here
+count as wrong, where it meets:
+- a schema without `properties`, `required`, a known `type`, or the `items` of a list; a type of Java that it does not
+  read (Set, Hashtable, Queue, Stack);
+- an answer that calls a tool which is not there, or no answer where one call is due;
+- an integer too large for a float where one is asked for; in Java and JavaScript an integer of more digits than Python
+  converts, and one of JavaScript's with a line break behind its `n`;
+- an item that is no dict in a list of dicts; accepted values that are no list, or are not of the form that their type
+  asks for.
+In the parallel categories such a case spoils the whole answer as soon as it is met, whatever the other calls are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rest_verl.bfcl.verdict.languages import JAVA, JAVASCRIPT, PYTHON, Language
+from rest_verl.bfcl.verdict.source import Undecidable
+from rest_verl.bfcl.verdict.tools import Tool, read_parameter, read_tool
+from rest_verl.bfcl.verdict.values import is_accepted
+from rest_verl.common.suggest import unknown_name
+from rest_verl.core.tool_calls import ToolCall
+
+Accepted = Mapping[str, Any]  # {argument: [accepted value, ...]}
+NO_VERDICT = "BFCL's own checker has no verdict"  # how the reason begins where that checker stops with an error
+
+
+def check_calls(
+    functions: Sequence[Mapping[str, Any]],
+    calls: Sequence[ToolCall],
+    possible_answer: Sequence[Mapping[str, Any]],
+    category: str,
+) -> str | None:
+    """Judge the calls of one turn. Calls never make it raise, whatever they hold.
+
+    Args:
+        functions: the tools' descriptions as BFCL has them.
+        calls: the calls, with arguments of JSON values; those of Java and JavaScript are strings of source text.
+        possible_answer: one {name: {argument: [accepted value, ...]}} for each call that is due.
+        category: one of CATEGORIES.
+
+    Returns:
+        None where the calls are right, else why they are wrong, in a few words.
+
+    Raises:
+        ValueError: the category is unknown.
+    """
+    rule, language = _rule_and_language(category)
+    try:
+        return rule(_Question(functions, possible_answer, language), calls)
+    except Undecidable as error:
+        return f"{NO_VERDICT}: {error}"
+
+
+def accepts(function: Mapping[str, Any], accepted: Accepted, key: str, value: Any, category: str) -> bool:
+    """Whether one argument of a call is right, its type and its value, by the rules of `check_calls`.
+
+    Args:
+        function: the description of the tool that is called.
+        accepted: what the answer accepts for each argument of the call.
+        key: the argument's name; one that the tool or the answer does not know is never right.
+        value: the argument's value.
+        category: one of CATEGORIES.
+
+    Raises:
+        ValueError: the category is unknown.
+    """
+    _, language = _rule_and_language(category)
+    try:
+        return _wrong_argument(read_tool(function), accepted, key, value, language) is None
+    except Undecidable:
+        return False
+
+
+def may_be_left_out(function: Mapping[str, Any], accepted: Accepted) -> frozenset[str]:
+    """Return the arguments that a right call may lack: "" is among what is accepted, and the tool requires them not.
+
+    They are none where the tool's description cannot be read: then no call is right.
+    """
+    try:
+        required = read_tool(function).required
+    except Undecidable:
+        return frozenset()
+    return frozenset(key for key, values in accepted.items() if _is_optional(values) and key not in required)
+
+
+@dataclass(frozen=True)
+class _Question:
+    functions: Sequence[Mapping[str, Any]]
+    possible_answer: Sequence[Mapping[str, Any]]
+    language: Language
+
+
+def _no_call(question: _Question, calls: Sequence[ToolCall]) -> str | None:
+    return f"{len(calls)} calls where none is right" if calls else None
+
+
+def _some_call(question: _Question, calls: Sequence[ToolCall]) -> str | None:
+    return None if calls else "no call where one is due"
+
+
+def _only_tool(question: _Question, calls: Sequence[ToolCall]) -> str | None:
+    """One call of the first tool, whatever name the answer gives it."""
+    if len(calls) != 1:
+        return f"{len(calls)} calls where 1 is due"
+    if not question.functions or not question.possible_answer:
+        raise Undecidable("a question without a tool or without an answer")
+    _, accepted = _name_and_accepted(question.possible_answer[0])
+    return _wrong_call(read_tool(question.functions[0]), accepted, calls[0], question.language)
+
+
+def _one_tool(question: _Question, calls: Sequence[ToolCall]) -> str | None:
+    """One call of the tool that the answer names."""
+    if len(calls) != len(question.possible_answer):
+        return f"{len(calls)} calls where {len(question.possible_answer)} are due"
+    if not calls:
+        raise Undecidable("a question without an answer")
+    name, accepted = _name_and_accepted(question.possible_answer[0])
+    return _wrong_call(_tool(question.functions, name), accepted, calls[0], question.language)
+
+
+def _in_any_order(question: _Question, calls: Sequence[ToolCall]) -> str | None:
+    """Each answer in turn takes the first call that is right for it and still free.
+
+    That is not the best matching: an answer may take the only call that is right for another. It is BFCL's.
+    """
+    if len(calls) != len(question.possible_answer):
+        return f"{len(calls)} calls where {len(question.possible_answer)} are due"
+    free = list(calls)
+    for answer in question.possible_answer:
+        name, accepted = _name_and_accepted(answer)
+        tool = _tool(question.functions, name)
+        for number, call in enumerate(free):
+            if _wrong_call(tool, accepted, call, question.language) is None:
+                del free[number]
+                break
+        else:
+            return f"no call is right for the answer's call of {_short(name)}"
+    return None
+
+
+_Rule = Callable[[_Question, Sequence[ToolCall]], "str | None"]
+_CATEGORIES: Mapping[str, tuple[_Rule, Language]] = {
+    "simple_python": (_only_tool, PYTHON),
+    "simple_java": (_only_tool, JAVA),
+    "simple_javascript": (_only_tool, JAVASCRIPT),
+    "multiple": (_one_tool, PYTHON),
+    "parallel": (_in_any_order, PYTHON),
+    "parallel_multiple": (_in_any_order, PYTHON),
+    "live_simple": (_only_tool, PYTHON),
+    "live_multiple": (_one_tool, PYTHON),
+    "live_parallel": (_in_any_order, PYTHON),
+    "live_parallel_multiple": (_in_any_order, PYTHON),
+    "irrelevance": (_no_call, PYTHON),
+    "live_irrelevance": (_no_call, PYTHON),
+    "live_relevance": (_some_call, PYTHON),
+}
+CATEGORIES: tuple[str, ...] = tuple(_CATEGORIES)
+
+
+def _rule_and_language(category: str) -> tuple[_Rule, Language]:
+    if category not in _CATEGORIES:
+        raise ValueError(unknown_name("BFCL category", category, _CATEGORIES))
+    return _CATEGORIES[category]
+
+
+def _name_and_accepted(answer: Mapping[str, Any]) -> tuple[str, Accepted]:
+    """The call that an answer asks for."""
+    for name, accepted in answer.items():
+        if isinstance(accepted, Mapping):
+            return name, accepted
+        break
+    raise Undecidable("an answer that is not {name: {argument: [accepted value, ...]}}")
+
+
+def _tool(functions: Sequence[Mapping[str, Any]], name: str) -> Tool:
+    for function in functions:
+        if function.get("name") == name:
+            return read_tool(function)
+    raise Undecidable(f"no tool {_short(name)}, which the answer calls")
+
+
+def _wrong_call(tool: Tool, accepted: Accepted, call: ToolCall, language: Language) -> str | None:
+    """Why a call is wrong; None where it is right."""
+    if call.name != tool.name:
+        return f"a call of {_short(call.name)} where one of {_short(tool.name)} is due"
+    for key in tool.required:
+        if key not in call.arguments:
+            return f"the required argument {_short(key)} is missing"
+    for key, value in call.arguments.items():
+        if (reason := _wrong_argument(tool, accepted, key, value, language)) is not None:
+            return reason
+    for key, values in accepted.items():
+        if key not in call.arguments and not _is_optional(values):
+            return f"the argument {_short(key)} is missing"
+    return None
+
+
+def _wrong_argument(tool: Tool, accepted: Accepted, key: str, value: Any, language: Language) -> str | None:
+    """Why an argument is wrong; None where it is right."""
+    if key not in tool.schemas or key not in accepted:
+        return f"an argument {_short(key)} is not asked for"
+    parameter = read_parameter(tool.schemas[key], language)
+    if language.as_text and type(value) is not str:
+        return f"the argument {_short(key)} is no string of source text"
+    if not isinstance(accepted[key], list):
+        raise Undecidable("accepted values that are no list")
+    value = language.read(value, parameter.declared, parameter.declared_element)
+    if is_accepted(value, accepted[key], parameter.outer, parameter.element):
+        return None
+    return f"the argument {_short(key)} has a wrong type or value"
+
+
+def _is_optional(values: Any) -> bool:
+    return isinstance(values, list) and "" in values
+
+
+def _short(name: str) -> str:
+    """A name for a message. A model's may be of any length."""
+    return repr(name[:60])

@@ -1,0 +1,60 @@
+"""The command `python -m rest_verl.commands.check [--json FILE] OVERRIDE...`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from rest_verl.common.console import plain_text
+
+# Behind the first override all is an override.
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(context_settings={"allow_interspersed_args": False})
+def main(
+    overrides: Annotated[list[str] | None, typer.Argument(help="What you give to verl.trainer.main_ppo.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="File for config, differences and notes; before the overrides.")
+    ] = None,
+) -> None:
+    """Check a verl command without running it: no GPU, no model, no data. Exit status 1 where the run would fail."""
+    from rest_verl.commands.check.problem import DryRunError
+    from rest_verl.commands.check.run import dry_run
+
+    errors = Console(stderr=True, soft_wrap=True)
+    try:
+        with errors.status("verl is being imported: about 10 s"):
+            done = dry_run(overrides or [])
+    except DryRunError as error:
+        for problem in error.problems:
+            errors.print(plain_text(problem, "red"))
+        raise typer.Exit(1) from None
+    if json_file is not None:
+        try:
+            json_file.write_text(json.dumps(asdict(done), indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            errors.print(plain_text(f"--json {json_file}: {error.strerror}: name a file that can be written", "red"))
+            raise typer.Exit(1) from None
+    console = Console()
+    table = Table("key", "verl's default", "this run", title="what differs from verl's defaults")
+    for difference in done.differences:
+        table.add_row(*(plain_text(text, fold=True) for text in map(_shown, asdict(difference).values())))
+    console.print(table)
+    for note in done.notes:
+        console.print(plain_text(f"note: {note}"), soft_wrap=True)
+    console.print("dry run passed")
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m rest_verl.commands.check")

@@ -1,0 +1,116 @@
+"""From overrides to the config of a run, with one line for everything that Hydra refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rest_verl.commands.check.problem import DryRunError, unknown_key
+from rest_verl.config.rest import defaults
+
+# What verl's main_ppo gives to `hydra.main`.
+CONFIG_MODULE, CONFIG_NAME = "verl.trainer.config", "ppo_trainer"
+
+
+def compose_run(overrides: Sequence[str]) -> tuple[DictConfig, DictConfig]:
+    """The config of a run, and what verl would run without these overrides.
+
+    Args:
+        overrides: Hydra overrides, as on the command line of `python -m verl.trainer.main_ppo`.
+
+    Returns:
+        the whole config; and verl's own config for the same `model_engine`, with the defaults of a `rest` node where
+        the run has one.
+
+    Raises:
+        DryRunError: an override cannot be read, or names a key or a preset that does not exist.
+    """
+    parsed = _parse(overrides)
+    engine = next((item.value() for item in reversed(parsed) if item.key_or_group == "model_engine"), "dp")
+    with _one_line():
+        base = _verl_defaults(str(engine))
+    if any(_is_new(item) and item.key_or_group.partition("/")[0].partition(".")[0] == "rest" for item in parsed):
+        base = OmegaConf.merge({"rest": defaults()}, base)
+    unknown = [problem for item in parsed if (problem := _unknown_key(item, parsed, base))]
+    if unknown:
+        raise DryRunError(unknown)
+    with _one_line(), initialize_config_module(CONFIG_MODULE, version_base=None):
+        config = compose(CONFIG_NAME, list(overrides))
+    return config, base
+
+
+@lru_cache
+def _verl_defaults(engine: str) -> Any:
+    with initialize_config_module(CONFIG_MODULE, version_base=None):
+        return compose(CONFIG_NAME, [f"model_engine={engine}"])
+
+
+def _parse(overrides: Sequence[str]) -> list[Override]:
+    parser, parsed, problems = OverridesParser.create(), [], []
+    for text in overrides:
+        try:
+            parsed.append(parser.parse_override(text))
+        except HydraException:
+            problems.append(f"{text}: not an override of Hydra; allowed: key=value, +key=value for a new key, ~key")
+    if problems:
+        raise DryRunError(problems)
+    return parsed
+
+
+def _unknown_key(item: Override, parsed: list[Override], base: DictConfig) -> str | None:
+    """A problem where a key that has to be there is not; None where it is, or where only Hydra can know."""
+    key = item.key_or_group
+    top = key.partition(".")[0]
+    if _is_new(item) or "/" in key or "@" in key or top in ("hydra", "model_engine"):
+        return None
+    if top == "rest" and "rest" not in base:
+        return f"{item.input_line}: the run has no rest node: put a preset before it, such as +rest=paper"
+    node: Any = base
+    path: list[str] = []
+    for part in key.split("."):
+        if not isinstance(node, DictConfig):
+            # an element of a list, or a key below something that has none
+            return None if OmegaConf.is_list(node) else f"{item.input_line}: {'.'.join(path)} has no keys of its own"
+        keys = list(map(str, node))
+        if part not in keys:
+            if any(_adds(other, [*path, part]) for other in parsed):
+                return None
+            return (
+                f"{item.input_line}: in {'.'.join(path) or 'the config'}: {unknown_key(part, keys)} "
+                f"A key that only code of your own reads is added as +{key}=..."
+            )
+        path.append(part)
+        node = None if OmegaConf.is_missing(node, part) else node[part]
+    return None
+
+
+def _adds(item: Override, path: list[str]) -> bool:
+    """Whether an override adds the key at this path, or something below it."""
+    added = item.key_or_group.split(".")
+    return _is_new(item) and added[: len(path)] == path
+
+
+def _is_new(item: Override) -> bool:
+    """Whether an override adds a key or a preset."""
+    return item.is_add() or item.is_force_add()
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Turn what Hydra and OmegaConf raise into one line."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        # what follows names the folders that were searched
+        said = str(error).partition("Config search path")[0]
+        cause = f" {error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
+        raise DryRunError([said + cause]) from None

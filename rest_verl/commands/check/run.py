@@ -1,0 +1,158 @@
+"""One dry run: overrides in, the composed config, its differences from verl's and what could not be checked out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from rest_verl.commands.check.batches import batch_notes, batch_problems
+from rest_verl.commands.check.compose import compose_run
+from rest_verl.commands.check.key_types import unread_keys, wrong_values
+from rest_verl.commands.check.names import unknown_names
+from rest_verl.commands.check.problem import DryRunError
+from rest_verl.commands.check.settings import missing_values, refused_dataclasses, validate
+from rest_verl.common.logs import quiet_verl
+
+# What has to be installed for a choice: (key, value) -> module.
+NEEDED = {
+    ("actor_rollout_ref.rollout.name", "vllm"): "vllm",
+    ("actor_rollout_ref.rollout.name", "sglang"): "sglang",
+    ("actor_rollout_ref.actor.strategy", "megatron"): "megatron.core",
+    ("actor_rollout_ref.rollout.checkpoint_engine.backend", "nccl"): "cupy",
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting in which a run differs from verl's defaults; `default` is None where verl has no such key."""
+
+    key: str
+    default: Any
+    value: Any
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """A run that passed.
+
+    Attributes:
+        config: the composed config, interpolations resolved.
+        differences: from verl's own config, and in `rest` from the defaults of that node.
+        notes: what could not be checked on this machine, and what a reader of the run should know.
+    """
+
+    config: dict[str, Any]
+    differences: list[Difference]
+    notes: list[str]
+
+
+def dry_run(overrides: Sequence[str]) -> DryRun:
+    """Check a run without starting it. Imports verl: seconds.
+
+    Args:
+        overrides: Hydra overrides, as on the command line of `python -m verl.trainer.main_ppo`.
+
+    Raises:
+        DryRunError: the run would fail.
+    """
+    with quiet_verl():
+        config, base = compose_run(overrides)
+        _raise_if([*missing_values(config), *wrong_values(config, base)])
+        # before verl's own validation, which says less of the same
+        _raise_if(batch_problems(config))
+        from verl.trainer import main_ppo
+
+        with _no_run(main_ppo):
+            validate(main_ppo.main, config)
+        _raise_if([*refused_dataclasses(config), *unknown_names(config), *_too_few_rows(config)])
+        notes = [*batch_notes(config), *_notes(config, base)]
+    resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
+    return DryRun(resolved, list(_differences(config, base)), notes)  # type: ignore[arg-type]  # its keys are text
+
+
+def _raise_if(problems: list[str]) -> None:
+    if problems:
+        raise DryRunError(problems)
+
+
+@contextmanager
+def _no_run(main_ppo: Any) -> Iterator[None]:
+    """Let verl's main end where Ray would start."""
+    run_ppo = main_ppo.run_ppo
+    main_ppo.run_ppo = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        main_ppo.run_ppo = run_ppo
+
+
+def _differences(config: DictConfig, base: DictConfig) -> Iterator[Difference]:
+    # unresolved: what follows from another key differs where that key does
+    run, default = _leaves(config), _leaves(base)
+    for key in sorted(run):
+        if key not in default or run[key] != default[key]:
+            before = default.get(key)
+            yield Difference(key, None if before == "???" else before, run[key])  # OmegaConf's sign for no value
+
+
+def _leaves(config: DictConfig) -> dict[str, Any]:
+    def walk(node: Any, above: str) -> Iterator[tuple[str, Any]]:
+        for name, value in node.items():
+            key = f"{above}{name}"
+            if isinstance(value, dict) and value:
+                yield from walk(value, f"{key}.")
+            else:
+                yield key, value
+
+    return dict(walk(OmegaConf.to_container(config, resolve=False), ""))
+
+
+def _files(config: DictConfig, key: str) -> list[Path]:
+    given = OmegaConf.select(config, key)
+    return [Path(str(path)).expanduser() for path in ([given] if isinstance(given, str) else given)]
+
+
+def _too_few_rows(config: DictConfig) -> Iterator[str]:
+    """A problem where the data is at hand and does not fill a batch: verl drops what is left over."""
+    from pyarrow.parquet import read_metadata
+
+    files = _files(config, "data.train_files")
+    if all(path.suffix == ".parquet" and path.is_file() for path in files):
+        rows = sum(read_metadata(path).num_rows for path in files)
+        if rows < config.data.train_batch_size:
+            yield (
+                f"data.train_batch_size={config.data.train_batch_size}: data.train_files has only {rows} rows: set at "
+                "most that many"
+            )
+
+
+def _notes(config: DictConfig, base: DictConfig) -> Iterator[str]:
+    import torch
+
+    for (key, value), module in NEEDED.items():
+        if OmegaConf.select(config, key) == value and not _installed(module):
+            yield f"{key}={value}: {module} is not installed here, so nothing of it was tried"
+    if config.trainer.device == "cuda" and not torch.cuda.is_available():
+        yield "no GPU here: memory and kernels were not tried"
+    model = str(config.actor_rollout_ref.model.path)
+    if not Path(model).expanduser().is_dir():
+        yield f"actor_rollout_ref.model.path={model} is no folder here: nobody looked whether there is such a model"
+    for key in ("data.train_files", "data.val_files"):
+        for path in _files(config, key):
+            if not path.exists():
+                yield f"{key}={path} is not there yet: `rest-verl data` makes it"
+    for key in unread_keys(config, base):
+        yield f"{key} is not a key of verl's own config: it acts only where other code reads it"
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False  # its parent package is not there

@@ -1,0 +1,188 @@
+"""The records of a step as the page reads them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from rest_verl.commands.inspect.headline import headlines
+from rest_verl.commands.inspect.packed import pack
+from rest_verl.commands.inspect.token_text import Parts, in_one_line, shown_text, shown_tokens
+from rest_verl.common.suggest import unknown_name
+from rest_verl.core.regions import Region
+from rest_verl.records.read import StepRecords
+from rest_verl.records.schema import PER_TOKEN, TOKEN_NUMBERS
+
+# Bits of a quiet NaN that says "null in the table": a NaN that was computed has others.
+NULL_BITS = 0x7FC0_0001
+TOP = 0.99  # quantile of the numbers' sizes at which colours end
+GENERATED, TRAINED = 1, 2  # bits of `flags`
+
+_REGIONS = {region.label: int(region) for region in Region}
+
+
+def step_data(records: StepRecords) -> bytes:
+    """What the page needs of a step, packed (`packed`).
+
+    The header holds `meta`; `rows`, the trajectories; `prompts` with a headline and a text for each group, by uid;
+    `tokens`, the distinct tokens as [id, shown, hexadecimal bytes]; and `scales`, by quantity the number at which its
+    colours end. The arrays have one entry for each token of all trajectories: `token`, an index into `tokens`;
+    `flags`; `region`; and the `TOKEN_NUMBERS`.
+
+    Raises:
+        ValueError: a row's lists do not fit together, or a region is unknown.
+    """
+    table = records.table
+    lengths = _lengths(table)
+    tokens, index = _tokens(table)
+    generated, trained = _flat(table, "generated").astype(np.uint8), _flat(table, "trained").astype(np.uint8)
+    numbers = {name: _numbers(table, name, lengths) for name in TOKEN_NUMBERS}
+    counted = trained.astype(bool)
+    header = {
+        "meta": asdict(records.meta),
+        "prompts": _prompts(table),
+        "rows": _rows(table, lengths),
+        "tokens": tokens,
+        "scales": {name: top_of(values[counted]) for name, values in _coloured(numbers).items()},
+    }
+    arrays = {
+        "token": index,
+        "flags": generated * GENERATED + trained * TRAINED,
+        "region": _region_numbers(table),
+        **numbers,
+    }
+    return pack(header, arrays)
+
+
+def top_of(values: np.ndarray) -> float:
+    """Where a quantity's colours end: the 99th percentile of its sizes, or 1 where there are none but zeros."""
+    sizes = np.abs(values[np.isfinite(values)].astype(np.float64))
+    top = float(np.quantile(sizes, TOP)) if len(sizes) else 0.0
+    return top if top > 0 else float(sizes.max(initial=0.0)) or 1.0
+
+
+def _coloured(numbers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The quantities that tokens can be coloured by."""
+    gap = numbers["rollout_log_prob"] - numbers["old_log_prob"]
+    return {name: numbers[name] for name in ("weight", "entropy", "advantage")} | {"gap": gap}
+
+
+def _lengths(table: pa.Table) -> np.ndarray:
+    """(rows,) number of tokens of each row; ValueError where a row's lists differ in length."""
+    lengths = np.array([len(ids) for ids in table.column("ids")], dtype=np.int64)
+    for name in PER_TOKEN:
+        for row, (values, length) in enumerate(zip(table.column(name), lengths, strict=True)):
+            if values.is_valid and len(values) != length:
+                raise ValueError(f"row {row}: {len(values)} entries in {name} and {length} in ids: each token has one")
+            if not values.is_valid and name not in TOKEN_NUMBERS:
+                raise ValueError(f"row {row}: no {name}; only {', '.join(TOKEN_NUMBERS)} may be missing")
+    return lengths
+
+
+def _flat(table: pa.Table, name: str) -> np.ndarray:
+    """The entries of a column of lists, one row behind the other."""
+    return table.column(name).combine_chunks().flatten().to_numpy(zero_copy_only=False)
+
+
+def _numbers(table: pa.Table, name: str, lengths: np.ndarray) -> np.ndarray:
+    """(tokens,) float32, with `NULL_BITS` where the table has null, for a token or for a whole row."""
+    rows = [np.empty(0, np.float32)]
+    for values, length in zip(table.column(name), lengths, strict=True):
+        numbers = np.zeros(length, np.float32)
+        null = np.ones(length, dtype=bool)
+        if values.is_valid:
+            numbers = values.values.to_numpy(zero_copy_only=False).astype(np.float32)
+            null = values.values.is_null().to_numpy(zero_copy_only=False)
+        bits = numbers.view(np.uint32).copy()
+        bits[null] = NULL_BITS
+        rows.append(bits.view(np.float32))
+    return np.concatenate(rows).astype("<f4", copy=False)
+
+
+def _region_numbers(table: pa.Table) -> np.ndarray:
+    names = table.column("region").combine_chunks().flatten().dictionary_encode()
+    known = []
+    for name in names.dictionary.to_pylist():
+        if name not in _REGIONS:
+            raise ValueError(unknown_name("region", str(name), _REGIONS))
+        known.append(_REGIONS[name])
+    indices = names.indices.to_numpy(zero_copy_only=False)
+    return np.array(known, dtype=np.uint8)[indices] if len(indices) else np.empty(0, np.uint8)
+
+
+def _tokens(table: pa.Table) -> tuple[list[list[Any]], np.ndarray]:
+    """The distinct tokens, and for each token of the table which it is."""
+    seen: dict[tuple[int, bytes, Parts], int] = {}
+    index = []
+    for ids, pieces in zip(table.column("ids").to_pylist(), table.column("bytes").to_pylist(), strict=True):
+        for token in zip(ids, pieces, shown_tokens(pieces), strict=True):
+            index.append(seen.setdefault(token, len(seen)))
+    return [[token_id, shown, piece.hex()] for token_id, piece, shown in seen], np.array(index, dtype="<u4")
+
+
+def _prompts(table: pa.Table) -> dict[str, dict[str, Any]]:
+    """By uid: the prompt's headline, its text and how many tokens it has."""
+    first: dict[str, tuple[bytes, list[int]]] = {}
+    columns = (table.column(name).to_pylist() for name in ("uid", "prompt", "prompt_ids"))
+    for uid, prompt, ids in zip(*columns, strict=True):
+        first.setdefault(in_one_line(uid), (prompt or b"", ids or []))
+    lines = headlines([prompt.decode("utf-8", "backslashreplace") for prompt, _ in first.values()])
+    return {
+        uid: {"headline": line, "shown": shown_tokens([prompt])[0] if prompt else ("",), "tokens": len(ids)}
+        for (uid, (prompt, ids)), line in zip(first.items(), lines, strict=True)
+    }
+
+
+def _rows(table: pa.Table, lengths: np.ndarray) -> list[dict[str, Any]]:
+    """What is known of each trajectory beside its tokens; `begin` and `end` are its place in the arrays."""
+    ends = lengths.cumsum()
+    small = table.select(["uid", "session", "output", "picked", "data_source", "score", "group_scores", "reward"])
+    return [
+        {
+            **{name: _line(row[name]) for name in ("uid", "picked", "data_source")},
+            "session": row["session"],
+            "output": row["output"],
+            "score": _number(row["score"]),
+            "group_scores": [_number(score) for score in row["group_scores"] or []],
+            "reward": [[in_one_line(name), _number(value)] for name, value in row["reward"] or []],
+            "begin": int(end - length),
+            "end": int(end),
+            "turns": [_turn(turn) for turn in turns or []],
+        }
+        for row, turns, length, end in zip(
+            small.to_pylist(), table.column("turns").to_pylist(), lengths, ends, strict=True
+        )
+    ]
+
+
+def _turn(turn: Mapping[str, Any]) -> dict[str, Any]:
+    calls = [
+        {
+            "name": _line(call["name"]),
+            "arguments": _text(call["arguments"]),
+            "result": _text(call["result"]),
+            "error": _line(call["error"]),
+            "seconds": _number(call["seconds"]),
+        }
+        for call in turn["calls"] or []
+    ]
+    places = {name: turn[name] for name in ("begin", "end", "user_turn")}
+    return {**places, "seconds": _number(turn["seconds"]), "calls": calls}
+
+
+def _line(text: str | None) -> str | None:
+    return None if text is None else in_one_line(text)
+
+
+def _text(text: str | None) -> Parts | None:
+    return None if text is None else shown_text(text)
+
+
+def _number(value: float | None) -> float | str | None:
+    """A number, or the name of one that JSON has none for."""
+    return value if value is None or math.isfinite(value) else str(value)

@@ -1,0 +1,146 @@
+"""Records of texts that were not trained on: what a preset would weight in them at a step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from rest_verl.commands.inspect.text_rows import Message, TextRow
+from rest_verl.config.rest import RestConfig
+from rest_verl.core.regions import Region, RegionTagger
+from rest_verl.core.tagged import TaggedBatch
+from rest_verl.core.token_bytes import TokenBytes
+from rest_verl.formats import get_format
+from rest_verl.records.read import StepRecords
+from rest_verl.records.schema import RecordMeta, with_meta
+from rest_verl.rollout.safe_text import whole_characters
+from rest_verl.weighting.token_weighting import TokenWeighting
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """The tokens of a response: their ids, whether the model wrote each, and the end of each message."""
+
+    ids: list[int]
+    generated: list[bool]
+    ends: list[int]
+
+
+def text_records(
+    rows: Sequence[TextRow], tokenizer: Any, rest: RestConfig, steps: Sequence[int]
+) -> Iterator[StepRecords]:
+    """Tokenise, tag and weigh texts.
+
+    Args:
+        rows: at least one.
+        tokenizer: a Hugging Face tokenizer.
+        rest: settings of a scheme that does not measure entropy.
+        steps: global steps at which to weigh; for a curriculum over a fraction of training the last one is its end.
+
+    Yields:
+        the records of each step; advantage, entropy and log-probs are null.
+
+    Raises:
+        ValueError: the scheme measures entropy, or the tokenizer's bytes cannot be read exactly.
+    """
+    try:
+        pieces = TokenBytes.from_tokenizer(tokenizer, ends=True)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+    tokens = [_tokenise(row.messages, tokenizer) for row in rows]
+    longest = max(len(one.ids) for one in tokens)
+    ids, mask = np.zeros((len(rows), longest), np.int64), np.zeros((len(rows), longest), np.int64)
+    for place, one in enumerate(tokens):
+        ids[place, : len(one.ids)], mask[place, : len(one.ids)] = one.ids, one.generated
+    response_mask = torch.from_numpy(mask)
+    batch = TaggedBatch(RegionTagger(tokenizer, rest.format)(torch.from_numpy(ids), response_mask), response_mask)
+    weighting = TokenWeighting(rest, max(steps))
+    made = [_fixed(row, one, pieces, tokenizer, rest.format) for row, one in zip(rows, tokens, strict=True)]
+    _number_groups(made, rows)
+    names = [region.label for region in sorted(Region)]
+    for step in steps:
+        weights = weighting(batch, step).numpy()
+        for place, (line, one) in enumerate(zip(made, tokens, strict=True)):
+            length = len(one.ids)
+            regions = batch.regions[place, :length].tolist()
+            line |= {"step": step, "weight": weights[place, :length], "region": [names[region] for region in regions]}
+        meta = RecordMeta(step, max(steps), rest.format, rest.scheme, rest.apply_in, rest.base_estimator, len(rows))
+        yield StepRecords(meta, pa.Table.from_pylist(made, schema=with_meta(meta)))
+
+
+def _tokenise(messages: Sequence[Message], tokenizer: Any) -> _Tokens:
+    found = _Tokens([], [], [])
+    for message in messages:
+        ids = tokenizer(whole_characters(message.content), add_special_tokens=False)["input_ids"]
+        found.ids.extend(ids)
+        found.generated.extend([message.role == "assistant"] * len(ids))
+        found.ends.append(len(found.ids))
+    return found
+
+
+def _fixed(row: TextRow, tokens: _Tokens, pieces: TokenBytes, tokenizer: Any, format: str) -> dict[str, Any]:
+    """What of a record is the same at every step."""
+    prompt = whole_characters(row.prompt)
+    return {
+        "output": 0,
+        "picked": "sample",
+        "data_source": row.data_source,
+        "score": row.score,
+        "reward": [],
+        "prompt_ids": tokenizer(prompt, add_special_tokens=False)["input_ids"] if prompt else [],
+        "prompt": prompt.encode(),
+        "ids": tokens.ids,
+        "bytes": pieces.of(np.array(tokens.ids)).to_pylist(),
+        "generated": tokens.generated,
+        "trained": tokens.generated,
+        "turns": list(_turns(row.messages, tokens.ends, format)),
+    }
+
+
+def _number_groups(made: Sequence[dict[str, Any]], rows: Sequence[TextRow]) -> None:
+    """Add group and number within it: lines with the same prompt are a group, and one without a prompt is its own."""
+    groups: dict[str, list[int]] = {}
+    for place, row in enumerate(rows):
+        groups.setdefault(f"prompt {row.prompt}" if row.prompt else f"line {place}", []).append(place)
+    for number, places in enumerate(groups.values()):
+        scores = [score for place in places if (score := rows[place].score) is not None]
+        for session, place in enumerate(places):
+            made[place] |= {"uid": str(number), "session": session, "group_scores": scores}
+
+
+def _turns(messages: Sequence[Message], ends: Sequence[int], format: str) -> Iterator[dict[str, Any]]:
+    """The turns that the model wrote; the messages of tools behind one are the results of its calls, in order."""
+    user_turn = 0
+    for place, message in enumerate(messages):
+        user_turn += message.role == "user"
+        if message.role == "assistant":
+            results = []
+            for later in messages[place + 1 :]:
+                if later.role != "tool":
+                    break
+                results.append(later.content)
+            calls = list(_calls(message.content, format))
+            for call, result in zip(calls, results, strict=False):
+                call["result"] = whole_characters(result)
+            begin = ends[place - 1] if place else 0
+            yield {"begin": begin, "end": ends[place], "user_turn": user_turn, "seconds": None, "calls": calls}
+
+
+def _calls(text: str, format: str) -> Iterator[dict[str, Any]]:
+    wire, raw = get_format(format), whole_characters(text).encode()
+    turn = wire.parse(raw)
+    for span, call in zip(turn.calls, wire.read_calls(raw, turn), strict=True):
+        name = None if span.name is None else raw[slice(*span.name)].decode("utf-8", "replace")
+        yield {
+            "name": name,
+            "arguments": None if call is None else json.dumps(call.arguments, ensure_ascii=False),
+            "result": None,
+            "error": "unreadable" if call is None else None,
+            "seconds": None,
+        }

@@ -1,0 +1,80 @@
+"""The command `rest-verl plot`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from rest_verl.common.console import one_line_errors, plain_text, progress_bar
+
+if TYPE_CHECKING:
+    from rest_verl.commands.plot.logs import Scalars
+    from rest_verl.commands.plot.runs import Run
+
+
+def plot(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN",
+            help="PATH or NAME=PATH, of a log or of a folder with logs. All logs under one name are its seeds.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The picture without its suffix: .png and .svg are written.")] = Path(
+        "plot"
+    ),
+    title: Annotated[str | None, typer.Option(help="Above the panels; the run's name where there is one run.")] = None,
+    smooth: Annotated[
+        int, typer.Option(min=1, help="Draw the mean of so many steps, each and those before it; validations as is.")
+    ] = 1,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="Draw this metric instead of the usual panels; * is any text. Repeat for several."),
+    ] = None,
+) -> None:
+    """Draw what training did: reward, accuracy, entropy and weight of the regions, and more, over the steps.
+
+    Reads the logs of verl's loggers `file` and `tensorboard`.
+    Three seeds of two runs:
+
+    rest-verl plot "paper=runs/paper-*" "grpo=runs/grpo-*"
+    """
+    with one_line_errors():
+        from rest_verl.commands.plot.picture import draw_runs, label
+        from rest_verl.commands.plot.runs import runs_of
+
+        if out.suffix in (".png", ".svg"):
+            raise ValueError(f"--out {out}: both a PNG and an SVG are written: leave out {out.suffix}")
+        found = runs_of(runs)
+        read = _read(found)
+        picture = draw_runs(read, out, title, smooth, metric or ())
+    console = Console(soft_wrap=True, highlight=False)
+    for run in found:
+        steps = [step for log in read[run.name] for series in log.values() for step in series]
+        console.print(plain_text(f"{label(run.name, len(run.logs))}, steps {min(steps)} to {max(steps)}"))
+        for path in run.logs:
+            console.print(plain_text(f"  {path}"))
+        for path in run.passed_over:
+            console.print(plain_text(f"  {path}: passed over, since JSON lines are there as well"))
+    for note in picture.notes:
+        console.print(plain_text(note))
+    panels = "1 panel" if picture.panels == 1 else f"{picture.panels} panels"
+    console.print(plain_text(f"{panels}: {', '.join(map(str, picture.files))}"))
+
+
+def _read(runs: Sequence[Run]) -> dict[str, list[Scalars]]:
+    from rest_verl.commands.plot.logs import read_log
+
+    total, done = sum(len(run.logs) for run in runs), 0
+    read: dict[str, list[Scalars]] = {run.name: [] for run in runs}
+    with progress_bar("logs") as on_progress:
+        for run in runs:
+            for path in run.logs:
+                read[run.name].append(read_log(path))
+                done += 1
+                on_progress(done, total)
+    return read

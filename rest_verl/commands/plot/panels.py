@@ -1,0 +1,126 @@
+"""What a picture of training shows: which metrics, under which title, in which unit."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rest_verl.commands.plot.curves import Curve, curve
+from rest_verl.commands.plot.logs import Scalars, Series
+from rest_verl.common.suggest import unknown_name
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A metric, or a family of them.
+
+    Attributes:
+        title, unit: for people.
+        metric: its name in the log. Of a family, the first `*` stands for the member: a region, a source.
+        smoothed: whether `--smooth` holds. Validations are few and have no noise of a batch.
+        from_zero: whether its scale begins at 0; none of its values may be below.
+    """
+
+    title: str
+    unit: str
+    metric: str
+    smoothed: bool = True
+    from_zero: bool = False
+
+    def members(self, scalars: Scalars) -> dict[str, Series]:
+        """What a log has of it, by member; the member of a single metric is the empty text."""
+        found: dict[str, Series] = defaultdict(dict)
+        for metric, series in scalars.items():
+            if match := _regex(self.metric).fullmatch(metric):
+                found[match[1] if match.groups() else ""] |= series
+        return found
+
+
+PANELS = (
+    Panel("Training reward", "mean score", "critic/score/mean"),
+    Panel("Training accuracy", "share of right answers", "rest/reward/acc"),
+    # with `@n` answers to a question; of a data source without `acc` verl logs the reward in its place
+    Panel("Validation accuracy", "share of right answers", "val-core/*/acc/mean@*", smoothed=False),
+    Panel("Validation reward", "mean reward", "val-core/*/reward/mean@*", smoothed=False),
+    Panel("Response length", "tokens", "response_length/mean"),
+    Panel("Gradient norm", "L2 norm before clipping", "actor/grad_norm", from_zero=True),
+    Panel("Clipped tokens", "share of tokens", "actor/pg_clipfrac", from_zero=True),
+    Panel("Clipped weight", "share of weight", "rest/pg_clipfrac", from_zero=True),
+    Panel("Curriculum", "lam, from structure to targets", "rest/curriculum", from_zero=True),
+    Panel("Region entropy", "nats", "rest/entropy/*", from_zero=True),
+    Panel("Region weight", "mean over tokens", "rest/weight/*", from_zero=True),
+    Panel("Scheduled weight", "before normalisation", "rest/schedule/*", from_zero=True),
+)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A panel with what the runs have of it: member -> name of the run -> curve."""
+
+    panel: Panel
+    members: dict[str, dict[str, Curve]]
+
+
+def collect(
+    runs: Mapping[str, Sequence[Scalars]], panels: Sequence[Panel], smooth: int
+) -> tuple[list[Drawn], list[str]]:
+    """Choose what can be drawn.
+
+    Args:
+        runs: the logs of each run, one for each seed.
+        smooth: steps of the trailing mean, 1 for none.
+
+    Returns:
+        the panels that a run has, and one line for whatever is left out, with the reason.
+    """
+    drawn, notes = [], []
+    lacking: dict[str, list[str]] = defaultdict(list)
+    for panel in panels:
+        members: dict[str, dict[str, Curve]] = defaultdict(dict)
+        without: list[str] = []
+        for name, seeds in runs.items():
+            found = [panel.members(scalars) for scalars in seeds]
+            if not any(found):
+                without.append(name)
+            for member in set().union(*found):
+                series = [one[member] for one in found if member in one]
+                line = curve(series, smooth if panel.smoothed else 1)
+                what = f"{name}: {panel.metric.replace('*', member, 1)}"
+                if not any(map(math.isfinite, line.mean)):
+                    notes.append(f"{what} left out: no step at which each of {len(series)} seeds has a finite value")
+                    continue
+                if len(series) < len(seeds):
+                    notes.append(f"{what} is logged by {len(series)} of {len(seeds)} seeds")
+                members[member][name] = line
+        if len(without) == len(runs):
+            notes.append(f"panel {panel.title!r} left out: {panel.metric} is not logged")
+        else:
+            for name in without:
+                lacking[name].append(panel.metric)
+        if members:
+            drawn.append(Drawn(panel, dict(sorted(members.items()))))
+    notes += [f"{name} is not in all panels: it does not log {', '.join(keys)}" for name, keys in lacking.items()]
+    return drawn, notes
+
+
+def panels_of(patterns: Sequence[str], runs: Mapping[str, Sequence[Scalars]]) -> list[Panel]:
+    """A panel for every logged metric that one of the patterns matches, in which `*` is any text.
+
+    Raises:
+        ValueError: a pattern matches none.
+    """
+    logged = sorted({metric for seeds in runs.values() for scalars in seeds for metric in scalars})
+    chosen: dict[str, None] = {}
+    for pattern in patterns:
+        found = [metric for metric in logged if _regex(pattern).fullmatch(metric)]
+        if not found:
+            raise ValueError(f"--metric: {unknown_name('metric', pattern, logged)}")
+        chosen |= dict.fromkeys(found)
+    return [Panel(metric, "", metric) for metric in chosen]
+
+
+def _regex(pattern: str) -> re.Pattern[str]:
+    return re.compile(re.escape(pattern).replace(r"\*", "(.+)"))

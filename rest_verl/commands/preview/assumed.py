@@ -1,0 +1,102 @@
+"""What a preview has to assume, since only training shows it: how long the parts of a response are, and how uncertain
+the policy is in each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from rest_verl.common.suggest import unknown_name
+from rest_verl.core.regions import Region
+from rest_verl.core.tagged import TaggedBatch
+
+ENTROPY = {
+    Region.FORMAT: 0.02,
+    Region.NAME: 0.1,
+    Region.ARGS: 0.3,
+    Region.THINK: 0.9,
+    Region.RESPONSE: 0.9,
+    Region.OTHER: 0.9,
+}
+LONGEST = 1_000_000  # tokens of a row
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """A batch that stands for those of training.
+
+    Attributes:
+        rows: tokens of each region in each row; at least one row, none without a token.
+        entropy: of every token of a region, in nats; all regions.
+    """
+
+    rows: Sequence[Mapping[Region, int]]
+    entropy: Mapping[Region, float]
+
+    def entropies(self, batch: TaggedBatch) -> torch.Tensor:
+        """Entropy of each token of a batch: (B, T) float32, nats."""
+        return torch.tensor([self.entropy[region] for region in Region])[batch.regions.int()]
+
+
+def batch_of(rows: Sequence[Mapping[Region, int]]) -> TaggedBatch:
+    """Rows of so many tokens of each region; shorter ones are padded on the right.
+
+    Returns:
+        (B, T), with B rows and T the tokens of the longest.
+    """
+    tokens = [[region for region in Region for _ in range(row.get(region, 0))] for row in rows]
+    longest = max(map(len, tokens))
+    regions = torch.tensor([row + [Region.OTHER] * (longest - len(row)) for row in tokens], dtype=torch.int8)
+    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in tokens])
+    return TaggedBatch(regions, mask)
+
+
+def read_tokens(text: str) -> dict[Region, int]:
+    """Read `--tokens format=12,name=6`; a region that is not named has none.
+
+    Raises:
+        ValueError: an unknown region, or a number that is no count of tokens.
+    """
+    row: dict[Region, int] = {}
+    for region, number in _pairs("--tokens", text):
+        if not number.isascii() or not number.isdigit() or int(number) > LONGEST:
+            raise ValueError(f"--tokens {region.label}={number}: expected a whole number from 0 to {LONGEST}")
+        row[region] = int(number)
+    if not any(row.values()):
+        raise ValueError(f"--tokens {text}: a row needs a token: give one region more than 0")
+    return row
+
+
+def read_entropy(text: str) -> dict[Region, float]:
+    """Read `--entropy think=0.9,args=0.3`, in nats; a region that is not named keeps the default of `ENTROPY`.
+
+    Raises:
+        ValueError: an unknown region, or a number that is no entropy.
+    """
+    entropy = dict(ENTROPY)
+    for region, number in _pairs("--entropy", text):
+        try:
+            entropy[region] = float(number)
+        except ValueError:
+            entropy[region] = math.nan
+        if not 0 <= entropy[region] < math.inf:
+            raise ValueError(f"--entropy {region.label}={number}: expected nats, 0 or more")
+    return entropy
+
+
+def _pairs(option: str, text: str) -> list[tuple[Region, str]]:
+    names = {region.label: region for region in Region}
+    pairs: dict[Region, str] = {}
+    for part in text.split(","):
+        name, equals, number = part.strip().partition("=")
+        if not equals:
+            raise ValueError(f"{option} {part.strip()!r}: expected REGION=NUMBER, as in {option} think=1,args=1")
+        if name not in names:
+            raise ValueError(f"{option}: {unknown_name('region', name, names)}")
+        if names[name] in pairs:
+            raise ValueError(f"{option}: {name} is given twice: keep one")
+        pairs[names[name]] = number
+    return list(pairs.items())

@@ -1,0 +1,79 @@
+"""The command `rest-verl preview`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from rest_verl.common.console import one_line_errors, plain_text
+
+# One call, as long as those of ToolRL's right answers, and reasoning before it.
+_TOKENS = "format=12,name=6,args=18,think=80,other=14"
+
+
+def preview(
+    overrides: Annotated[list[str] | None, typer.Argument(help="What you give to verl.trainer.main_ppo.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Instead of overrides: the .hydra/config.yaml of an earlier run.")
+    ] = None,
+    steps: Annotated[str | None, typer.Option(help="To show, with commas between them.")] = None,
+    total_steps: Annotated[
+        int | None, typer.Option(min=1, help="Of the run; trainer.total_training_steps if left out.")
+    ] = None,
+    tokens: Annotated[
+        list[str] | None,
+        typer.Option(help=f"A row of the batch that is weighed; repeat for several. Default: {_TOKENS}"),
+    ] = None,
+    entropy: Annotated[
+        str | None, typer.Option(help="Nats of a region's tokens, as in think=0.9,args=0.3, where a scheme reads it.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The chart's files, without .png and .svg.")] = Path("preview"),
+    plot: Annotated[bool, typer.Option("--plot/--no-plot", help="Draw the chart.")] = True,
+) -> None:
+    """Show what a run's settings will do to token weights and reward bounds, before it runs.
+
+    Needs no GPU, no model and no data. Options come before the overrides:
+    behind the first override all is an override.
+    """
+    with one_line_errors():
+        if (config is None) == (not overrides):
+            raise ValueError("give the overrides of a run, such as +rest=paper, or --config FILE: one of the two")
+        shown = None if steps is None else [_step(part) for part in steps.split(",")]
+        with Console(stderr=True).status("verl is being imported: about 10 s"):
+            from rest_verl.commands.preview.assumed import ENTROPY, Assumed, read_entropy, read_tokens
+            from rest_verl.commands.preview.run import compose, read_config, read_run
+            from rest_verl.commands.preview.timeline import timeline
+            from rest_verl.common.logs import quiet_verl
+            from rest_verl.weighting.schemes import get_scheme
+
+            rows = [read_tokens(text) for text in tokens or [_TOKENS]]
+            assumed = Assumed(rows, ENTROPY if entropy is None else read_entropy(entropy))
+            with quiet_verl():
+                run = read_run(read_config(config) if config else compose(overrides or []), total_steps)
+            if entropy is not None and not get_scheme(run.rest.scheme).measures_entropy:
+                raise ValueError(f"--entropy {entropy}: rest.scheme={run.rest.scheme} reads no entropy: drop it")
+            found = timeline(run, assumed, shown)
+        from rest_verl.commands.preview.report import remarks, tables
+
+        console = Console()
+        for title, table in tables(found):
+            console.print(plain_text(title), soft_wrap=True)
+            console.print(table)
+        for remark in remarks(found):
+            console.print(plain_text(remark), soft_wrap=True)
+        if plot and (found.curve or found.has_reward):
+            from rest_verl.commands.preview.chart import draw
+
+            title = f"scheme {run.rest.scheme}" if found.curve else f"estimator {run.estimator}"
+            files = draw(found, title, out)
+            console.print(plain_text(f"chart: {' and '.join(map(str, files))}"), soft_wrap=True)
+
+
+def _step(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"--steps {text.strip()!r}: expected whole numbers with commas between them") from None

@@ -1,0 +1,84 @@
+"""A preview as tables and remarks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+
+from rich.table import Table
+
+from rest_verl.commands.preview.timeline import Timeline, moving_ramps, reward_bounds
+from rest_verl.commands.preview.weights import Moment, follows_entropy
+from rest_verl.config.rest import RegionWeights
+from rest_verl.core.regions import Region
+from rest_verl.weighting.schemes import get_scheme
+
+# As the settings have them: what is a call first.
+REGIONS = tuple(Region[key.name.upper()] for key in fields(RegionWeights))
+
+
+def row_title(row: Mapping[Region, int]) -> str:
+    """What a row is made of, largest part first, as in `80 think, 30 args`."""
+    parts = sorted(((count, region.label) for region, count in row.items() if count), reverse=True)
+    return ", ".join(f"{count} {name}" for count, name in parts)
+
+
+def tables(found: Timeline) -> Iterator[tuple[str, Table]]:
+    """The tables of a preview, each with its title: weights before and after normalisation, and the bounds of the
+    reward."""
+    rest = found.run.rest
+    if found.shown:
+        columns = [_column(found, one.moment) for one in found.shown]
+        before = Table("region", *columns)
+        for region in REGIONS:
+            before.add_row(region.label, *(f"{one.before[region]:.3f}" for one in found.shown))
+        if lam := [one.lam for one in found.shown if one.lam is not None]:
+            before.add_section()
+            before.add_row("lam", *(f"{value:.3f}" for value in lam))
+        yield "weight before normalisation", before
+        for number, row in enumerate(found.assumed.rows if rest.normalisation != "none" else ()):
+            after = Table("region", *columns)
+            for region in REGIONS:
+                if row.get(region):
+                    after.add_row(region.label, *(f"{one.after[number][region]:.3f}" for one in found.shown))
+            yield f"weight after normalisation {rest.normalisation}, in a row of {row_title(row)} tokens", after
+    if found.has_reward:
+        reward = Table("part", *(f"step {step}" for step in found.steps))
+        bounds = [reward_bounds(rest.reward, step) for step in found.steps]
+        parts = ["format", "correctness", *(["length"] if rest.reward.length.min != rest.reward.length.max else [])]
+        for part in (*parts, "score"):
+            for end in ("max", "min"):
+                reward.add_row(f"{part} {end}", *(f"{one[f'{part}_{end}']:.2f}" for one in bounds))
+        yield f"bounds of the reward, rules {rest.reward.rules}", reward
+
+
+def _column(found: Timeline, moment: Moment) -> str:
+    return f"{moment.left:.0%} left" if follows_entropy(found.run.rest) else f"step {moment.step}"
+
+
+def remarks(found: Timeline) -> Iterator[str]:
+    """What a reader of the tables has to know, one line each."""
+    run, rest = found.run, found.run.rest
+    weighted = run.estimator == "rest"
+    if not weighted:
+        yield f"algorithm.adv_estimator={run.estimator}: this run weights no tokens; add +rest=paper for ResT"
+    elif get_scheme(rest.scheme).measures_entropy:
+        values = ", ".join(f"{region.label} {found.assumed.entropy[region]:g}" for region in REGIONS)
+        yield (
+            f"assumed: every token has the entropy of its region, in nats, throughout training: {values}; training "
+            "measures it (rest/entropy/<region>); --entropy changes it"
+        )
+    if weighted and (rest.normalisation != "none" or get_scheme(rest.scheme).measures_entropy):
+        rows = "; ".join(row_title(row) for row in found.assumed.rows)
+        yield f"assumed: a batch of rows of these tokens: {rows}; --tokens changes it"
+    if weighted and follows_entropy(rest):
+        yield (
+            "rest.curriculum.kind=adaptive: lam follows the entropy of format and name tokens, so no step can be "
+            "named for it; shown is what share of that entropy is left of the first step's, at the assumed entropies"
+        )
+    if run.total_steps is None:
+        yield (f"the length of the run follows from its data; shown up to step {found.last}; --total-steps N sets it")
+    for key, ramp, end in moving_ramps(rest, weighted, found.has_reward):
+        if run.total_steps is not None and end > run.total_steps:
+            reached = ramp.schedule()(run.total_steps)
+            yield f"{key} ends at {reached:g}: its limit {ramp.limit:g} would be reached in step {end}"

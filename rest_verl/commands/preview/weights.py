@@ -1,0 +1,94 @@
+"""The weights of a run at one point of its training, from the weighting that training itself uses."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+
+from rest_verl.commands.preview.assumed import Assumed, batch_of
+from rest_verl.config.rest import RestConfig
+from rest_verl.core.regions import Region
+from rest_verl.core.tagged import TaggedBatch
+from rest_verl.weighting.schemes import get_scheme
+from rest_verl.weighting.token_weighting import TokenWeighting
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A point of training.
+
+    Attributes:
+        step: global step, from 1.
+        total_steps: of the whole run.
+        left: share of the structure tokens' first entropy that is left, in [0, 1]; curriculum `adaptive` follows it.
+    """
+
+    step: int
+    total_steps: int
+    left: float = 1.0
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights at a moment.
+
+    Attributes:
+        moment: when.
+        lam: value of the curriculum; None where the scheme reads none.
+        before: weight of each region before normalisation. That of a region without a token in the assumed rows is
+            what a further row with one such token would get.
+        after: for each assumed row, the weights of the regions that it has, normalised.
+    """
+
+    moment: Moment
+    lam: float | None
+    before: dict[Region, float]
+    after: list[dict[Region, float]]
+
+
+def weigh(rest: RestConfig, assumed: Assumed, moment: Moment) -> Weights:
+    """Weigh the assumed rows at a moment.
+
+    Raises:
+        ValueError: as `TokenWeighting` does; or the curriculum is adaptive and no row has a token of format or name.
+    """
+    batch = batch_of(assumed.rows)
+    weighting, weights = _weighed(rest, assumed, moment, batch)
+    unnormalised = replace(rest, normalisation="none")
+    before = batch.means(_weighed(unnormalised, assumed, moment, batch)[1])
+    absent = dict.fromkeys([region for region in Region if region not in before], 1)
+    if absent:
+        wider = batch_of([*assumed.rows, absent])
+        means = wider.means(_weighed(unnormalised, assumed, moment, wider)[1])
+        before |= {region: means[region] for region in absent}
+    return Weights(
+        moment=moment,
+        lam=weighting.lam(moment.step) if "curriculum" in get_scheme(rest.scheme).reads else None,
+        before=before,
+        after=[
+            TaggedBatch(regions[None], mask[None]).means(row[None])
+            for regions, mask, row in zip(batch.regions, batch.response_mask, weights, strict=True)
+        ],
+    )
+
+
+def follows_entropy(rest: RestConfig) -> bool:
+    """Whether lam follows what training measures, so that no step can be named for it."""
+    return "curriculum" in get_scheme(rest.scheme).reads and rest.curriculum.kind == "adaptive"
+
+
+def _weighed(
+    rest: RestConfig, assumed: Assumed, moment: Moment, batch: TaggedBatch
+) -> tuple[TokenWeighting, torch.Tensor]:
+    """The weighting as it stands at a moment, and its weights of a batch."""
+    weighting, entropy = TokenWeighting(rest, moment.total_steps), assumed.entropies(batch)
+    if follows_entropy(rest):
+        weighting(batch, moment.step, entropy)
+        state = weighting.state()
+        now = state["structure"]
+        if not isinstance(now, float):
+            raise ValueError("--tokens: curriculum adaptive follows format and name tokens: give a row some of them")
+        weighting.restore(state | {"structure_first": now / moment.left if moment.left else math.inf})
+    return weighting, weighting(batch, moment.step, entropy)

@@ -1,0 +1,238 @@
+"""The `rest:` node of the Hydra config: every key, its default and its range, in one place.
+
+YAML presets set only what differs from the defaults below. `load` turns the composed node into `RestConfig`, or raises
+one `ConfigError` that names each wrong key, its value, what is allowed and the nearest right one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field, fields
+from importlib import import_module
+from importlib.resources import files
+from typing import Annotated, Any, Literal
+
+from omegaconf import DictConfig, OmegaConf
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from rest_verl.common.suggest import unknown_name
+from rest_verl.config.dump import DumpConfig
+from rest_verl.config.ramp import STRICT, Ramp, ramp
+from rest_verl.config.reward import RewardConfig, reward_preset
+from rest_verl.config.rollout import RolloutConfig
+from rest_verl.core import curriculum
+from rest_verl.core.regions import Region
+from rest_verl.formats import get_format
+
+
+class ConfigError(ValueError):
+    """A setting is wrong; the message names the override that mends it."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class RegionWeights:
+    """Weight of each region before normalisation, in scheme `paper`; one below 0 counts as 0. Defaults: the authors'
+    released constants."""
+
+    format: Ramp = ramp(1.0)
+    name: Ramp = ramp(1.2)
+    args: Ramp = ramp(0.6, 0.002, 1.2)
+    think: Ramp = ramp(0.6, 0.002, 1.0)
+    response: Ramp = ramp(0.0)
+    other: Ramp = ramp(0.0)
+
+    def schedules(self) -> dict[Region, curriculum.Schedule]:
+        """The schedule of each region."""
+        return {region: getattr(self, region.label).schedule() for region in Region}
+
+
+Target = Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class RegionTargets:
+    """Reasoning target g of each region in the schemes that measure entropy: the weights at the end of the curriculum,
+    up to a common factor."""
+
+    format: Target = 1.0
+    name: Target = 1.0
+    args: Target = 1.2
+    think: Target = 1.2
+    response: Target = 1.0
+    other: Target = 1.0
+
+    def of(self, region: Region) -> float:
+        """Target of a region."""
+        return getattr(self, region.label)
+
+
+def _known(get: Any) -> AfterValidator:
+    """Validator of a registered name by its registry's getter, which raises for an unknown one."""
+
+    def check(name: str) -> str:
+        get(name)
+        return name
+
+    return AfterValidator(check)
+
+
+@dataclass(frozen=True, config=STRICT)
+class CurriculumConfig:
+    """How lam moves from structure (0) to the reasoning targets (1), in the schemes that measure entropy.
+
+    Attributes:
+        kind: constant, linear, cosine, exponential, step, adaptive, or one of your own (`core.curriculum`).
+        unit: whether begin and end count steps or are fractions of training.
+        begin, end: the interval in which lam moves.
+        low, high: lam = low + (high - low) * kind. high below low reverses the curriculum; for kind=constant lam is
+            `high`.
+    """
+
+    kind: Annotated[str, _known(curriculum.get_curriculum)] = "linear"
+    unit: Literal["step", "fraction"] = "fraction"
+    begin: float = Field(default=0.0, ge=0)
+    end: float = Field(default=1.0, gt=0)
+    low: float = Field(default=0.0, ge=0, le=1)
+    high: float = Field(default=1.0, ge=0, le=1)
+
+    def __post_init__(self) -> None:
+        if self.begin >= self.end:
+            raise ValueError(f"begin={self.begin} must lie before end={self.end}")
+        if self.unit == "fraction" and self.end > 1:
+            raise ValueError(f"end={self.end} is no fraction of training: at most 1, or set unit=step")
+
+
+@dataclass(frozen=True, config=STRICT)
+class RestConfig:
+    """Settings of ResT.
+
+    Attributes:
+        scheme: `paper` weights tokens by region and step, `entropy` by the measured variance of their region, `token`
+            by their own; `uniform` weights all alike, which is the base estimator. Or one of your own (`schemes`).
+        format: wire format of the policy's tool calls.
+        modules: Python modules to import in every process that reads these settings: where your own schemes,
+            curricula and formats register themselves.
+        apply_in: `advantage` multiplies the advantages, under any policy loss; `loss` multiplies the clipped surrogate
+            in the policy loss `rest`, which also reports weighted metrics.
+        base_estimator: the verl estimator whose advantages are reshaped.
+        normalisation: `row` keeps sum_t m w = sum_t m in every row; `positive` gives the weighted tokens of each row
+            mean 1 and keeps the sum over the batch, as the authors do; `none` leaves the weights as they are.
+        clamp_min, clamp_max: bounds of positive weights before normalisation.
+        weights: weight of each region, in scheme `paper`.
+        alpha: exponent of the structural weight (V + eps)^(-alpha) in schemes `entropy` and `token`: 1 minimises
+            variance, 0 weights all alike, below 0 prefers tokens of high entropy.
+        eps: what is added to V.
+        decay: share of the old value in the moving average of a region's entropy; 0 takes each batch as it is.
+        targets: reasoning target of each region, in schemes `entropy` and `token`.
+        curriculum: from the structural weights to the targets, in schemes `entropy` and `token`.
+        reward: rules and bounds of the reward manager `rest_tool`: a preset's name (paper, toolrl, strict) or keys.
+        rollout: limits of a trajectory in the agent loop `rest_tool_agent`.
+        dump_dir: folder for a sample of each step's trajectories, token by token, which `rest-verl inspect` shows;
+            None for none.
+        dump: how much of a step is written there.
+        stall_seconds: a run ends with an error when so long no trajectory arrived that the trainer waits for, or one
+            transfer of weights takes so long; None waits for ever, as verl does.
+    """
+
+    scheme: str = "paper"
+    format: Annotated[str, _known(get_format)] = "rlla"
+    modules: list[str] = field(default_factory=list)
+    apply_in: Literal["advantage", "loss"] = "advantage"
+    base_estimator: str = "grpo"
+    normalisation: Literal["row", "positive", "none"] = "row"
+    clamp_min: float = Field(default=1e-3, gt=0)
+    clamp_max: float = Field(default=8.0, gt=0)
+    weights: RegionWeights = field(default_factory=RegionWeights)
+    alpha: float = 1.0
+    eps: float = Field(default=0.05, gt=0)
+    decay: float = Field(default=0.9, ge=0, lt=1)
+    targets: RegionTargets = field(default_factory=RegionTargets)
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    reward: Annotated[RewardConfig, BeforeValidator(reward_preset)] = field(default_factory=RewardConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    dump_dir: str | None = Field(default=None, min_length=1)
+    dump: DumpConfig = field(default_factory=DumpConfig)
+    stall_seconds: float | None = Field(default=7200.0, gt=0)
+
+    def __post_init__(self) -> None:
+        if self.base_estimator == "rest":
+            raise ValueError("rest.base_estimator=rest: name the estimator that ResT reshapes, such as grpo")
+        if self.clamp_min > self.clamp_max:
+            raise ValueError(f"rest.clamp_min={self.clamp_min} is greater than rest.clamp_max={self.clamp_max}")
+        if self.dump_dir is None and self.dump != DumpConfig():
+            raise ValueError("rest.dump is set, but nothing is written without a folder: set rest.dump_dir=FOLDER")
+        if self.reward.reading == "first_block" and self.format != "rlla":
+            raise ValueError(
+                f"rest.reward.reading=first_block reads the format rlla, but rest.format={self.format}: set "
+                "rest.reward.reading=parser"
+            )
+
+
+def load(config: DictConfig | Mapping[str, Any]) -> RestConfig:
+    """Read the `rest` node of a run's config; without one all defaults hold.
+
+    Args:
+        config: the whole config of the run.
+
+    Raises:
+        ConfigError: one line for each wrong key or value.
+    """
+    node: Any = config.get("rest") or {}
+    if isinstance(node, DictConfig):
+        node = OmegaConf.to_container(node, resolve=True)
+    modules = node.get("modules") if isinstance(node, dict) else None
+    if isinstance(modules, list):
+        # First of all: names that these modules register are allowed values below.
+        for module in modules:
+            import_of_run(str(module))
+    try:
+        return TypeAdapter(RestConfig).validate_python(node)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_describe(item) for item in error.errors())) from None
+
+
+def import_of_run(module: str) -> None:
+    """Import a module of `rest.modules`, which registers what is the user's own; ConfigError where it cannot be."""
+    try:
+        import_module(module)
+    except ImportError as error:
+        raise ConfigError(
+            f"rest.modules: cannot import {module!r} ({error}). It must be importable in every process of the run: "
+            "install it, or put its folder on PYTHONPATH, here and in "
+            "+ray_kwargs.ray_init.runtime_env.env_vars.PYTHONPATH"
+        ) from None
+
+
+def preset_names() -> list[str]:
+    """Names of all presets: NAME in `+rest=NAME`."""
+    folder = files("rest_verl.hydra_configs") / "rest"
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def defaults() -> dict[str, Any]:
+    """All settings with their defaults as plain containers: what `rest` presets start from."""
+    return TypeAdapter(RestConfig).dump_python(RestConfig())
+
+
+def _describe(item: Any) -> str:
+    """One line for one finding of pydantic: key, value, what is allowed."""
+    path = ".".join(["rest", *map(str, item["loc"])])
+    given = item["input"]
+    if item["type"] == "unexpected_keyword_argument":
+        parent = path.rpartition(".")[0]
+        return f"{parent}: " + unknown_name("key", str(item["loc"][-1]), _keys_at(item["loc"][:-1]))
+    if item["type"] == "literal_error":
+        allowed = [part.strip().strip("'") for part in item["ctx"]["expected"].replace(" or ", ",").split(",")]
+        return f"{path}: " + unknown_name("value", str(given), allowed)
+    if item["type"] == "value_error":
+        return f"{path}: {item['ctx']['error']}"
+    return f"{path}={given!r}: {item['msg']}"
+
+
+def _keys_at(location: tuple[Any, ...]) -> list[str]:
+    """Field names of the dataclass at a place of the `rest` node."""
+    value: Any = RestConfig()
+    for key in location:
+        value = getattr(value, key)
+    return [item.name for item in fields(value)]

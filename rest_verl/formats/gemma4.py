@@ -1,0 +1,141 @@
+"""`gemma4`, the format of Gemma 4: one call in each `<|tool_call>` block, the answer as plain text.
+
+<|channel>thought
+reasoning<channel|>
+<|tool_call>call:get_weather{city:<|"|>Paris<|"|>,days:3,units:{metric:true}}<tool_call|>
+
+Strings are raw text from one `<|"|>` to the next. They begin where a key or a value begins: Gemma at times leaves the
+opening one out, and such a value is bare text, as verl reads it. A string that would run over the closing tag of its
+block and into another block, or has no end, was left unclosed: it ends at that tag.
+
+These models end a turn with `<turn|>`, which need not be the tokenizer's end-of-sequence token.
+"""
+
+import json
+import re
+
+from rest_verl.core.tool_calls import CallSpan, Kind, ToolCall, Turn, WireFormat
+from rest_verl.formats.parse.json_calls import strict_json
+from rest_verl.formats.parse.tags import Tags, is_legal_outline, parse_tagged
+
+_OPENING, _CLOSING, _QUOTE = b"<|tool_call>", b"<tool_call|>", b'<|"|>'
+_CALL = b"call:"
+
+_STEP = re.compile(rb"call:\s*(?P<name>[^\s{}<]*)\s*(?P<brace>\{)?|<tool_call\|>")
+_STRUCTURE = re.compile(rb'[{\[:,]\s*(?P<quote><\|"\|>)?|[}\]]|<tool_call\|>')
+# A prompt may have opened the reasoning, so that the turn holds its closing tag alone.
+_OUTLINE = re.compile(rb"((<\|channel>thought)?<channel\|>)?(<\|tool_call>call:\{\}<tool_call\|>)*(<turn\|>)?")
+
+# Each alternative takes what it begins to match, whatever follows: no stretch of text is matched twice.
+_TOKEN = re.compile(
+    r'(?P<colon>(?::\s*)?)<\|"\|>(?P<string>.*?)<\|"\|>'
+    r"|:(?P<value>[^{}\[\],]*)"
+    r"|(?P<bare>[^\s{}\[\],:][^{}\[\],:]*)",
+    re.DOTALL,
+)
+_SCALAR = re.compile(r"true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?")
+
+
+def parse_gemma4(text: bytes) -> Turn:
+    """Spans of one gemma4 turn; what stands outside of every block is the answer."""
+    return parse_tagged(text, _TAGS)
+
+
+def is_legal_gemma4(text: bytes, turn: Turn, kind: Kind) -> bool:
+    """At most one reasoning block; every tag closed; one complete call with a name in each call block; an answer where
+    one is due."""
+    return is_legal_outline(_OUTLINE, text, turn, kind) and all(call.name is not None for call in turn.calls)
+
+
+def read_gemma4(text: bytes, call: CallSpan) -> ToolCall | None:
+    """Read a call by way of JSON (`WireFormat.read`).
+
+    It can be read when its bytes are UTF-8, it has a name, and keys, values, commas and braces are in their places.
+    As verl has it, a bare value is true, false or null in any case, or a number, or else text.
+    """
+    if call.name is None or call.arguments is None:
+        return None
+    try:
+        name = text[slice(*call.name)].decode("utf-8")
+        notation = text[slice(*call.arguments)].decode("utf-8")
+        arguments = strict_json(_TOKEN.sub(_as_json, notation).encode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return ToolCall(name, arguments)
+
+
+def _as_json(token: re.Match[str]) -> str:
+    """What a key, an item of a list, or a value with the colon before it is in JSON."""
+    if token["string"] is not None:
+        return token["colon"] + json.dumps(token["string"])
+    if token["value"] is not None:
+        value = token["value"].strip()
+        return ":" + _scalar(value) if value else ":"
+    bare = token["bare"].strip()
+    is_key = token.string.startswith(":", token.end())
+    return json.dumps(bare) if is_key else _scalar(bare)
+
+
+def _scalar(bare: str) -> str:
+    """A bare value in JSON."""
+    lowered = bare.lower()
+    return lowered if _SCALAR.fullmatch(lowered) else json.dumps(bare)
+
+
+def _scan_block(text: bytes, start: int, turn: Turn) -> int:
+    """Scanner of a block (`Tags.scan_calls`)."""
+    position = start
+    while found := _STEP.search(text, position):
+        position = found.end()
+        if found.group() == _CLOSING:
+            turn.markers.append(found.span())
+            return position
+        turn.markers.append((found.start(), found.start() + len(_CALL)))
+        name = found.span("name") if found["name"] else None
+        if found["brace"]:
+            position, complete = _end_of_arguments(text, found.start("brace"))
+            arguments = (found.start("brace"), position)
+            turn.calls.append(CallSpan(((name or arguments)[0], position), name, arguments, complete))
+        elif name is not None:
+            turn.calls.append(CallSpan(name, name, None, False))
+    return len(text)
+
+
+def _end_of_arguments(text: bytes, start: int) -> tuple[int, bool]:
+    """Where the arguments end whose brace stands at `start`, and whether their own brace closes them."""
+    depth, position = 0, start
+    while found := _STRUCTURE.search(text, position):
+        position = found.end()
+        kind = found.group()[:1]
+        if kind == b"<":
+            return _behind_text(text, start, found.start()), False
+        if kind in b"{[":
+            depth += 1
+        elif kind in b"}]":
+            depth -= 1
+            if depth == 0:
+                return position, True
+        if found["quote"]:
+            end = text.find(_QUOTE, position)
+            until = end if end >= 0 else len(text)
+            closing = text.find(_CLOSING, position, until)
+            if closing >= 0 and (end < 0 or text.find(_OPENING, closing, until) >= 0):
+                return _behind_text(text, start, closing), False
+            position = until + len(_QUOTE)
+    return _behind_text(text, start, len(text)), False
+
+
+def _behind_text(text: bytes, start: int, end: int) -> int:
+    """Where the text from `start` to `end` stops without the white space at its end."""
+    return start + len(text[start:end].rstrip())
+
+
+_TAGS = Tags(
+    calls=(_OPENING, _CLOSING),
+    scan_calls=_scan_block,
+    think=(b"<|channel>thought", b"<channel|>"),
+    stops=(b"<turn|>",),
+    in_string=lambda text, start: text.count(_QUOTE, start) % 2 == 1,
+)
+
+GEMMA4 = WireFormat(parse_gemma4, is_legal_gemma4, read_gemma4)

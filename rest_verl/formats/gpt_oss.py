@@ -1,0 +1,96 @@
+"""`gpt-oss`, the format of gpt-oss models (harmony): a turn is a row of messages, each with a header and a body.
+
+<|channel|>analysis<|message|>reasoning<|end|>
+<|start|>assistant<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>{"city": "Paris"}<|call|>
+
+The example is broken into lines to be read; a turn has no line breaks between messages. The prompt ends with
+`<|start|>assistant`, so that a turn begins inside of a header. The channel says what a message is: `analysis` is
+reasoning, any other (`final`, `commentary`) the answer. A message with a recipient, behind the role or behind the
+channel, is a call whatever its channel; `functions.` in front of the name is a marker.
+
+A header ends with `<|message|>`, a body at the next `<|end|>`, `<|call|>`, `<|return|>`, `<|start|>` or `<|channel|>`
+(where these stand in a string of a call's arguments they are text). A call whose arguments are a closed object is
+complete with `<|call|>`, and with the end of the turn as well: a tokenizer's end-of-sequence token carries no bytes.
+"""
+
+from __future__ import annotations
+
+import re
+
+from rest_verl.core.tool_calls import CallSpan, Kind, Turn, WireFormat
+from rest_verl.formats.parse.json_calls import json_arguments, read_named_call
+from rest_verl.formats.parse.json_spans import find
+from rest_verl.formats.parse.tags import append, is_legal_order, take_answer
+
+_START, _CHANNEL, _MESSAGE = b"<|start|>", b"<|channel|>", b"<|message|>"
+_BODY_ENDS = (_START, _CHANNEL, b"<|end|>", b"<|call|>", b"<|return|>")
+_BODY_END = re.compile(b"|".join(map(re.escape, _BODY_ENDS)))
+_HEADER_END = re.compile(rb"<\|message\|>|(?=<\|(?:start|end|call|return)\|>)")
+_OPEN_HEADER = re.compile(rb"\s*to=")
+_RECIPIENT = re.compile(rb"(?<!\S)to=(?:functions\.)?(?P<name>[^\s<]*)")
+_ANALYSIS = re.compile(rb"<\|channel\|>\s*analysis\b")
+_CALL_END = re.compile(rb"\s*(?:<\|call\|>|\Z)")
+_ARGUMENTS = json_arguments(*_BODY_ENDS)
+
+_BEGIN = rb"(\A|<\|start\|>assistant)"
+_TO, _ON = rb" to=functions\.", rb"<\|channel\|>(analysis|commentary)"
+_TYPE = rb"( json| ?<\|constrain\|>json)?<\|message\|>"
+_TALK = _BEGIN + _ON + rb"<\|message\|><\|end\|>"
+_CALL = _BEGIN + b"(" + _ON + _TO + b"|" + _TO + _ON + b")" + _TYPE
+_FINAL = _BEGIN + rb"<\|channel\|>final" + _TYPE + rb"(<\|return\|>|<\|end\|>)?"
+_ORDER = re.compile(rb"(%b)*(%b(<\|call\|>%b)*(<\|call\|>)?|%b)?" % (_TALK, _CALL, _CALL, _FINAL))
+
+
+def parse_gpt_oss(text: bytes) -> Turn:
+    """Spans of one gpt-oss turn; text outside of every message is answer text, which makes the turn illegal."""
+    turn = Turn()
+    position = _take_message(text, 0, turn) if _OPEN_HEADER.match(text) else 0
+    while tag := _BODY_END.search(text, position):
+        take_answer(text, position, tag.start(), turn)
+        if tag.group() in (_START, _CHANNEL):
+            position = _take_message(text, tag.start(), turn)
+        else:
+            turn.markers.append(tag.span())
+            position = tag.end()
+    take_answer(text, position, len(text), turn)
+    return turn
+
+
+def is_legal_gpt_oss(text: bytes, turn: Turn, kind: Kind) -> bool:
+    """Any number of messages that reason or talk, each closed, then calls or a final message; an answer where one is
+    due. The last message may lack its closing token, which may have no bytes."""
+    return (
+        is_legal_order(_ORDER, text, turn, kind)
+        and all(call.name is not None for call in turn.calls)
+        and all(text.endswith(_MESSAGE, 0, start) for start, _ in turn.response)
+    )
+
+
+def _take_message(text: bytes, start: int, turn: Turn) -> int:
+    """Take the message whose header begins at text[start]; return where its body ends."""
+    _, body = find(_HEADER_END, text, start + 1)
+    if recipient := _RECIPIENT.search(text, start, body):
+        return _take_call(text, recipient, turn)
+    turn.markers.append((start, body))
+    end, _ = find(_BODY_END, text, body)
+    if _ANALYSIS.search(text, start, body):
+        append(turn.think, body, end)
+    else:
+        take_answer(text, body, end, turn)
+    return end
+
+
+def _take_call(text: bytes, recipient: re.Match[bytes], turn: Turn) -> int:
+    """Take the message to a recipient, which was searched for in its header; return where its body ends."""
+    start, body = recipient.pos, recipient.endpos
+    name = recipient.span("name")
+    append(turn.markers, start, name[0])
+    append(turn.markers, name[1], body)
+    arguments, is_closed = _ARGUMENTS(text, body)
+    end = arguments[1] if arguments else body
+    complete = is_closed and _CALL_END.match(text, end) is not None
+    turn.calls.append(CallSpan((start, end), name if name[0] < name[1] else None, arguments, complete))
+    return find(_BODY_END, text, end)[0]
+
+
+GPT_OSS = WireFormat(parse_gpt_oss, is_legal_gpt_oss, read_named_call)

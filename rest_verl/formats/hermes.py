@@ -1,0 +1,32 @@
+"""`hermes`, the format of Qwen and Hermes models: one call in each `<tool_call>` block, the answer as plain text.
+
+<think>reasoning</think>
+<tool_call>
+{"name": "get_weather", "arguments": {"city": "Paris"}}
+</tool_call>
+"""
+
+import re
+
+from rest_verl.core.tool_calls import Kind, Turn, WireFormat
+from rest_verl.formats.parse.json_calls import json_calls, read_json_call
+from rest_verl.formats.parse.json_spans import ends_in_string
+from rest_verl.formats.parse.tags import Tags, is_legal_outline, parse_tagged
+
+_TAGS = Tags(calls=(b"<tool_call>", b"</tool_call>"), scan_calls=json_calls(b"</tool_call>"), in_string=ends_in_string)
+# A prompt may have opened the reasoning, so that the turn holds its closing tag alone.
+_OUTLINE = re.compile(rb"((<think>)?</think>)?(<tool_call>\{\}</tool_call>)*")
+
+
+def parse_hermes(text: bytes) -> Turn:
+    """Spans of one hermes turn; what stands outside of every block is the answer."""
+    return parse_tagged(text, _TAGS)
+
+
+def is_legal_hermes(text: bytes, turn: Turn, kind: Kind) -> bool:
+    """At most one reasoning block; every tag closed; one complete call in each call block; an answer where one is
+    due."""
+    return is_legal_outline(_OUTLINE, text, turn, kind)
+
+
+HERMES = WireFormat(parse_hermes, is_legal_hermes, read_json_call)

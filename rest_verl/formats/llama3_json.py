@@ -1,0 +1,88 @@
+"""`llama3_json`, the format of Llama 3.1, 3.2 and 3.3: a turn is either calls, as bare JSON objects, or an answer.
+
+<|python_tag|>{"name": "get_weather", "parameters": {"city": "Paris"}}; {"name": "get_time", "parameters": {}}
+
+The leading tag is optional, `arguments` may stand for `parameters`, and the calls may be one JSON list. There are no
+tags around reasoning. A turn that begins with anything but the tag, a brace or a bracket is an answer as a whole. In
+the others, an object with a member "name" is a call, and one that breaks off is a call that may yet get its name. A
+closed object without a name is answer text, as is all else that is neither call nor separator, so that an answer may
+be JSON. A tag that ends the turn is a marker at its very end only.
+"""
+
+from __future__ import annotations
+
+import re
+
+from rest_verl.core.tool_calls import Kind, Turn, WireFormat
+from rest_verl.formats.parse.json_calls import call_of, read_json_call
+from rest_verl.formats.parse.json_spans import ObjectScanner
+from rest_verl.formats.parse.tags import is_legal_outline, take_answer
+
+_OBJECTS = ObjectScanner()
+_TAG, _BRACKET, _BRACE = re.compile(rb"\s*(<\|python_tag\|>)"), re.compile(rb"\s*(\[)"), re.compile(rb"\s*\{")
+_SEPARATOR = re.compile(rb"\s*([;,\]])")
+_ENDS = (b"<|eom_id|>", b"<|eot_id|>")
+_STRAY = re.compile(rb"<\|(?:python_tag|eom_id|eot_id)\|>")
+_CALLS = re.compile(rb"(<\|python_tag\|>)?(\{\}(;?\{\})*|\[\{\}(,\{\})*\])(<\|eom_id\|>|<\|eot_id\|>)?")
+_ANSWER = re.compile(rb"[\[\];,]*(<\|eom_id\|>|<\|eot_id\|>)?")
+
+
+def parse_llama3_json(text: bytes) -> Turn:
+    """Spans of one llama3_json turn."""
+    turn = Turn()
+    body = _without_end(text)
+    position = 0
+    for opening in (_TAG, _BRACKET):
+        if found := opening.match(body, position):
+            turn.markers.append(found.span(1))
+            position = found.end()
+    if turn.markers or _BRACE.match(body):
+        _take_calls(body, position, turn)
+    else:
+        take_answer(body, 0, len(body), turn)
+    if len(body) < len(text):
+        turn.markers.append((len(body), len(text.rstrip())))
+    return turn
+
+
+def is_legal_llama3_json(text: bytes, turn: Turn, kind: Kind) -> bool:
+    """Complete calls and nothing else, or an answer without tags and nothing else."""
+    if turn.calls:
+        return not turn.response and is_legal_outline(_CALLS, text, turn, kind)
+    return is_legal_outline(_ANSWER, text, turn, kind) and not any(
+        _STRAY.search(text, *span) for span in turn.response
+    )
+
+
+def _without_end(text: bytes) -> bytes:
+    """The turn up to the tag that ends it, where it shows as text."""
+    body = text.rstrip()
+    for end in _ENDS:
+        if body.endswith(end):
+            return body[: -len(end)]
+    return text
+
+
+def _take_calls(body: bytes, start: int, turn: Turn) -> None:
+    """Take the calls from body[start] on, what separates them, and the text beside them."""
+    position = start
+    while (brace := body.find(b"{", position)) >= 0:
+        _take_between(body, position, brace, turn)
+        found = _OBJECTS.scan(body, brace)
+        if found.complete and found.last(b"name") is None:
+            turn.response.append((found.start, found.end))
+        else:
+            turn.calls.append(call_of(body, found))
+        position = found.end
+    _take_between(body, position, len(body), turn)
+
+
+def _take_between(body: bytes, start: int, end: int, turn: Turn) -> None:
+    """Take the separators behind an object, then the text that follows them."""
+    while separator := _SEPARATOR.match(body, start, end):
+        turn.markers.append(separator.span(1))
+        start = separator.end()
+    take_answer(body, start, end, turn)
+
+
+LLAMA3_JSON = WireFormat(parse_llama3_json, is_legal_llama3_json, read_json_call)

@@ -1,0 +1,55 @@
+"""`minimax`, the format of MiniMax-M2 models: calls and parameters as tags, the answer as plain text.
+
+<think>reasoning</think>
+<minimax:tool_call>
+<invoke name="get_weather">
+<parameter name="city">Paris</parameter>
+<parameter name="days">3</parameter>
+</invoke>
+<invoke name="get_time">
+</invoke>
+</minimax:tool_call>
+
+White space on either side of a value is not part of it. What a value is, is not written: strict JSON is read as JSON,
+other text as a string. A string that is JSON itself, such as a `5` that is meant as text, comes back as what it says,
+and one that begins or ends with white space comes back without, unless it is written as a JSON string.
+"""
+
+import re
+
+from rest_verl.core.tool_calls import Kind, Turn, WireFormat
+from rest_verl.formats.parse.tags import Tags, parse_tagged
+from rest_verl.formats.parse.xml_calls import Parameters, XmlCalls, stripped_value
+
+_CLOSING, _CALL_CLOSING = b"</minimax:tool_call>", b"</invoke>"
+_CALLS = XmlCalls(
+    opening=b'<invoke name="',
+    name_end=b'">',
+    closing=_CALL_CLOSING,
+    block_closing=_CLOSING,
+    parameters=Parameters(
+        opening=b'<parameter name="',
+        whole_opening=rb'<parameter name="(?P<key>[^<"\n]+)">',
+        closing=b"</parameter>",
+        ends=(_CALL_CLOSING, _CLOSING),
+    ),
+    value_of=stripped_value,
+)
+_TAGS = Tags(calls=(b"<minimax:tool_call>", _CLOSING), scan_calls=_CALLS.scan)
+# A prompt may have opened the reasoning, so that the turn holds its closing tag alone.
+_ORDER = re.compile(
+    rb'((<think>)?</think>)?(<minimax:tool_call>(<invoke name=""></invoke>)+</minimax:tool_call>)*',
+)
+
+
+def parse_minimax(text: bytes) -> Turn:
+    """Spans of one minimax turn; what stands outside of every block is the answer."""
+    return parse_tagged(text, _TAGS)
+
+
+def is_legal_minimax(text: bytes, turn: Turn, kind: Kind) -> bool:
+    """At most one reasoning block; every tag closed; calls in each call block; an answer where one is due."""
+    return _CALLS.is_legal(_ORDER, text, turn, kind)
+
+
+MINIMAX = WireFormat(parse_minimax, is_legal_minimax, _CALLS.read)

@@ -1,0 +1,237 @@
+"""Tool calls written as tags: a named call that holds parameters, each with a key and a value of plain text.
+
+<function=NAME>
+<parameter=KEY>VALUE</parameter>
+</function>
+
+A value is text and ends at the first of four tags: its own closing tag, or, where that is missing, the next opening
+tag of a parameter, the call's closing tag or the block's. Every other tag in it is text. No value can hold these four:
+nothing in the text tells a tag that is meant from one that is quoted. verl's parsers end values, calls and blocks at
+the same closing tags; a parameter that is opened inside of an unclosed one they take for text of the first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from rest_verl.core.tool_calls import CallSpan, Kind, Span, ToolCall, Turn
+from rest_verl.formats.parse.json_calls import strict_json
+from rest_verl.formats.parse.json_spans import trimmed
+from rest_verl.formats.parse.tags import is_legal_order
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter as written.
+
+    Attributes:
+        tag: the match of its opening tag, which has a group `key`.
+        value: the bytes of its value.
+        closed: whether its own closing tag ends the value.
+    """
+
+    tag: re.Match[bytes]
+    value: bytes
+    closed: bool
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """How a format writes the parameters of a call.
+
+    Attributes:
+        opening: what each opening tag begins with.
+        whole_opening: pattern of a well-formed opening tag, with the key as its group `key`.
+        closing: the closing tag.
+        ends: the closing tags of a call and of a block.
+    """
+
+    opening: bytes
+    whole_opening: bytes
+    closing: bytes
+    ends: tuple[bytes, ...]
+
+    @cached_property
+    def any_tag(self) -> re.Pattern[bytes]:
+        """Finds the next tag that a value cannot hold; `key` is None in all but a well-formed opening tag."""
+        tags = [self.opening, self.closing, *self.ends]
+        return re.compile(b"|".join([self.whole_opening, *map(re.escape, tags)]))
+
+    def scan(self, text: bytes, start: int) -> tuple[Span | None, re.Match[bytes] | None]:
+        """The span of all parameters of the call whose body begins at `start`, from the first opening tag on, and the
+        tag that ends the call; None where there is no parameter and where the text breaks off."""
+        first: int | None = None
+        last = start
+        is_open = False
+        stop: re.Match[bytes] | None = None
+        for tag in self.any_tag.finditer(text, start):
+            if tag.group() in self.ends:
+                stop = tag
+                break
+            if tag.group() != self.closing:
+                first = tag.start() if first is None else first
+                is_open = True
+            elif is_open:
+                last = tag.end()
+                is_open = False
+        if first is None:
+            return None, stop
+        end = len(text) if stop is None else stop.start()
+        return trimmed(text, first, end) if is_open else (first, last), stop
+
+    def split(self, text: bytes, start: int, end: int) -> list[Parameter] | None:
+        """The parameters in the body of a call; None where an opening tag is malformed, or anything but white space
+        stands beside the parameters."""
+        found: list[Parameter] = []
+        opened: re.Match[bytes] | None = None
+        position = start
+        for tag in self.any_tag.finditer(text, start, end):
+            closes = tag.group() == self.closing
+            if opened is not None:
+                found.append(Parameter(opened, text[opened.end() : tag.start()], closes))
+            elif closes or text[position : tag.start()].strip():
+                return None
+            if not closes and tag["key"] is None:
+                return None
+            opened = None if closes else tag
+            position = tag.end()
+        if opened is not None:
+            found.append(Parameter(opened, text[position:end], False))
+        elif text[position:end].strip():
+            return None
+        return found
+
+
+@dataclass(frozen=True)
+class XmlCalls:
+    """Calls that have tags of their own inside of a block, such as `<function=NAME>` and `</function>`.
+
+    Attributes:
+        opening: what stands before the name.
+        name_end: what stands behind the name, which holds neither `<`, nor a line break, nor this text's first byte.
+        closing: the closing tag of a call.
+        block_closing: the closing tag of a block.
+        parameters: how the parameters are written.
+        value_of: from a parameter to its value; raises ValueError or RecursionError where it has none.
+    """
+
+    opening: bytes
+    name_end: bytes
+    closing: bytes
+    block_closing: bytes
+    parameters: Parameters
+    value_of: Callable[[Parameter], Any]
+
+    @cached_property
+    def header(self) -> re.Pattern[bytes]:
+        """A call's opening tag up to where it breaks off: its `name`, and its `end`, which is empty where missing."""
+        name = rb"(?P<name>[^<\n" + re.escape(self.name_end[:1]) + rb"]*)"
+        return re.compile(re.escape(self.opening) + name + b"(?P<end>(?:" + re.escape(self.name_end) + b")?)")
+
+    @cached_property
+    def step(self) -> re.Pattern[bytes]:
+        """Finds the next call of a block, or the block's end."""
+        return re.compile(self.header.pattern + b"|" + re.escape(self.block_closing))
+
+    def scan(self, text: bytes, start: int, turn: Turn) -> int:
+        """Scanner of a block (`Tags.scan_calls`)."""
+        position = start
+        while found := self.step.search(text, position):
+            if found.group() == self.block_closing:
+                turn.markers.append(found.span())
+                return found.end()
+            position = self._take_call(text, found, turn)
+        return len(text)
+
+    def _take_call(self, text: bytes, header: re.Match[bytes], turn: Turn) -> int:
+        """Take the call that begins with the header; return where it ends."""
+        turn.markers.append((header.start(), header.start("name")))
+        if header["end"]:
+            turn.markers.append(header.span("end"))
+        arguments, stop = self.parameters.scan(text, header.end())
+        complete = stop is not None and stop.group() == self.closing
+        end = len(text)
+        if stop is not None:
+            end = stop.end() if complete else stop.start()
+        if complete:
+            turn.markers.append((end - len(self.closing), end))
+        turn.calls.append(CallSpan((header.start(), end), trimmed(text, *header.span("name")), arguments, complete))
+        return end
+
+    def read(self, text: bytes, call: CallSpan) -> ToolCall | None:
+        """Read a complete call (`WireFormat.read`): it must be well-formed, and each of its values readable."""
+        return read_call(text, call, self._split(text, call), self.value_of)
+
+    def is_legal(self, order: re.Pattern[bytes], text: bytes, turn: Turn, kind: Kind) -> bool:
+        """`is_legal_order`, and each call is a name and closed parameters with nothing but white space beside them."""
+        return is_legal_order(order, text, turn, kind) and all(
+            is_well_formed(self._split(text, call)) for call in turn.calls
+        )
+
+    def _split(self, text: bytes, call: CallSpan) -> list[Parameter] | None:
+        """The parameters of a complete call; None where its opening tag or its body is malformed."""
+        header = self.header.match(text, call.whole[0])
+        if header is None or not header["end"] or call.name is None:
+            return None
+        return self.parameters.split(text, header.end(), call.whole[1] - len(self.closing))
+
+
+def function_calls(block_closing: bytes, value_of: Callable[[Parameter], Any]) -> XmlCalls:
+    """Calls as `<function=NAME>` and `</function>` around `<parameter=KEY>VALUE</parameter>`."""
+    closing = b"</function>"
+    return XmlCalls(
+        opening=b"<function=",
+        name_end=b">",
+        closing=closing,
+        block_closing=block_closing,
+        parameters=Parameters(
+            opening=b"<parameter=",
+            whole_opening=rb"<parameter=(?P<key>[^<>\n]+)>",
+            closing=b"</parameter>",
+            ends=(closing, block_closing),
+        ),
+        value_of=value_of,
+    )
+
+
+def is_well_formed(parameters: list[Parameter] | None) -> bool:
+    """Whether the parameters of a call could be told apart, and each of them is closed."""
+    return parameters is not None and all(parameter.closed for parameter in parameters)
+
+
+def read_call(
+    text: bytes, call: CallSpan, parameters: list[Parameter] | None, value_of: Callable[[Parameter], Any]
+) -> ToolCall | None:
+    """The call with a name and parameters; None where one of these is missing, or a value cannot be read, or bytes are
+    no UTF-8. Of two parameters with one key the last counts."""
+    if call.name is None or parameters is None:
+        return None
+    try:
+        name = text[slice(*call.name)].decode("utf-8")
+        return ToolCall(name, {item.tag["key"].decode("utf-8").strip(): value_of(item) for item in parameters})
+    except (ValueError, RecursionError):
+        return None
+
+
+def closed_text(parameter: Parameter) -> str:
+    """The text of a closed value; ValueError where it is unclosed, which verl's parsers drop, or no UTF-8."""
+    if not parameter.closed:
+        raise ValueError("the parameter is not closed")
+    return parameter.value.decode("utf-8")
+
+
+def stripped_value(parameter: Parameter) -> Any:
+    """A closed value whose type is not written (`XmlCalls.value_of`), without white space on either side."""
+    return json_or_text(closed_text(parameter).strip())
+
+
+def json_or_text(text: str) -> Any:
+    """The value of strict JSON; the text itself where it is none."""
+    try:
+        return strict_json(text.encode("utf-8"))
+    except (ValueError, RecursionError):
+        return text

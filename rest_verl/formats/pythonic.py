@@ -1,0 +1,79 @@
+"""`pythonic`, the format of BFCL's prompts, Llama 3.2, Llama 4 and ToolACE: a turn is a list of calls, or an answer.
+
+<think>reasoning</think>
+[get_weather(city="Paris", days=3), math.factorial(n=-5)]
+
+A turn holds calls when the first text behind its reasoning is `[`, a name and `(`, or can still become that; text with
+other brackets (`[1]`, `[note (1)]`, `[]`) is an answer. Names are Python identifiers, with dots or without. Llama 4
+may write the list between `<|python_start|>` and `<|python_end|>`.
+
+Parsers of this format (vLLM's, BFCL's) take a list that is all there is. So a list behind other text is part of an
+answer, and text behind a list is an answer that makes the turn illegal.
+"""
+
+import re
+from itertools import pairwise
+
+from rest_verl.core.tool_calls import Kind, Turn, WireFormat
+from rest_verl.formats.parse.python_calls import NAME, read_python_call, scan_python_calls
+from rest_verl.formats.parse.tags import Tags, parse_tagged, take_answer, uncovered
+
+_START, _END = b"<|python_start|>", b"<|python_end|>"
+# The blocks of a turn without calls: Llama 4's tags are markers there and hold nothing.
+_TAGS = Tags(calls=(_START, _END), scan_calls=lambda text, start, turn: start)
+
+_OPENING = re.compile(
+    rb"\s*(?:(?P<start>" + re.escape(_START) + rb")\s*)?"
+    rb"(?P<bracket>\[)\s*(?=" + NAME + rb"\(|(?:" + NAME + rb")?\Z)"
+)
+_ENDING = re.compile(rb"\s*(?P<end>" + re.escape(_END) + rb")")
+# A prompt may have opened the reasoning, so that the turn holds its closing tag alone.
+_ORDER = re.compile(rb"((<think>)?</think>)?(\[\]|<\|python_start\|>\[\](<\|python_end\|>)?)?")
+
+
+def parse_pythonic(text: bytes) -> Turn:
+    """Spans of one pythonic turn."""
+    begin = _end_of_reasoning(text)
+    opening = _OPENING.match(text, begin)
+    if opening is None:
+        return parse_tagged(text, _TAGS)
+    turn = parse_tagged(text[:begin], _TAGS)
+    turn.markers.extend(opening.span(group) for group in ("start", "bracket") if opening[group])
+    position = scan_python_calls(text, opening.start("bracket"), turn)
+    if ending := _ENDING.match(text, position):
+        turn.markers.append(ending.span("end"))
+        position = ending.end()
+    take_answer(text, position, len(text), turn)
+    return turn
+
+
+def _end_of_reasoning(text: bytes) -> int:
+    """Where the reasoning that a turn begins with has ended; 0 where it begins with none."""
+    tag = _TAGS.think_tag.search(text)
+    if tag is None:
+        return 0
+    opening, closing = _TAGS.think
+    if tag.group() == opening:
+        end = text.find(closing, tag.end())
+        at_the_beginning = not text[: tag.start()].strip()
+        return (end + len(closing) if end >= 0 else len(text)) if at_the_beginning else 0
+    # A turn that begins with a call began outside of reasoning, whatever tags the call's text holds.
+    return 0 if _OPENING.match(text[: tag.start()]) else tag.end()
+
+
+def is_legal_pythonic(text: bytes, turn: Turn, kind: Kind) -> bool:
+    """At most one reasoning block, before anything else; then either one closed list of complete calls with one comma
+    between them and nothing behind, or an answer where one is due. No turn has both."""
+    between = [text[call.whole[1] : following.whole[0]].strip() for call, following in pairwise(turn.calls)]
+    return (
+        _ORDER.fullmatch(b"".join(text[slice(*span)] for span in turn.markers)) is not None
+        and all(call.complete for call in turn.calls)
+        and bool(turn.calls) == kind.calls
+        and (bool(turn.response) or not kind.answer)
+        and not (turn.calls and turn.response)
+        and all(separator == b"," for separator in between)
+        and len(b"".join(uncovered(text, turn).split())) == len(between)
+    )
+
+
+PYTHONIC = WireFormat(parse_pythonic, is_legal_pythonic, read_python_call)

@@ -1,0 +1,50 @@
+"""`qwen3_coder`, the format of Qwen3-Coder and Qwen3.5 models: calls and parameters as tags, the answer as plain text.
+
+<think>reasoning</think>
+<tool_call>
+<function=get_weather>
+<parameter=city>
+Paris
+</parameter>
+<parameter=days>
+3
+</parameter>
+</function>
+</tool_call>
+
+One newline on each side of a value is not part of it. What a value is, is not written: strict JSON is read as JSON,
+other text as a string. A string that is JSON itself, such as a `5` that is meant as text, comes back as what it says.
+As in verl, several calls may share one block, and a value that the call's end cuts off can be read.
+"""
+
+import re
+from typing import Any
+
+from rest_verl.core.tool_calls import Kind, Turn, WireFormat
+from rest_verl.formats.parse.tags import Tags, parse_tagged
+from rest_verl.formats.parse.xml_calls import Parameter, function_calls, json_or_text
+
+_CLOSING = b"</tool_call>"
+
+
+def _value_of(parameter: Parameter) -> Any:
+    return json_or_text(parameter.value.decode("utf-8").removeprefix("\n").removesuffix("\n"))
+
+
+_CALLS = function_calls(_CLOSING, _value_of)
+_TAGS = Tags(calls=(b"<tool_call>", _CLOSING), scan_calls=_CALLS.scan)
+# A prompt may have opened the reasoning, so that the turn holds its closing tag alone.
+_ORDER = re.compile(rb"((<think>)?</think>)?(<tool_call>(<function=></function>)+</tool_call>)*")
+
+
+def parse_qwen3_coder(text: bytes) -> Turn:
+    """Spans of one qwen3_coder turn; what stands outside of every block is the answer."""
+    return parse_tagged(text, _TAGS)
+
+
+def is_legal_qwen3_coder(text: bytes, turn: Turn, kind: Kind) -> bool:
+    """At most one reasoning block; every tag closed; calls in each call block; an answer where one is due."""
+    return _CALLS.is_legal(_ORDER, text, turn, kind)
+
+
+QWEN3_CODER = WireFormat(parse_qwen3_coder, is_legal_qwen3_coder, _CALLS.read)

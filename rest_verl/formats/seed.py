@@ -1,0 +1,46 @@
+"""`seed`, the format of Seed-OSS models: calls and parameters as tags, the answer as plain text.
+
+<seed:think>reasoning</seed:think>
+<seed:tool_call>
+<function=get_weather>
+<parameter=city>Paris</parameter>
+<parameter=days>3</parameter>
+</function>
+</seed:tool_call>
+
+White space on either side of a value is not part of it. What a value is, is not written: strict JSON is read as JSON,
+other text as a string. A string that is JSON itself, such as a `5` that is meant as text, comes back as what it says,
+and one that begins or ends with white space comes back without, unless it is written as a JSON string.
+A block holds one call: verl runs no second one.
+"""
+
+import re
+
+from rest_verl.core.tool_calls import Kind, Turn, WireFormat
+from rest_verl.formats.parse.tags import Tags, parse_tagged
+from rest_verl.formats.parse.xml_calls import function_calls, stripped_value
+
+_CLOSING = b"</seed:tool_call>"
+_CALLS = function_calls(_CLOSING, stripped_value)
+_TAGS = Tags(
+    calls=(b"<seed:tool_call>", _CLOSING),
+    scan_calls=_CALLS.scan,
+    think=(b"<seed:think>", b"</seed:think>"),
+)
+# A prompt may have opened the reasoning, so that the turn holds its closing tag alone.
+_ORDER = re.compile(
+    rb"((<seed:think>)?</seed:think>)?(<seed:tool_call><function=></function></seed:tool_call>)*",
+)
+
+
+def parse_seed(text: bytes) -> Turn:
+    """Spans of one seed turn; what stands outside of every block is the answer."""
+    return parse_tagged(text, _TAGS)
+
+
+def is_legal_seed(text: bytes, turn: Turn, kind: Kind) -> bool:
+    """At most one reasoning block; every tag closed; one call in each call block; an answer where one is due."""
+    return _CALLS.is_legal(_ORDER, text, turn, kind)
+
+
+SEED = WireFormat(parse_seed, is_legal_seed, _CALLS.read)

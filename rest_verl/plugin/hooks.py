@@ -1,0 +1,45 @@
+"""What verl imports in every process: the entry point `verl.plugins` names this module.
+
+verl imports it at the end of its own `__init__`: in the driver, the task runner, every Ray worker and vLLM's workers.
+Nothing of verl is imported here, for its trainer alone costs seconds: each piece registers itself when verl imports
+the module that holds its registry. Beside a verl of another range nothing is registered, so that verl runs as if this
+package were not there; a preset then ends the run with the reason (refuse_verl.py).
+"""
+
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import wrapt
+
+from rest_verl.plugin.version import check_verl
+
+# verl module -> the modules of this package that register themselves with it on import
+REGISTRATIONS = {
+    "verl.plugin.platform.platform_manager": ["rest_verl.cpu.cpu"],
+    "verl.trainer.ppo.core_algos": ["rest_verl.weighting.advantage", "rest_verl.weighting.policy_loss"],
+    "verl.trainer.ppo.v1": ["rest_verl.plugin.trainer"],
+    "verl.experimental.reward_loop.reward_manager": ["rest_verl.reward.manager"],
+    "verl.experimental.agent_loop": ["rest_verl.rollout.agent_loop"],
+}
+
+
+def _register(verl_module: ModuleType) -> None:
+    for name in REGISTRATIONS[verl_module.__name__]:
+        import_module(name)
+
+
+def _check_config_first(verl_config: ModuleType) -> None:
+    """Let verl's own validation, which runs before Ray starts, begin with ours."""
+
+    def validate(verl_validate: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        import_module("rest_verl.plugin.driver").check(kwargs["config"] if "config" in kwargs else args[0])
+        return verl_validate(*args, **kwargs)
+
+    wrapt.wrap_function_wrapper(verl_config, "validate_config", validate)
+
+
+check_verl()
+for _name in REGISTRATIONS:
+    wrapt.register_post_import_hook(_register, _name)
+wrapt.register_post_import_hook(_check_config_first, "verl.utils.config")

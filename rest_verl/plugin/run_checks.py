@@ -1,0 +1,143 @@
+"""Checks of a whole run's config before Ray starts: settings of verl and of ResT that only make sense together.
+
+Each failure is one `ConfigError` that names the override that mends it. verl is not imported here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from omegaconf import DictConfig, OmegaConf
+
+from rest_verl.common.suggest import unknown_name
+from rest_verl.config.rest import ConfigError, RestConfig, load
+from rest_verl.weighting.schemes import SCHEME_SETTINGS, get_scheme, scheme_names
+
+# The modes of verl's V1 trainer that ResT extends; any other name is a trainer of the user's own.
+STOCK_MODES = ("sync", "colocate_async", "separate_async")
+
+# Estimators of verl's that take what its V1 trainer hands to none: a run would end after its first rollout.
+NOT_IN_V1 = {
+    "gdpo": "the components of the reward",
+    "optimal_token_baseline": "sums of squared probabilities",
+    "remax": "rewards of greedy responses",
+    "tir_optimal_token_baseline": "sums of squared probabilities",
+}
+
+_ESTIMATOR = "algorithm.adv_estimator"
+_MODE = "trainer.v1.trainer_mode"
+_LOSS = "actor_rollout_ref.actor.policy_loss.loss_mode"
+_AGENT = "actor_rollout_ref.rollout.agent.default_agent_loop"
+_MANAGER = "reward.reward_manager.name"
+_REST_MODES = [f"rest_{mode}" for mode in STOCK_MODES]
+_BYPASS = "algorithm.rollout_correction.bypass_mode"
+
+
+def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:
+    """Validate the `rest` node and its fit to the rest of the run.
+
+    Args:
+        config: the whole config of the run.
+        estimators: names of the advantage estimators registered with verl.
+
+    Returns:
+        the validated settings.
+
+    Raises:
+        ConfigError: see the module's docstring.
+    """
+    rest = load(config)
+    reshaped = OmegaConf.select(config, _ESTIMATOR) == "rest"
+    _check_estimator(config, rest, set(estimators) - {"rest"}, reshaped)
+    _check_scheme(config, rest, reshaped)
+    _check_trainer(config, reshaped)
+    _check_loss(config, rest, reshaped)
+    if OmegaConf.select(config, _MANAGER) == "rest_tool" and OmegaConf.select(config, _AGENT) == "tool_agent":
+        raise ConfigError(
+            f"{_MANAGER}=rest_tool scores only what the policy wrote, and verl's tool_agent does not record where its "
+            f"turns begin: set {_AGENT}=rest_tool_agent"
+        )
+    if rest.dump_dir is not None and not reshaped:
+        raise ConfigError(
+            f"rest.dump_dir={rest.dump_dir} is written by the rest trainer modes, but {_ESTIMATOR}="
+            f"{OmegaConf.select(config, _ESTIMATOR)}: for plain GRPO with records set +rest=paper "
+            "rest.scheme=uniform, or drop rest.dump_dir"
+        )
+    if rest.rollout.per_turn and OmegaConf.select(config, _MANAGER) != "rest_tool":
+        raise ConfigError(
+            f"rest.rollout.per_turn=True makes every turn an output of its own, and {_MANAGER}="
+            f"{OmegaConf.select(config, _MANAGER)} scores only the last: set {_MANAGER}=rest_tool"
+        )
+    return rest
+
+
+def _check_estimator(config: DictConfig, rest: RestConfig, allowed: set[str], reshaped: bool) -> None:
+    if rest.base_estimator not in allowed:
+        raise ConfigError("rest.base_estimator: " + unknown_name("estimator", rest.base_estimator, allowed))
+    if reshaped and rest.base_estimator in NOT_IN_V1 and OmegaConf.select(config, _MODE) in _REST_MODES:
+        raise ConfigError(
+            f"rest.base_estimator={rest.base_estimator} takes {NOT_IN_V1[rest.base_estimator]}, which verl's V1 "
+            f"trainer does not hand to it: set one of {', '.join(sorted(allowed - NOT_IN_V1.keys()))}"
+        )
+
+
+def _check_scheme(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
+    try:
+        scheme = get_scheme(rest.scheme)
+    except ValueError as error:
+        raise ConfigError(f"rest.scheme: {error}") from None
+    for name in sorted(SCHEME_SETTINGS - scheme.reads):
+        if getattr(rest, name) != getattr(RestConfig(), name):
+            readers = [other for other in scheme_names() if name in get_scheme(other).reads]
+            raise ConfigError(
+                f"rest.{name} is set, but rest.scheme={rest.scheme} does not read it: drop it, or set rest.scheme to "
+                f"one that does: {', '.join(readers)}"
+            )
+    if rest.curriculum.kind == "adaptive" and "curriculum" in scheme.reads and not scheme.measures_entropy:
+        raise ConfigError(
+            f"rest.curriculum.kind=adaptive follows the measured entropy, and rest.scheme={rest.scheme} measures "
+            "none: set another kind, or register the scheme with measures_entropy=True"
+        )
+    if reshaped and scheme.measures_entropy and OmegaConf.select(config, _BYPASS):
+        raise ConfigError(
+            f"rest.scheme={rest.scheme} needs the policy's entropy, which verl does not compute with {_BYPASS}=True: "
+            f"set {_BYPASS}=False, or rest.scheme=paper"
+        )
+
+
+def _check_trainer(config: DictConfig, reshaped: bool) -> None:
+    mode = OmegaConf.select(config, _MODE)
+    if reshaped and not OmegaConf.select(config, "trainer.use_v1"):
+        raise ConfigError(f"{_ESTIMATOR}=rest needs verl's V1 trainer: set trainer.use_v1=True")
+    if reshaped and mode in STOCK_MODES:
+        raise ConfigError(
+            f"{_ESTIMATOR}=rest needs the token weights that only a rest trainer mode computes, but {_MODE}={mode}: "
+            f"set {_MODE}=rest_{mode}"
+        )
+    if not reshaped and mode in _REST_MODES:
+        given = OmegaConf.select(config, _ESTIMATOR)
+        raise ConfigError(
+            f"{_MODE}={mode} reshapes the advantages of {_ESTIMATOR}=rest, but {_ESTIMATOR}={given}: set "
+            f"{_ESTIMATOR}=rest rest.base_estimator={given}, or {_MODE}={mode.removeprefix('rest_')}"
+        )
+
+
+def _check_loss(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
+    loss = OmegaConf.select(config, _LOSS)
+    in_loss = reshaped and rest.apply_in == "loss"
+    if loss == "rest" and not in_loss:
+        raise ConfigError(
+            f"{_LOSS}=rest applies the token weights of rest.apply_in=loss, but the run has "
+            f"{_ESTIMATOR}={OmegaConf.select(config, _ESTIMATOR)} and rest.apply_in={rest.apply_in}: set "
+            f"{_LOSS}=vanilla, or {_ESTIMATOR}=rest and rest.apply_in=loss"
+        )
+    if in_loss and loss != "rest":
+        raise ConfigError(
+            f"rest.apply_in=loss needs the policy loss that applies the weights, but {_LOSS}={loss}: set "
+            f"{_LOSS}=rest, or rest.apply_in=advantage, which works under every loss"
+        )
+    if in_loss and OmegaConf.select(config, _BYPASS):
+        raise ConfigError(
+            f"{_BYPASS}=True replaces the policy loss, so the weights of rest.apply_in=loss would be dropped: set "
+            f"rest.apply_in=advantage and {_LOSS}=vanilla"
+        )

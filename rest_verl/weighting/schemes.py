@@ -1,0 +1,133 @@
+"""Schemes: how the weight of a token follows from its region, the measured entropy and the progress of training.
+
+Each is one function from what is known of a batch and the run's settings to the weights before normalisation. A user
+registers one of their own with `register_scheme` (docs/extending.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from rest_verl.common.registry import Registry
+from rest_verl.config.rest import RestConfig
+from rest_verl.core.regions import Region
+from rest_verl.core.weights import (
+    blend,
+    clamp_positive,
+    per_region,
+    scheduled_weights,
+    structural_weights,
+)
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """What a scheme may look at.
+
+    Attributes:
+        regions: (B, T) int8 of `Region`.
+        response_mask: (B, T), 1 where the policy generated the token.
+        counts: (len(Region),) int64, generated tokens of each region.
+        step: global step, from 1.
+        lam: value of the curriculum, in [0, 1]: 0 stresses structure, 1 the reasoning targets.
+        variance: (B, T) float, V of each token (`core.entropy`); None unless the scheme measures entropy.
+        region_variance: V of each region, averaged over steps; empty unless the scheme measures entropy.
+    """
+
+    regions: torch.Tensor
+    response_mask: torch.Tensor
+    counts: torch.Tensor
+    step: int
+    lam: float
+    variance: torch.Tensor | None
+    region_variance: Mapping[Region, float]
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A scheme as it is registered.
+
+    Attributes:
+        weigh: from a batch and the settings to weights >= 0, (B, T) float32; what it gives where the mask is 0 is
+            dropped.
+        measures_entropy: whether it reads the batch's variances, which need the entropy that verl's trainer computes.
+        reads: which of `SCHEME_SETTINGS` it reads; to set another in a run of this scheme is an error.
+    """
+
+    weigh: Callable[[StepBatch, RestConfig], torch.Tensor]
+    measures_entropy: bool
+    reads: frozenset[str]
+
+
+_SCHEMES: Registry[Scheme] = Registry("scheme", {})
+
+# What only some schemes read.
+SCHEME_SETTINGS = frozenset({"weights", "clamp_min", "clamp_max", "alpha", "eps", "decay", "targets", "curriculum"})
+
+
+def register_scheme(
+    name: str, measures_entropy: bool = False, reads: frozenset[str] = SCHEME_SETTINGS
+) -> Callable[[Callable[[StepBatch, RestConfig], torch.Tensor]], Callable[[StepBatch, RestConfig], torch.Tensor]]:
+    """Register a scheme: a decorator for its function; see `Scheme` for the arguments. ValueError if the name is
+    taken."""
+    _SCHEMES.check_free(name)
+
+    def register(weigh: Callable[[StepBatch, RestConfig], torch.Tensor]) -> Callable:
+        _SCHEMES.add(name, Scheme(weigh, measures_entropy, reads))
+        return weigh
+
+    return register
+
+
+def get_scheme(name: str) -> Scheme:
+    """Return a scheme; ValueError names the nearest and all known ones."""
+    return _SCHEMES.get(name)
+
+
+def scheme_names() -> list[str]:
+    """Names of all registered schemes."""
+    return _SCHEMES.names()
+
+
+@register_scheme("uniform", reads=frozenset())
+def uniform(batch: StepBatch, settings: RestConfig) -> torch.Tensor:
+    """w = 1: the base estimator."""
+    return torch.ones(batch.regions.shape)
+
+
+@register_scheme("paper", reads=frozenset({"weights", "clamp_min", "clamp_max"}))
+def paper(batch: StepBatch, settings: RestConfig) -> torch.Tensor:
+    """w = the region's weight at this step, as in the paper's released run."""
+    return per_region(batch.regions, paper_weights(settings, batch.step))
+
+
+def paper_weights(settings: RestConfig, step: int) -> dict[Region, float]:
+    """Weight of each region in scheme `paper` at a global step."""
+    weights = scheduled_weights(settings.weights.schedules(), step)
+    low, high = settings.clamp_min, settings.clamp_max
+    return {region: min(max(weight, low), high) if weight > 0 else 0.0 for region, weight in weights.items()}
+
+
+_ENTROPY_SETTINGS = frozenset({"clamp_min", "clamp_max", "alpha", "eps", "decay", "targets", "curriculum"})
+
+
+@register_scheme("entropy", measures_entropy=True, reads=_ENTROPY_SETTINGS)
+def entropy(batch: StepBatch, settings: RestConfig) -> torch.Tensor:
+    """w_r = s_r^(1 - lam) g_r^lam with s_r from the mean V of the region: what the paper argues for, measured."""
+    variance = torch.tensor([batch.region_variance.get(region, 0.0) for region in Region])
+    targets = torch.tensor([settings.targets.of(region) for region in Region])
+    structural = structural_weights(variance, batch.counts, settings.alpha, settings.eps)
+    weights = clamp_positive(blend(structural, targets, batch.lam), settings.clamp_min, settings.clamp_max)
+    return per_region(batch.regions, dict(zip(Region, weights.tolist(), strict=True)))
+
+
+@register_scheme("token", measures_entropy=True, reads=_ENTROPY_SETTINGS)
+def token(batch: StepBatch, settings: RestConfig) -> torch.Tensor:
+    """As `entropy`, with the V of each token instead of its region's mean."""
+    assert batch.variance is not None, "TokenWeighting measures it for every scheme that asks for it"
+    structural = structural_weights(batch.variance, batch.response_mask, settings.alpha, settings.eps)
+    targets = per_region(batch.regions, {region: settings.targets.of(region) for region in Region})
+    return clamp_positive(blend(structural, targets, batch.lam), settings.clamp_min, settings.clamp_max)

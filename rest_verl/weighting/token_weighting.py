@@ -1,0 +1,118 @@
+"""The weighting of a run: its settings turned into one function from regions, entropy and step to token weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from rest_verl.config.rest import RestConfig
+from rest_verl.core.curriculum import Progress, get_curriculum, position
+from rest_verl.core.entropy import RegionAverages, variance_bound, variance_exact
+from rest_verl.core.tagged import TaggedBatch
+from rest_verl.core.weights import normalise_positive, normalise_rows
+from rest_verl.weighting.metrics import by_region
+from rest_verl.weighting.schemes import StepBatch, get_scheme, paper_weights
+
+_NORMALISATIONS = {
+    "row": normalise_rows,
+    "positive": normalise_positive,
+    "none": lambda weights, response_mask: weights,
+}
+
+
+class TokenWeighting:
+    """Callable from a batch to its token weights, for one `RestConfig`.
+
+    Entropies are averaged over steps, so an instance has a state: `state` and `restore` carry it over a checkpoint.
+    """
+
+    def __init__(self, config: RestConfig, total_steps: int):
+        """
+        Args:
+            config: settings.
+            total_steps: global steps of the whole run, for a curriculum over a fraction of training.
+        """
+        self._config = config
+        self._total_steps = total_steps
+        self._scheme = get_scheme(config.scheme)
+        self._curriculum = get_curriculum(config.curriculum.kind)
+        self._averages = RegionAverages(config.decay)
+
+    def __call__(
+        self,
+        batch: TaggedBatch,
+        step: int,
+        entropy: torch.Tensor | None = None,
+        sum_pi_squared: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Weight of every token.
+
+        Args:
+            batch: regions and mask, (B, T).
+            step: global step, from 1.
+            entropy: (B, T) float, nats; needed by schemes that measure it, ignored by others.
+            sum_pi_squared: (B, T) float, sum of squared probabilities; where it is there, V is exact instead of
+                bounded by the entropy.
+
+        Returns:
+            (B, T) float32, 0 where the mask is 0.
+
+        Raises:
+            ValueError: the scheme measures entropy and there is none; the curriculum left [0, 1]; a weight is negative
+                or not finite.
+        """
+        name, variance = self._config.scheme, None
+        if self._scheme.measures_entropy:
+            if entropy is None:
+                raise ValueError(f"rest.scheme={name} needs the policy's entropy, and there is none")
+            variance = variance_bound(entropy) if sum_pi_squared is None else variance_exact(sum_pi_squared)
+            self._averages.update(batch, entropy, variance)
+        seen = StepBatch(
+            regions=batch.regions,
+            response_mask=batch.response_mask,
+            counts=batch.counts,
+            step=step,
+            lam=self.lam(step),
+            variance=variance,
+            region_variance=self._averages.variance,
+        )
+        weights = self._scheme.weigh(seen, self._config).masked_fill(~batch.generated, 0.0)
+        if weights.numel() and not (weights.amin() >= 0 and weights.amax() < float("inf")):
+            raise ValueError(f"rest.scheme={name} gave a weight that is negative or not finite")
+        return _NORMALISATIONS[self._config.normalisation](weights, batch.response_mask)
+
+    def lam(self, step: int) -> float:
+        """Value of the curriculum at a global step, given what has been measured so far."""
+        settings = self._config.curriculum
+        now = step if settings.unit == "step" else step / max(self._total_steps, 1)
+        shape = self._curriculum(
+            Progress(
+                step=step,
+                total_steps=self._total_steps,
+                position=position(now, settings.begin, settings.end),
+                structure_entropy=self._averages.structure,
+                structure_entropy_first=self._averages.structure_first,
+            )
+        )
+        if not 0.0 <= shape <= 1.0:
+            raise ValueError(f"rest.curriculum.kind={settings.kind} gave {shape} at step {step}: not in [0, 1]")
+        return settings.low + (settings.high - settings.low) * shape
+
+    def metrics(self, step: int) -> dict[str, float]:
+        """What drives the weights at a step, for the log: `rest/schedule/<region>` for the settings' own schedules,
+        `rest/curriculum` and `rest/variance/<region>` for what is measured."""
+        metrics: dict[str, float] = {}
+        if "weights" in self._scheme.reads:
+            metrics |= by_region("rest/schedule", paper_weights(self._config, step))
+        if "curriculum" in self._scheme.reads:
+            metrics["rest/curriculum"] = self.lam(step)
+        return metrics | by_region("rest/variance", self._averages.variance)
+
+    def state(self) -> dict[str, object]:
+        """JSON values that `restore` goes on from."""
+        return self._averages.state()
+
+    def restore(self, state: Mapping) -> None:
+        """Go on from the state of an earlier run."""
+        self._averages.restore(state)

@@ -1,0 +1,152 @@
+"""The presets, composed on verl's own config by Hydra, give runs whose settings fit together."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+from hydra.errors import MissingConfigException
+from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
+
+from rest_verl.config.rest import ConfigError, CurriculumConfig, Ramp, RegionWeights, RestConfig, load
+from rest_verl.config.reward import RewardConfig
+from rest_verl.config.rollout import RolloutConfig
+from rest_verl.plugin.run_checks import check_run
+
+PAPER = RewardConfig(rules="toolrl")
+VANILLA = "actor_rollout_ref.actor.policy_loss.loss_mode=vanilla"
+ROOT = Path(__file__).parents[1]
+COMPOSE = """
+from hydra import compose, initialize
+with initialize(version_base=None):
+    print(compose(overrides=["+rest=paper"]).rest.apply_in)
+"""
+
+
+@pytest.fixture(scope="module")
+def composed():
+    """Function from overrides to verl's config."""
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        yield lambda *overrides: compose("ppo_trainer", list(overrides))
+
+
+def test_verls_own_config_is_untouched(composed):
+    config = composed()
+    assert "rest" not in config
+    assert check_run(config, ADV_ESTIMATOR_REGISTRY) == RestConfig()
+
+
+def test_the_preset_paper_is_a_legal_run_with_the_weights_in_the_loss(composed):
+    config = composed("+rest=paper")
+    assert check_run(config, ADV_ESTIMATOR_REGISTRY) == RestConfig(apply_in="loss", reward=PAPER)
+    assert (config.algorithm.adv_estimator, config.trainer.v1.trainer_mode) == ("rest", "rest_sync")
+    assert config.reward.reward_manager.name == "rest_tool"
+
+
+def test_the_preset_grpo_is_stock_grpo_with_the_same_reward(composed):
+    config = composed("+rest=grpo")
+    assert check_run(config, ADV_ESTIMATOR_REGISTRY) == RestConfig(reward=PAPER)
+    assert (config.algorithm.adv_estimator, config.trainer.v1.trainer_mode) == ("grpo", "sync")
+    assert config.actor_rollout_ref.actor.policy_loss.loss_mode == "vanilla"
+    assert config.reward.reward_manager.name == "rest_tool"
+
+
+@pytest.mark.parametrize(
+    ("preset", "settings"),
+    [
+        ("entropy", {"scheme": "entropy"}),
+        ("entropy_adaptive", {"scheme": "entropy", "curriculum": CurriculumConfig(kind="adaptive")}),
+        ("token_low", {"scheme": "token", "curriculum": CurriculumConfig(kind="constant", high=0.0)}),
+        ("token_high", {"scheme": "token", "alpha": -1.0, "curriculum": CurriculumConfig(kind="constant", high=0.0)}),
+        ("static", {"reward": PAPER, "weights": RegionWeights(args=Ramp(0.6, 0.0, 1.2), think=Ramp(0.6, 0.0, 1.0))}),
+        ("no_think", {"reward": PAPER, "weights": RegionWeights(think=Ramp(0.0, 0.0, 1.0))}),
+    ],
+)
+def test_every_other_preset_is_the_papers_run_but_for_its_own_settings(composed, preset, settings):
+    config, paper = composed(f"+rest={preset}"), composed("+rest=paper")
+    assert check_run(config, ADV_ESTIMATOR_REGISTRY) == RestConfig(apply_in="loss", **settings)
+    config.rest = paper.rest
+    assert config == paper
+
+
+@pytest.mark.parametrize("preset", ["paper", "toolrl", "strict"])
+@pytest.mark.parametrize("around", ["paper", "entropy", "grpo"])
+def test_a_preset_of_the_reward_is_named_or_composed_beside_any_other(composed, around, preset):
+    named = load(composed(f"+rest={around}", f"rest.reward={preset}"))
+    assert named.reward == load({"rest": {"reward": preset}}).reward
+    assert load(composed(f"+rest={around}", f"+rest/reward={preset}")) == named
+
+
+def test_a_composed_preset_of_the_reward_can_be_changed(composed):
+    rest = load(composed("+rest=paper", "+rest/reward=toolrl", "rest.reward.correctness_max.start=1"))
+    assert (rest.reward.rules, rest.reward.reading) == ("toolrl", "first_block")
+    assert (rest.reward.correctness_max, rest.reward.format_max) == (Ramp(1.0), Ramp(1.0))
+
+
+def test_multi_turn_rollouts_are_composed_beside_any_preset(composed):
+    config = composed("+rest=paper", "+rest/rollout=multi_turn", "rest.rollout.max_calls=7")
+    assert config.actor_rollout_ref.rollout.agent.default_agent_loop == "rest_tool_agent"
+    assert config.actor_rollout_ref.rollout.multi_turn.enable
+    assert check_run(config, ADV_ESTIMATOR_REGISTRY).rollout == RolloutConfig(max_calls=7)
+
+
+def test_turns_as_samples_of_their_own_need_the_reward_manager_that_reads_them_all(composed):
+    per_turn = "rest.rollout.per_turn=true"
+    assert check_run(composed("+rest=paper", per_turn), ADV_ESTIMATOR_REGISTRY).rollout.per_turn
+    with pytest.raises(ConfigError, match=r"scores only the last: set reward\.reward_manager\.name=rest_tool"):
+        naive = "reward.reward_manager.name=naive"
+        check_run(composed("+rest=paper", per_turn, naive), ADV_ESTIMATOR_REGISTRY)
+
+
+def test_the_variants_of_toolrl_on_the_page_are_legal_settings(composed):
+    page = (ROOT / "docs" / "rewards.md").read_text()
+    table = page[page.index("| variant | settings |") : page.index("## What can be gamed")]
+    settings = [re.findall(r"(rest\.reward\.[^ `]+)", line) for line in table.splitlines()]
+    assert sum(map(bool, settings)) == 5
+    for overrides in filter(None, settings):
+        rest = load(composed("+rest=paper", "+rest/reward=toolrl", *overrides))
+        assert rest.reward != load({"rest": {"reward": "toolrl"}}).reward
+
+
+def test_there_is_no_preset_without_a_test(composed):
+    names = {path.stem for path in (ROOT / "hydra_configs" / "rest").glob("*.yaml")}
+    tested = {"paper", "grpo", "entropy", "entropy_adaptive", "token_low", "token_high", "static", "no_think"}
+    assert names == tested
+
+
+@pytest.mark.parametrize("preset", ["entropy", "entropy_adaptive", "token_low", "token_high"])
+def test_presets_that_need_entropy_refuse_a_run_in_which_verl_computes_none(composed, preset):
+    bypass = "algorithm.rollout_correction.bypass_mode=true"
+    config = composed(f"+rest={preset}", bypass, "rest.apply_in=advantage", VANILLA)
+    with pytest.raises(
+        ConfigError, match=r"needs the policy's entropy, which verl does not compute with .*bypass_mode"
+    ):
+        check_run(config, ADV_ESTIMATOR_REGISTRY)
+    assert check_run(composed("+rest=paper", bypass, "rest.apply_in=advantage", VANILLA), ADV_ESTIMATOR_REGISTRY)
+
+
+def test_a_setting_on_the_command_line_changes_a_preset(composed):
+    config = composed("+rest=paper", "rest.weights.args.start=0.7", "rest.format=hermes")
+    rest = check_run(config, ADV_ESTIMATOR_REGISTRY)
+    assert (rest.weights.args.start, rest.weights.args.limit, rest.format) == (0.7, 1.2, "hermes")
+
+
+def test_half_a_preset_is_refused(composed):
+    config = composed("+rest=paper", "algorithm.adv_estimator=grpo")
+    with pytest.raises(ConfigError, match=r"set algorithm\.adv_estimator=rest rest\.base_estimator=grpo"):
+        check_run(config, ADV_ESTIMATOR_REGISTRY)
+
+
+def test_a_misspelt_preset_is_answered_with_those_that_exist(composed):
+    with pytest.raises(MissingConfigException, match=r"'rest/papr'[\s\S]*grpo[\s\S]*paper"):
+        composed("+rest=papr")
+
+
+@pytest.mark.parametrize("place", ["the root of the checkout", "elsewhere"])
+def test_presets_are_found_wherever_a_command_is_started(tmp_path, place):
+    # `python -m` puts the working directory first on the path: in the checkout that is this package's source.
+    folder = ROOT if place == "the root of the checkout" else tmp_path
+    done = subprocess.run([sys.executable, "-c", COMPOSE], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.returncode) == ("loss\n", 0), done.stderr

@@ -1,0 +1,218 @@
+"""Settings of verl and of ResT that only make sense together."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from rest_verl.config.rest import ConfigError, RestConfig
+from rest_verl.plugin.run_checks import check_run
+from rest_verl.weighting.schemes import register_scheme
+
+ESTIMATORS = ["gae", "gdpo", "grpo", "rest", "rloo"]
+
+# What verl's own defaults say about these keys.
+PLAIN = {
+    "algorithm.adv_estimator": "grpo",
+    "algorithm.rollout_correction.bypass_mode": False,
+    "trainer.use_v1": True,
+    "trainer.v1.trainer_mode": "sync",
+    "actor_rollout_ref.actor.policy_loss.loss_mode": "vanilla",
+    "actor_rollout_ref.rollout.agent.default_agent_loop": "single_turn_agent",
+    "reward.reward_manager.name": "naive",
+}
+IN_LOSS = {
+    "algorithm.adv_estimator": "rest",
+    "trainer.v1.trainer_mode": "rest_sync",
+    "actor_rollout_ref.actor.policy_loss.loss_mode": "rest",
+    "rest.apply_in": "loss",
+}
+IN_ADVANTAGE = {"algorithm.adv_estimator": "rest", "trainer.v1.trainer_mode": "rest_sync"}
+
+
+def check(*settings):
+    """Check verl's defaults with settings on top."""
+    config = OmegaConf.create()
+    for key, value in {key: value for group in (PLAIN, *settings) for key, value in group.items()}.items():
+        OmegaConf.update(config, key, value, force_add=True)
+    return check_run(config, ESTIMATORS)
+
+
+def message(*settings):
+    with pytest.raises(ConfigError) as error:
+        check(*settings)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"algorithm.adv_estimator": "gae"},
+        {"trainer.use_v1": False},
+        {"reward.reward_manager.name": "rest_tool"},
+        {"actor_rollout_ref.rollout.agent.default_agent_loop": "tool_agent"},
+        {
+            "reward.reward_manager.name": "rest_tool",
+            "actor_rollout_ref.rollout.agent.default_agent_loop": "rest_tool_agent",
+        },
+        {"trainer.v1.trainer_mode": "colocate_async"},
+        {"algorithm.rollout_correction.bypass_mode": True},
+    ],
+    ids=str,
+)
+def test_runs_without_rest_pass(settings):
+    assert check(settings) == RestConfig()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        IN_LOSS,
+        {**IN_LOSS, "reward.reward_manager.name": "rest_tool"},
+        {**IN_LOSS, "trainer.v1.trainer_mode": "rest_colocate_async"},
+        {**IN_LOSS, "trainer.v1.trainer_mode": "rest_separate_async"},
+        {**IN_LOSS, "trainer.v1.trainer_mode": "my_own_trainer"},
+        {**IN_LOSS, "rest.base_estimator": "rloo"},
+        IN_ADVANTAGE,
+        {**IN_ADVANTAGE, "trainer.v1.trainer_mode": "my_own_trainer"},
+        {**IN_ADVANTAGE, "actor_rollout_ref.actor.policy_loss.loss_mode": "gspo"},
+        {**IN_ADVANTAGE, "algorithm.rollout_correction.bypass_mode": True},
+        {**IN_ADVANTAGE, "rest.scheme": "uniform"},
+    ],
+    ids=str,
+)
+def test_runs_with_rest_pass_and_give_their_settings(settings):
+    rest = check(settings)
+    assert rest.apply_in == settings.get("rest.apply_in", "advantage")
+    assert rest.base_estimator == settings.get("rest.base_estimator", "grpo")
+
+
+def test_a_config_without_the_nodes_of_verl_is_no_rest_run():
+    assert check_run(OmegaConf.create({}), ESTIMATORS) == RestConfig()
+
+
+def test_a_wrong_setting_of_the_node_itself_is_found_first():
+    assert message(IN_LOSS, {"rest.schem": 1}).startswith("rest: unknown key 'schem'")
+
+
+def test_the_base_estimator_must_be_registered_and_not_rest():
+    expected = "rest.base_estimator: unknown estimator 'grp': did you mean 'grpo'? allowed: gae, gdpo, grpo, rloo"
+    assert message(IN_LOSS, {"rest.base_estimator": "grp"}) == expected
+    assert "rest.base_estimator=rest" in message(IN_LOSS, {"rest.base_estimator": "rest"})
+
+
+@pytest.mark.parametrize("settings", [IN_LOSS, IN_ADVANTAGE])
+def test_an_estimator_that_verls_trainer_cannot_feed_is_refused_before_a_rollout(settings):
+    settings = settings | {"rest.base_estimator": "gdpo"}
+    assert message(settings) == (
+        "rest.base_estimator=gdpo takes the components of the reward, which verl's V1 trainer does not hand to it: "
+        "set one of gae, grpo, rloo"
+    )
+    assert check(settings, {"trainer.v1.trainer_mode": "my_own_trainer"}).base_estimator == "gdpo"
+
+
+@pytest.mark.parametrize("settings", [IN_LOSS, IN_ADVANTAGE])
+def test_rest_needs_the_v1_trainer(settings):
+    assert message(settings, {"trainer.use_v1": False}).endswith("set trainer.use_v1=True")
+
+
+@pytest.mark.parametrize("mode", ["sync", "colocate_async", "separate_async"])
+@pytest.mark.parametrize("settings", [IN_LOSS, IN_ADVANTAGE])
+def test_rest_needs_a_rest_trainer_mode(settings, mode):
+    found = message(settings, {"trainer.v1.trainer_mode": mode})
+    assert f"but trainer.v1.trainer_mode={mode}" in found
+    assert found.endswith(f"set trainer.v1.trainer_mode=rest_{mode}")
+
+
+@pytest.mark.parametrize("mode", ["sync", "colocate_async", "separate_async"])
+def test_a_rest_trainer_mode_needs_the_estimator_rest(mode):
+    found = message({"trainer.v1.trainer_mode": f"rest_{mode}", "algorithm.adv_estimator": "rloo"})
+    assert "set algorithm.adv_estimator=rest rest.base_estimator=rloo" in found
+    assert found.endswith(f"or trainer.v1.trainer_mode={mode}")
+
+
+LOSS_REST = {"actor_rollout_ref.actor.policy_loss.loss_mode": "rest"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "estimator", "apply_in"),
+    [
+        (LOSS_REST, "grpo", "advantage"),
+        ({**LOSS_REST, "rest.apply_in": "loss"}, "grpo", "loss"),
+        ({**LOSS_REST, **IN_ADVANTAGE}, "rest", "advantage"),
+    ],
+)
+def test_the_loss_rest_needs_weights(settings, estimator, apply_in):
+    found = message(settings)
+    assert f"the run has algorithm.adv_estimator={estimator} and rest.apply_in={apply_in}" in found
+    assert "set actor_rollout_ref.actor.policy_loss.loss_mode=vanilla" in found
+    assert "or algorithm.adv_estimator=rest and rest.apply_in=loss" in found
+
+
+@pytest.mark.parametrize("loss", ["vanilla", "gspo"])
+def test_weights_in_the_loss_need_the_loss_rest(loss):
+    found = message(IN_LOSS, {"actor_rollout_ref.actor.policy_loss.loss_mode": loss})
+    assert f"but actor_rollout_ref.actor.policy_loss.loss_mode={loss}" in found
+    assert "set actor_rollout_ref.actor.policy_loss.loss_mode=rest, or rest.apply_in=advantage" in found
+
+
+def test_weights_in_the_loss_do_not_go_with_bypass_mode():
+    found = message(IN_LOSS, {"algorithm.rollout_correction.bypass_mode": True})
+    assert found.startswith("algorithm.rollout_correction.bypass_mode=True")
+    assert "set rest.apply_in=advantage" in found
+
+
+@pytest.mark.parametrize("settings", [{}, IN_LOSS])
+def test_the_reward_manager_needs_the_agent_loop_that_records_turns(settings):
+    found = message(
+        settings,
+        {
+            "reward.reward_manager.name": "rest_tool",
+            "actor_rollout_ref.rollout.agent.default_agent_loop": "tool_agent",
+        },
+    )
+    assert found.endswith("set actor_rollout_ref.rollout.agent.default_agent_loop=rest_tool_agent")
+
+
+def test_an_unknown_scheme_is_answered_with_the_nearest():
+    assert message({"rest.scheme": "papr"}).startswith("rest.scheme: unknown scheme 'papr': did you mean 'paper'?")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "setting", "readers"),
+    [
+        ("paper", {"alpha": 0.5}, "entropy, token"),
+        ("paper", {"curriculum.kind": "cosine"}, "entropy, token"),
+        ("uniform", {"clamp_max": 2.0}, "entropy, paper, token"),
+        ("entropy", {"weights.name.start": 2.0}, "paper"),
+    ],
+)
+def test_a_setting_that_the_scheme_does_not_read_is_refused(scheme, setting, readers):
+    found = message({"rest.scheme": scheme}, {f"rest.{key}": value for key, value in setting.items()})
+    name = next(iter(setting)).partition(".")[0]
+    assert found.startswith(f"rest.{name} is set, but rest.scheme={scheme} does not read it")
+    listed = found.rpartition(": ")[2].split(", ")
+    assert set(readers.split(", ")) <= set(listed) and scheme not in listed
+
+
+def test_entropy_that_verl_does_not_compute_is_missed_before_the_run():
+    bypass = {"algorithm.rollout_correction.bypass_mode": True}
+    assert "rest.scheme=entropy needs the policy's entropy" in message(
+        IN_ADVANTAGE, bypass, {"rest.scheme": "entropy"}
+    )
+    assert check(bypass, {"rest.scheme": "entropy"}).scheme == "entropy"  # stock GRPO beside the settings of ResT
+
+
+def test_the_adaptive_curriculum_needs_a_scheme_that_measures():
+    register_scheme("blind")(lambda batch, settings: batch.response_mask.float())
+    assert "rest.scheme=blind measures none" in message({"rest.scheme": "blind", "rest.curriculum.kind": "adaptive"})
+    assert check({"rest.scheme": "blind", "rest.curriculum.kind": "linear", "rest.alpha": 0.5}).scheme == "blind"
+
+
+@pytest.mark.parametrize("estimator", ["grpo", "gae"])
+def test_records_need_the_trainer_that_writes_them(estimator):
+    found = message({"algorithm.adv_estimator": estimator, "rest.dump_dir": "records"})
+    assert found.startswith("rest.dump_dir=records is written by the rest trainer modes, but algorithm.adv_estimator=")
+    assert "set +rest=paper rest.scheme=uniform" in found
+    assert check(IN_LOSS, {"rest.dump_dir": "records"}).dump_dir == "records"
+    assert check(IN_LOSS, {"rest.dump_dir": "records", "rest.scheme": "uniform"}).scheme == "uniform"

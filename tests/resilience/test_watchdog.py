@@ -1,0 +1,132 @@
+"""A run that waits for what will not come ends with the reason; one that is only slow does not."""
+
+import pytest
+from verl.trainer.ppo.v1 import replay_buffer
+
+from rest_verl.resilience.interrupt import StalledRunError
+from rest_verl.resilience.liveness import Liveness
+from rest_verl.resilience.watchdog import FAILED_BATCHES, FAILING_SECONDS, Watchdog, watch
+
+PROMPT = {"is_prompt": True, "status": "running", "global_steps": 1}
+BATCH = 8
+
+
+def idle(stall_seconds):
+    """A watchdog of a run without actors."""
+    return Watchdog(Liveness(list), stall_seconds, BATCH)
+
+
+def test_nothing_new_for_too_long_ends_the_run_and_says_how_many_prompts_are_unfinished():
+    watchdog = idle(60.0)
+    for _ in range(30):
+        watchdog.look(["b_0_0"], {"a"}, 2.0)
+    with pytest.raises(StalledRunError, match=r"no trajectory arrived in 60 s, unfinished prompts: 1"):
+        watchdog.look(["b_0_0"], {"a"}, 2.0)
+
+
+def test_each_trajectory_that_arrives_starts_the_time_anew():
+    watchdog = idle(10.0)
+    for number in range(100):
+        watchdog.look([f"a_{place}_0" for place in range(number // 4)], {"a"}, 2.0)
+
+
+def test_each_prompt_that_is_finished_or_begun_starts_the_time_anew():
+    watchdog = idle(10.0)
+    for number in range(100):
+        watchdog.look([], {f"prompt{number // 4}"}, 2.0)
+
+
+def test_time_between_two_waits_is_not_waited():
+    watchdog = idle(10.0)
+    for step in range(10):  # four looks in each of ten steps, however long the updates between them take
+        for _ in range(4):
+            watchdog.look([], {f"prompt-of-step-{step}"}, 2.0)
+
+
+def test_without_a_limit_a_run_waits_for_ever():
+    watchdog = idle(None)
+    for _ in range(10_000):
+        watchdog.look([], {"a"}, 2.0)
+
+
+def test_every_poll_of_verls_replay_buffer_is_looked_at_and_still_waits(monkeypatch):
+    """verl's own buffer, on what verl's own queue lists for a prompt that never ends."""
+    monkeypatch.setattr(replay_buffer.tq, "kv_list", lambda: {"train": {"a": PROMPT, "b_0_0": {"status": "success"}}})
+    buffer = replay_buffer.ReplayBuffer("sync", {}, 1, "drop", {}, poll_interval=0.01)
+    watch(buffer, idle(0.035))
+    with pytest.raises(StalledRunError, match="no trajectory arrived in 0 s, unfinished prompts: 1"):
+        buffer.sample(1, "train", 1)
+
+
+def failing(watchdog, prompts, seconds, finished=lambda number: ()):
+    """So many prompts fail one after the other in so many seconds."""
+    for number in range(prompts):
+        watchdog.look_at_failures({str(number)}, finished(number), 1000.0 + seconds * number / (prompts - 1))
+
+
+def test_prompts_that_fail_one_after_the_other_for_long_end_the_run_and_are_counted():
+    with pytest.raises(StalledRunError, match=r"^32 prompts have failed .* in 600 s.*_run_prompt.*resume_mode=auto"):
+        failing(idle(None), FAILED_BATCHES * BATCH, FAILING_SECONDS)
+
+
+def test_neither_many_failures_at_once_nor_a_few_over_a_long_time_end_a_run():
+    failing(idle(None), 100 * BATCH, FAILING_SECONDS - 1)
+    failing(idle(None), FAILED_BATCHES * BATCH - 1, 100 * FAILING_SECONDS)
+
+
+def test_prompts_may_fail_no_longer_than_a_run_may_stall():
+    with pytest.raises(StalledRunError, match="in 60 s"):
+        failing(idle(60.0), FAILED_BATCHES * BATCH, 60.0)
+
+
+def test_each_prompt_that_is_finished_starts_the_count_of_failures_anew():
+    failing(idle(None), 100 * BATCH, 100 * FAILING_SECONDS, lambda number: {f"finished {number // BATCH}"})
+
+
+def test_a_prompt_that_stays_finished_while_others_fail_does_not_start_the_count_anew():
+    with pytest.raises(StalledRunError):
+        failing(idle(None), 100 * BATCH, 100 * FAILING_SECONDS, lambda number: {"finished before"})
+
+
+class FailingQueue:
+    """verl's queue as its trainer and its agent loop fill it when no prompt ever comes to a trajectory."""
+
+    def __init__(self, prompts):
+        self.put = 0
+        self.tags = {}
+        self.fill(prompts)
+
+    def fill(self, prompts):
+        self.tags |= {str(self.put + place): PROMPT | {"status": "failure"} for place in range(prompts)}
+        self.put += prompts
+
+    def kv_list(self):
+        return {"train": dict(self.tags)}
+
+    def kv_clear(self, partition_id, keys):
+        for key in keys:
+            del self.tags[key]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(
+            lambda fill: replay_buffer.ReplayBufferAsync("colocate_async", {}, 8, "drop", {}, 0.01, fill),
+            id="asynchronous",
+        ),
+        pytest.param(
+            lambda fill: replay_buffer.ReplayBuffer(
+                "sync", {}, 1, "drop", {}, 0.01, fill, gen_batch_size=1, sync_refill_failed_groups=True
+            ),
+            id="synchronous with sync_refill_failed_groups",
+        ),
+    ],
+)
+def test_a_replay_buffer_of_verls_that_replaces_what_fails_does_not_do_so_for_ever(make, monkeypatch):
+    queue = FailingQueue(BATCH)
+    monkeypatch.setattr(replay_buffer, "tq", queue)
+    buffer = watch(make(queue.fill), idle(0.1))
+    with pytest.raises(StalledRunError, match=r"prompts have failed one after the other"):
+        buffer.sample(global_steps=1, partition_id="train", batch_size=BATCH)
+    assert queue.put >= FAILED_BATCHES * BATCH

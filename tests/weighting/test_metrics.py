@@ -1,0 +1,76 @@
+"""What is logged each step."""
+
+import pytest
+import torch
+
+from rest_verl.core.regions import Region
+from rest_verl.core.tagged import TaggedBatch
+from rest_verl.weighting.metrics import rename_actor_metrics, reward_metrics, weight_metrics
+
+OTHER, THINK, RESPONSE, FORMAT, ARGS, NAME = Region
+
+REGIONS = torch.tensor([[FORMAT, THINK, THINK, NAME], [OTHER, OTHER, THINK, OTHER], [OTHER] * 4], dtype=torch.int8)
+MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]])
+WEIGHTS = torch.tensor([[1.0, 0.5, 0.5, 2.0], [1.0, 1.0, 0.0, 0.0], [0.0] * 4])
+ENTROPY = torch.tensor([[0.25, 1.0, 2.0, 0.5], [3.0, 4.0, 9.0, 9.0], [9.0] * 4])
+
+
+def test_weights_and_entropy_by_region():
+    metrics = weight_metrics(TaggedBatch(REGIONS, MASK), WEIGHTS, ENTROPY)
+    assert metrics == pytest.approx(
+        {
+            "rest/tokens/other": 2.0,
+            "rest/tokens/think": 2.0,
+            "rest/tokens/response": 0.0,
+            "rest/tokens/format": 1.0,
+            "rest/tokens/args": 0.0,
+            "rest/tokens/name": 1.0,
+            "rest/weight/other": 1.0,
+            "rest/weight/think": 0.5,
+            "rest/weight/format": 1.0,
+            "rest/weight/name": 2.0,
+            "rest/entropy/other": 3.5,
+            "rest/entropy/think": 1.5,
+            "rest/entropy/format": 0.25,
+            "rest/entropy/name": 0.5,
+            # Of the two rows with tokens, the second has no tagged one: its only tagged token is masked.
+            "rest/rows_untagged": 0.5,
+            # (1 + .5 + .5 + 2 + 1 + 1)^2 / (6 (1 + .25 + .25 + 4 + 1 + 1))
+            "rest/weight_ess": 36 / (6 * 7.5),
+            # ascending .5 .5 1 1 1 2 with ranks -5 -3 -1 1 3 5: (-4 + 3 + 10) / (6 * 6)
+            "rest/weight_gini": 9 / 36,
+        }
+    )
+
+
+def test_without_entropy_none_is_logged():
+    assert not any("entropy" in key for key in weight_metrics(TaggedBatch(REGIONS, MASK), WEIGHTS, None))
+
+
+def test_an_empty_batch_is_logged_as_zeros():
+    metrics = weight_metrics(TaggedBatch(REGIONS, torch.zeros_like(MASK)), torch.zeros(3, 4), ENTROPY)
+    assert set(metrics.values()) == {0.0}
+    assert {"rest/rows_untagged", "rest/weight_ess", "rest/tokens/think"} <= set(metrics)
+
+
+def test_reward_components_are_averaged_over_generated_rows_that_have_them():
+    rows = [
+        {"reward_extra_info": {"acc": 1.0, "legal": 1, "note": "text"}},
+        {"reward_extra_info": {"acc": 0.0}},
+        {"reward_extra_info": {"acc": 100.0}},
+        {},
+    ]
+    mask = torch.tensor([[1, 0], [0, 1], [0, 0], [1, 1]])
+    assert reward_metrics(rows, mask) == {"rest/reward/acc": 0.5, "rest/reward/legal": 1.0}
+
+
+def test_what_the_agent_loop_counted_is_logged_under_its_own_name():
+    rows = [{"reward_extra_info": {"acc": 1.0, "rollout/calls": calls}} for calls in (1.0, 4.0)]
+    logged = reward_metrics(rows, torch.ones(2, 3))
+    assert logged == {"rest/reward/acc": 1.0, "rest/rollout/calls": 2.5}
+
+
+def test_what_the_policy_loss_reports_is_logged_beside_the_rest():
+    metrics = {"actor/pg_loss": 1.0, "actor/rest/ppo_kl": 2.0, "rest/weight_ess": 3.0}
+    rename_actor_metrics(metrics)
+    assert metrics == {"actor/pg_loss": 1.0, "rest/ppo_kl": 2.0, "rest/weight_ess": 3.0}
