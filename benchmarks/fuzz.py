@@ -37,7 +37,7 @@ from trust.fuzz_text import dictionary
 from trust.group import Group, publish
 from trust.libfuzzer import Statistics, read_line
 
-from rest_verl.common.suggest import unknown_name
+from rest_verl.common.names import unknown_name
 
 HERE = Path(__file__).parent
 CORPUS = HERE.parent / "tests" / "fuzz" / "corpus"

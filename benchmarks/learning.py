@@ -35,7 +35,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from transformers.utils.logging import disable_progress_bar
 
-from rest_verl.common.suggest import unknown_name
+from rest_verl.common.names import unknown_name
 from rest_verl.config.rest import load
 
 RESULTS = {"process": "learning", "cuda": "learning_cuda", "verl": "learning_verl"}

@@ -42,10 +42,10 @@ from transformers.utils.logging import disable_progress_bar
 from verl_run import RunFailed, read_metrics, run_verl
 from weighting import make_batch, seconds_of
 
-from rest_verl.common.suggest import unknown_name
+from rest_verl.common.names import unknown_name
 from rest_verl.config.rest import load, preset_names
-from rest_verl.core.regions import RegionTagger
-from rest_verl.core.tagged import TaggedBatch
+from rest_verl.core.regions import RegionTagger, TaggedBatch
+from rest_verl.formats import get_format
 from rest_verl.weighting.metrics import weight_metrics
 from rest_verl.weighting.token_weighting import TokenWeighting
 
@@ -166,7 +166,7 @@ def by_themselves(sizes: tuple[tuple[int, int, int], ...], presets: list[str], p
     torch.set_num_threads(1)
     bar = progress.add_task("vocabulary", total=1 + len(sizes) * len(presets))
     tokenizer = qwen_tokenizer()
-    tagger = RegionTagger(tokenizer, "hermes")
+    tagger = RegionTagger(tokenizer, get_format("hermes"))
     progress.advance(bar)
     rows: list[dict[str, Any]] = []
     for prompts, rollouts, tokens in sizes:

@@ -30,8 +30,7 @@ from scripted_engine import ScriptedEngine, compose_config, make_loop
 from verl.tools.function_tool import FUNCTION_TOOL_REGISTRY, function_tool
 
 from rest_verl.bfcl.data.multi_turn import bfcl_multi_turn_rows
-from rest_verl.rollout.environment import Environment, NoEnvironment, Opening
-from rest_verl.rollout.environments import get_environment
+from rest_verl.rollout.environment import Environment, NoEnvironment, Opening, get_environment
 
 CALLS, TRAJECTORIES, ROUNDS = 8, 32, 31
 LOOPS = ("rest_tool_agent", "tool_agent")

@@ -31,7 +31,7 @@ from trust.scaling_fit import Load
 from trust.scaling_page import section
 from trust.scaling_parts import apart
 
-from rest_verl.common.suggest import unknown_name
+from rest_verl.common.names import unknown_name
 
 PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
 LOADS = (

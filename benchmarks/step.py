@@ -34,8 +34,9 @@ from weighting import make_batch, seconds_of
 
 from rest_verl.config.rest import load
 from rest_verl.core.regions import RegionTagger
-from rest_verl.records.read import step_files
+from rest_verl.formats import get_format
 from rest_verl.records.recorder import Recorder
+from rest_verl.records.schema import step_files
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 STEP_SECONDS = 60.0  # of a short step on real hardware
@@ -91,7 +92,7 @@ def trainer_of(config: DictConfig, tokenizer: Any) -> Any:
     trainer._rest, trainer._weighting = rest, TokenWeighting(rest, total_steps=100)
     trainer._recorder = Recorder(rest, tokenizer, 100) if rest.dump_dir else None
     trainer._init_dump_executor()
-    trainer._tagger = RegionTagger(tokenizer, rest.format)
+    trainer._tagger = RegionTagger(tokenizer, get_format(rest.format))
     return trainer
 
 

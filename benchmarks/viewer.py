@@ -26,8 +26,7 @@ from rich.console import Console
 
 from rest_verl.commands.inspect.page import PageStep, page_of
 from rest_verl.commands.inspect.step_data import step_data
-from rest_verl.records.read import StepRecords
-from rest_verl.records.schema import RecordMeta, with_meta
+from rest_verl.records.schema import RecordMeta, StepRecords, with_meta
 
 ROWS, TOKENS, GROUP, LONG = 200, 2000, 4, 32_768
 VOCABULARY = 20_000

@@ -31,8 +31,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from rest_verl.config.rest import RestConfig
-from rest_verl.core.regions import Region, RegionTagger
-from rest_verl.core.tagged import TaggedBatch
+from rest_verl.core.regions import Region, RegionTagger, TaggedBatch
+from rest_verl.formats import get_format
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 SIZES = ((128, 128), (128, 512), (128, 2048), (512, 1024), (2048, 2048), (2048, 4096))
@@ -187,7 +187,7 @@ def main(
         tokenizer = qwen_tokenizer()
         progress.advance(bar)
         for format in CALLS:
-            tagger = RegionTagger(tokenizer, format)
+            tagger = RegionTagger(tokenizer, get_format(format))
             for rows, tokens in sizes:
                 progress.update(bar, description=f"{format} {rows} x {tokens}")
                 measured.append(measure(tokenizer, tagger, format, rows, tokens))

@@ -34,7 +34,7 @@ ends the run at start-up with the nearest right name; so does a setting that the
 
 All keys and defaults are made from [`config.py`](../rest_verl/config/rest.py),
 [`reward_config.py`](../rest_verl/config/reward.py), [`rollout_config.py`](../rest_verl/config/rollout.py) and
-[`dump_config.py`](../rest_verl/config/dump.py).
+[`dump_config.py`](../rest_verl/config/rest.py).
 """
 BOUNDS = {Ge: ("ge", "≥"), Gt: ("gt", ">"), Le: ("le", "≤"), Lt: ("lt", "<")}
 # Names that are checked against a registry, which users add to.

@@ -112,7 +112,7 @@ train() { # train OVERRIDE...: verl's own main with these overrides, on one node
     if ((NNODES > 1)); then set -- +ray_kwargs.ray_init.address=auto "$@"; fi
     case ${DRY_RUN:-0} in
         0) ;;
-        1) exec "$PYTHON" -m rest_verl.commands.check "$@" ;;
+        1) exec "$PYTHON" -m rest_verl check "$@" ;;
         print)
             printf '%s\n' "$@" ''
             exit

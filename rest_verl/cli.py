@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import typer
 
+from rest_verl.bfcl.data.command import bfcl
+from rest_verl.commands.check.command import check
 from rest_verl.commands.doctor.command import doctor
 from rest_verl.commands.export.command import export
 from rest_verl.commands.inspect.command import inspect
 from rest_verl.commands.plot.command import plot
 from rest_verl.commands.preview.command import preview
-from rest_verl.data.check_command import check
+from rest_verl.data.check_command import check as check_data
 from rest_verl.data.commands import app as data
 from rest_verl.eval.commands import app as evaluate
 
 app = typer.Typer(help="ResT for stock verl.", no_args_is_help=True, pretty_exceptions_enable=False)
-data.command()(check)
+data.command()(bfcl)
+data.command("check")(check_data)
 app.add_typer(data, name="data")
 app.add_typer(evaluate, name="eval")
 app.command()(doctor)
 app.command()(export)
 app.command()(inspect)
 app.command()(plot)
+# after the first override everything is an override
+app.command(context_settings={"allow_interspersed_args": False})(check)
 app.command(context_settings={"allow_interspersed_args": False})(preview)

@@ -14,7 +14,7 @@ import torch
 from rest_verl.config.rest import load
 from rest_verl.formats import get_format
 from rest_verl.core.regions import Region
-from rest_verl.core.tagged import TaggedBatch
+from rest_verl.core.regions import TaggedBatch
 from rest_verl.core.tool_calls import Kind, ToolCall
 from rest_verl.weighting.token_weighting import TokenWeighting
 

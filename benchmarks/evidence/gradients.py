@@ -23,8 +23,7 @@ from evidence.update import group_advantages, micro_batches, surrogate
 from evidence.variants import BASELINE, VARIANTS, composed
 from rest_verl.config.rest import RestConfig, load
 from rest_verl.core.entropy import variance_exact
-from rest_verl.core.regions import Region
-from rest_verl.core.tagged import TaggedBatch
+from rest_verl.core.regions import Region, TaggedBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 UNIFORM = "uniform"

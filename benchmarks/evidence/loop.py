@@ -21,9 +21,8 @@ from evidence.rollouts import Rollouts, sample
 from evidence.start import Start
 from evidence.update import group_advantages, new_optimizer, update
 from rest_verl.config.rest import RestConfig
-from rest_verl.core.regions import RegionTagger
-from rest_verl.core.tagged import TaggedBatch
-from rest_verl.core.token_bytes import TokenBytes
+from rest_verl.core.regions import RegionTagger, TaggedBatch
+from rest_verl.core.tokens import TokenBytes
 from rest_verl.formats import get_format
 from rest_verl.reward.tool_reward import ToolReward
 from rest_verl.reward.truth import read_ground_truth
@@ -74,7 +73,7 @@ class Scorer:
 
     def __init__(self, start: Start, settings: RestConfig):
         self.reward = ToolReward(settings.reward)
-        self.tagger = RegionTagger(start.tokenizer, settings.format)
+        self.tagger = RegionTagger(start.tokenizer, get_format(settings.format))
         self._format = get_format(settings.format)
         self._table = TokenBytes.from_tokenizer(start.tokenizer)
 

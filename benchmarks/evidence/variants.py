@@ -48,7 +48,8 @@ class Variant:
 VARIANTS = {
     variant.name: variant
     for variant in (
-        # Scheme `uniform` gives every token weight 1 (tests/weighting/test_token_weighting.py): GRPO, with the reward of the others.
+        # Scheme `uniform` gives every token weight 1 (tests/weighting/test_token_weighting.py): GRPO, with the same
+        # reward as the others.
         Variant(BASELINE, "paper", ("rest.scheme=uniform",), compress=("reward",)),
         *(Variant(name, name) for name in PRESETS),
         Variant("static", "static", question="without its curriculum", compress=("reward",)),

@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from rest_verl.bfcl.verdict.checker import CATEGORIES, accepts, check_calls
-from rest_verl.bfcl.verdict.languages import JAVA, JAVASCRIPT, PYTHON, Language
+from rest_verl.bfcl.verdict.tools import JAVA, JAVASCRIPT, PYTHON, Language
 from rest_verl.config.rest import load
 from rest_verl.config.reward import RewardConfig
 from rest_verl.core.regions import Region, RegionTagger
@@ -259,7 +259,9 @@ def _tagger(name: str) -> RegionTagger:
     names[256:258] = ends
     backend = Tokenizer(models.BPE(vocab={text: index for index, text in enumerate(names)}, merges=[]))
     backend.decoder = decoders.ByteLevel()
-    return RegionTagger(PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=ends[0], pad_token=ends[1]), name)
+    return RegionTagger(
+        PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=ends[0], pad_token=ends[1]), get_format(name)
+    )
 
 
 def _token_of(low: int, how: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from rest_verl.common.suggest import unknown_name
+from rest_verl.common.names import unknown_name
 
 
 def known_names(kind: str, text: str, allowed: Collection[str]) -> list[str]:

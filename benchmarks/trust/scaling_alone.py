@@ -20,7 +20,7 @@ from verl.trainer.ppo.v1.utils import compute_advantage_for_multi_trajectories
 from weighting import make_batch, seconds_of
 
 from rest_verl.core.regions import RegionTagger
-from rest_verl.core.token_bytes import TokenBytes
+from rest_verl.core.tokens import TokenBytes
 from rest_verl.formats import get_format
 from rest_verl.reward.manager import RestToolRewardManager
 from rest_verl.rollout.calls import read_calls
@@ -47,7 +47,7 @@ def arithmetic(sizes: Sequence[Size], memory: float) -> dict[str, Any]:
     """
     torch.set_num_threads(1)
     tokenizer = qwen_tokenizer()
-    tagger, rest = RegionTagger(tokenizer, "hermes"), settings(PRESET)
+    tagger, rest = RegionTagger(tokenizer, get_format("hermes")), settings(PRESET)
     found: list[dict[str, Any]] = []
     for rows, tokens in sizes:
         if found and _bytes(found[-1]) * rows * tokens > memory:
@@ -94,7 +94,7 @@ def a_response(lengths: Sequence[int], responses: int = 64) -> list[dict[str, An
     config = OmegaConf.create({"reward": {"custom_reward_function": {"path": None}}, "rest": {"reward": "paper"}})
     manager, rlla = RestToolRewardManager(config, tokenizer), get_format("rlla")
     pieces = TokenBytes.from_tokenizer(tokenizer).pieces.to_pylist()
-    tagger = RegionTagger(tokenizer, "rlla")
+    tagger = RegionTagger(tokenizer, get_format("rlla"))
     found = []
     for length in lengths:
         ids = make_batch(tokenizer, "rlla", responses, length, random.Random(0))

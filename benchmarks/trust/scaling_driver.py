@@ -27,7 +27,7 @@ from step import PARTITION, composed, simulated, trainer_of
 from tensordict import NonTensorStack, TensorDict
 from verl.trainer.ppo.v1 import PPOTrainer
 
-from rest_verl.plugin.hooks import trainer as seam
+from rest_verl.plugin import trainer as seam
 from rest_verl.reward.tool_reward import skipped_components
 from rest_verl.rollout.calls import Call
 from rest_verl.rollout.record import GeneratedTurn, Record

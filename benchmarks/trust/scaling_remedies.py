@@ -22,7 +22,7 @@ from tensordict import TensorDict
 from verl.trainer.ppo.v1 import PPOTrainer
 from verl.workers.utils.padding import response_to_nested
 
-from rest_verl.plugin.hooks import trainer as seam
+from rest_verl.plugin import trainer as seam
 from trust.scaling_driver import CLOCKS, Clocks, Driver, Watch, drivers
 from trust.scaling_fit import Size
 from trust.scaling_parts import AHEAD, AHEAD_METRICS, NOW, WORKERS

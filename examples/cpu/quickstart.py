@@ -30,9 +30,9 @@ from rich.progress import Progress
 from transformers.utils.logging import disable_progress_bar
 from verl_run import RunFailed, run_verl
 
-from rest_verl.commands.plot.logs import read_log
-from rest_verl.commands.plot.picture import draw_runs
-from rest_verl.common.suggest import unknown_name
+from rest_verl.commands.plot.draw import draw_runs
+from rest_verl.commands.plot.runs import read_log
+from rest_verl.common.names import unknown_name
 from rest_verl.config.rest import preset_names
 
 SOURCE = "toy_tools"

@@ -21,13 +21,13 @@ from progress import stages
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from right_answers import right_answer
 from transformers.utils.logging import disable_progress_bar
 from verl_run import RunFailed, Step, run_verl
 
 from rest_verl.bfcl.data.single_turn import bfcl_rows
-from rest_verl.data.answers import right_answer
+from rest_verl.data.data_set import split_by_hash, write_parquet
 from rest_verl.data.rlla import read_rlla
-from rest_verl.data.split import split_by_hash, write_parquet
 
 Row = dict[str, Any]
 

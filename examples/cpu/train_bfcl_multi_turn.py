@@ -26,9 +26,9 @@ from transformers.utils.logging import disable_progress_bar
 from verl_run import RunFailed, run_verl
 
 from rest_verl.bfcl.data.multi_turn import bfcl_multi_turn_rows
+from rest_verl.data.data_set import split_by_hash, write_parquet
 from rest_verl.data.rows import Row
-from rest_verl.data.split import split_by_hash, write_parquet
-from rest_verl.rollout.environments import get_environment
+from rest_verl.rollout.environment import get_environment
 
 VOCABULARY = 4096
 PROMPT_TOKENS, RESPONSE_TOKENS = 2560, 768

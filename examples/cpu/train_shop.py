@@ -25,7 +25,7 @@ from rollout_tables import show
 from transformers.utils.logging import disable_progress_bar
 from verl_run import RunFailed, run_verl
 
-from rest_verl.data.split import write_parquet
+from rest_verl.data.data_set import write_parquet
 
 EXAMPLES = Path(__file__).resolve().parents[1]
 ROWS, VALIDATION_ROWS = 1000, 32

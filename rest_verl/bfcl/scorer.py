@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from rest_verl.bfcl.verdict.checker import CATEGORIES, accepts, check_calls, may_be_left_out
 from rest_verl.core.tool_calls import Kind
 from rest_verl.reward.response import Response
+from rest_verl.reward.scorers import register_scorer
 from rest_verl.reward.tool_reward import RewardAtStep
 from rest_verl.reward.truth import DueCall, GroundTruth, read_ground_truth
 
@@ -49,12 +50,6 @@ class BfclTruth:
     category: str
 
 
-def score_bfcl(response: Response, asked: BfclTruth, reward: RewardAtStep) -> dict[str, float]:
-    """Score a response (`Scorer.score`). Calls of which one cannot be read count as none, as on the leaderboard."""
-    wrong = check_calls(asked.functions, response.readable, asked.possible_answer, asked.category)
-    return reward(response, asked.truth) | {"acc": float(wrong is None)}
-
-
 def read_bfcl(text: Any) -> BfclTruth:
     """Read a ground truth (`Scorer.read`).
 
@@ -76,6 +71,13 @@ def read_bfcl(text: Any) -> BfclTruth:
     else:
         truth = _with_accepted_values(read_ground_truth(written.answer), written)
     return BfclTruth(truth, written.functions, written.possible_answer, written.category)
+
+
+@register_scorer("bfcl_*", read=read_bfcl)
+def score_bfcl(response: Response, asked: BfclTruth, reward: RewardAtStep) -> dict[str, float]:
+    """Score a response (`Scorer.score`). Calls of which one cannot be read count as none, as on the leaderboard."""
+    wrong = check_calls(asked.functions, response.readable, asked.possible_answer, asked.category)
+    return reward(response, asked.truth) | {"acc": float(wrong is None)}
 
 
 def _with_accepted_values(answer: GroundTruth, written: _Written) -> GroundTruth:

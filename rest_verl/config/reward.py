@@ -13,7 +13,7 @@ from typing import Any, Literal
 from omegaconf import OmegaConf
 from pydantic.dataclasses import dataclass
 
-from rest_verl.common.suggest import unknown_name
+from rest_verl.common.names import unknown_name
 from rest_verl.config.ramp import STRICT, Ramp, ramp
 
 

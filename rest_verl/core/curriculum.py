@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rest_verl.common.registry import Registry
+from rest_verl.common.names import Registry
 
 Schedule = Callable[[int], float]
 

@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from rest_verl.core.regions import Region
-from rest_verl.core.tagged import TaggedBatch
+from rest_verl.core.regions import Region, TaggedBatch
 
 STRUCTURE = (Region.FORMAT, Region.NAME)  # what the model has to get right before anything else counts
 

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 import torch
 
 from rest_verl.core.curriculum import Schedule
-from rest_verl.core.regions import Region
-from rest_verl.core.tagged import sum_by
+from rest_verl.core.regions import Region, sum_by
 
 
 def scheduled_weights(schedules: Mapping[Region, Schedule], step: int) -> dict[Region, float]:

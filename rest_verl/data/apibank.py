@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rest_verl.data.answers import turn_of_calls
-from rest_verl.data.raw_files import read_rows
-from rest_verl.data.rows import Row, make_row
+from rest_verl.data.files import read_rows
+from rest_verl.data.rows import Row, make_row, turn_of_calls
 
 LEVELS = (1, 2, 3)
 _LEVEL = re.compile(r"level[-_ ]?(\d+)", re.IGNORECASE)

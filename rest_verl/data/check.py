@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 
 from rest_verl.data.check_report import FileReport, Kind, Lengths, PairReport, Problem, Report
 from rest_verl.data.check_schema import columns_to_read, schema_differences, schema_faults
-from rest_verl.data.prompt_lengths import Prompt, Refused
+from rest_verl.data.prompt import Prompt, Refused
 from rest_verl.reward.scorers import get_scorer
-from rest_verl.rollout.environments import get_environment
+from rest_verl.rollout.environment import get_environment
 
 _BATCH = 256  # rows held at a time: a file may be larger than the memory, and a bar moves while tokens are counted
 

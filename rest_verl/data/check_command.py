@@ -54,7 +54,7 @@ def check(
     # pyarrow and jinja2 are heavy: imported here, `rest-verl --help` stays quick
     from rest_verl.config.rest import import_of_run
     from rest_verl.data.check import check_files
-    from rest_verl.data.prompt_lengths import length_counter
+    from rest_verl.data.prompt import length_counter
 
     if max_prompt_length is not None and tokenizer is None:
         raise typer.BadParameter("--max-prompt-length counts tokens, so it needs --tokenizer")

@@ -1,4 +1,4 @@
-"""The commands `rest-verl data bfcl`, `rlla` and `apibank`."""
+"""The commands `rest-verl data rlla` and `apibank`, and what every command shares that makes a data set."""
 
 from __future__ import annotations
 
@@ -21,49 +21,10 @@ app = typer.Typer(help="Make training data in verl's parquet layout, and check i
 
 Out = Annotated[Path, typer.Option(help="Folder for train.parquet, validation.parquet and manifest.json.")]
 Share = Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of prompts to hold out for validation.")]
-Format = Annotated[str, typer.Option(help="Wire format that the prompt asks for: a name that rest.format takes.")]
-Template = Annotated[Path | None, typer.Option(help="A Jinja2 file in place of the built-in system message.")]
 BakedFormat = Annotated[str, typer.Option(help="Only rlla: the file holds whole prompts, which ask for it.")]
 BakedTemplate = Annotated[Path | None, typer.Option(help="Refused: the file holds whole prompts.")]
 
 _BAKED = "the file holds whole prompts, which ask for rlla; leave the option out, or rewrite the prompts in the file"
-
-
-@app.command()
-def bfcl(
-    out: Out,
-    category: Annotated[list[str] | None, typer.Option(help="Repeat for several; all of them if left out.")] = None,
-    multi_turn: Annotated[
-        bool, typer.Option("--multi-turn", help="Tasks of several turns instead, which act on an environment.")
-    ] = False,
-    validation_share: Share = 0.1,
-    format: Format = "rlla",
-    template: Template = None,
-) -> None:
-    """BFCL's questions and answers, from the installed package bfcl-eval.
-
-    Multi-turn rows are for the agent loop rest_tool_agent:
-    they name the environment bfcl_multi_turn, which runs and scores them.
-    """
-    with one_line_errors():
-        from rest_verl.bfcl.data.files import bfcl_version
-        from rest_verl.bfcl.data.multi_turn import MULTI_TURN_CATEGORIES, bfcl_multi_turn_rows
-        from rest_verl.bfcl.data.single_turn import CATEGORIES, bfcl_rows
-        from rest_verl.data.data_set import Origin
-        from rest_verl.data.template import BUILT_IN, PromptTemplate
-
-        known, make_rows = (MULTI_TURN_CATEGORIES, bfcl_multi_turn_rows) if multi_turn else (CATEGORIES, bfcl_rows)
-        wanted = list(dict.fromkeys(category or known))
-        rendering = PromptTemplate(template or BUILT_IN)
-        options = {
-            "category": wanted,
-            "format": format,
-            "template": {"file": rendering.path.name, "sha256": rendering.sha256},
-        }
-        with progress_bar("BFCL") as on_progress:
-            rows = make_rows(wanted, format, rendering, on_progress)
-        origin = Origin("bfcl", [{"package": "bfcl-eval", "version": bfcl_version()}], options)
-        _write(rows, validation_share, out, origin)
 
 
 @app.command()
@@ -82,7 +43,7 @@ def rlla(
         _check_baked(format, template)
         with progress_bar(source.name) as on_progress:
             rows = read_rlla(source, on_progress)
-        _write(rows, validation_share, out, Origin("rlla", [file_source(source)], {"format": format}))
+        write_and_show(rows, validation_share, out, Origin("rlla", [file_source(source)], {"format": format}))
 
 
 @app.command()
@@ -103,7 +64,7 @@ def apibank(
         with progress_bar("API-Bank") as on_progress:
             rows = apibank_rows(sources, level, on_progress)
         origin = Origin("apibank", [file_source(source) for source in sources], {"format": format, "level": level})
-        _write(rows, validation_share, out, origin)
+        write_and_show(rows, validation_share, out, origin)
 
 
 def _check_baked(format: str, template: Path | None) -> None:
@@ -113,7 +74,7 @@ def _check_baked(format: str, template: Path | None) -> None:
         raise ValueError(f"--template {template}: {_BAKED}")
 
 
-def _write(rows: list[Row], validation_share: float, out: Path, origin: Origin) -> None:
+def write_and_show(rows: list[Row], validation_share: float, out: Path, origin: Origin) -> None:
     """Write a data set and show how many rows each side has of every data source."""
     from rest_verl.data.data_set import SIDES, write_data_set
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rest_verl.data.raw_files import read_rows
+from rest_verl.data.files import read_rows
 from rest_verl.data.rows import Row, make_row
 
 # the names that ToolRL's raw files have used for the same field

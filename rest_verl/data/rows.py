@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,3 +79,19 @@ def make_row(
         "reward_model": {"style": "rule", "ground_truth": ground_truth},
         "extra_info": {"index": index, "id": id, "split": split} | (environment.extra_info() if environment else {}),
     }
+
+
+NO_CALL = (
+    "<think> None of the tools at hand can do what is asked, so I call none and say so. </think>\n"
+    "<response> I cannot do this with the tools that I have. </response>"
+)
+_THINK_CALL = "<think> The tools at hand can do what is asked, so I call them with the values the user gave. </think>"
+
+
+def turn_of_calls(calls: Iterable[tuple[str, dict[str, Any]]]) -> str:
+    """Return a turn that makes these (name, parameters) calls.
+
+    Text is not escaped, since that is how a model would write it.
+    """
+    lines = [json.dumps({"name": name, "parameters": given}, ensure_ascii=False) for name, given in calls]
+    return "\n".join([_THINK_CALL, "<tool_call>", *lines, "</tool_call>"])

@@ -23,8 +23,7 @@ from rest_verl.reward.response import Response, read_response
 from rest_verl.reward.scorers import get_scorer
 from rest_verl.reward.tool_reward import RewardAtStep, ToolReward
 from rest_verl.rollout.calls import UNREADABLE, Call, Failure, caught, read_calls, text_of
-from rest_verl.rollout.environment import Environment, Message
-from rest_verl.rollout.environments import get_environment
+from rest_verl.rollout.environment import Environment, Message, get_environment
 
 # BFCL ends a dialogue when it has counted more than MAXIMUM_STEP_LIMIT = 20 steps with calls in one turn of the user;
 # the calls of the 21st are still run.

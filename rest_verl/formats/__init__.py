@@ -3,7 +3,7 @@
 Names are those of verl's `multi_turn.format` where it has one.
 """
 
-from rest_verl.common.registry import Registry
+from rest_verl.common.names import Registry
 from rest_verl.core.tool_calls import WireFormat
 from rest_verl.formats.deepseek_v4 import DEEPSEEK_V4
 from rest_verl.formats.gemma4 import GEMMA4

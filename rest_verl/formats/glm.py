@@ -22,7 +22,7 @@ from __future__ import annotations
 import re
 
 from rest_verl.core.tool_calls import CallSpan, Kind, ToolCall, Turn, WireFormat
-from rest_verl.formats.parse.json_spans import trimmed
+from rest_verl.formats.parse.json_calls import trimmed
 from rest_verl.formats.parse.tags import Tags, is_legal_outline, parse_tagged
 from rest_verl.formats.parse.xml_calls import Parameter, Parameters, is_well_formed, read_call, stripped_value
 

@@ -18,8 +18,7 @@ from __future__ import annotations
 import re
 
 from rest_verl.core.tool_calls import CallSpan, Kind, Turn, WireFormat
-from rest_verl.formats.parse.json_calls import json_arguments, read_named_call
-from rest_verl.formats.parse.json_spans import find
+from rest_verl.formats.parse.json_calls import find, json_arguments, read_named_call
 from rest_verl.formats.parse.tags import append, is_legal_order, take_answer
 
 _START, _CHANNEL, _MESSAGE = b"<|start|>", b"<|channel|>", b"<|message|>"

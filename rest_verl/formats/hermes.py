@@ -9,8 +9,7 @@
 import re
 
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
-from rest_verl.formats.parse.json_calls import json_calls, read_json_call
-from rest_verl.formats.parse.json_spans import ends_in_string
+from rest_verl.formats.parse.json_calls import ends_in_string, json_calls, read_json_call
 from rest_verl.formats.parse.tags import Tags, is_legal_outline, parse_tagged
 
 _TAGS = Tags(calls=(b"<tool_call>", b"</tool_call>"), scan_calls=json_calls(b"</tool_call>"), in_string=ends_in_string)

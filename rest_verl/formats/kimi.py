@@ -18,8 +18,7 @@ from __future__ import annotations
 import re
 
 from rest_verl.core.tool_calls import CallSpan, Kind, Span, Turn, WireFormat
-from rest_verl.formats.parse.json_calls import json_arguments, read_named_call
-from rest_verl.formats.parse.json_spans import ends_in_string, find, trimmed
+from rest_verl.formats.parse.json_calls import ends_in_string, find, json_arguments, read_named_call, trimmed
 from rest_verl.formats.parse.tags import Tags, is_legal_order, parse_tagged
 
 _SECTION, _SECTION_END = b"<|tool_calls_section_begin|>", b"<|tool_calls_section_end|>"

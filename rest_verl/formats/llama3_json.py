@@ -14,8 +14,7 @@ from __future__ import annotations
 import re
 
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
-from rest_verl.formats.parse.json_calls import call_of, read_json_call
-from rest_verl.formats.parse.json_spans import ObjectScanner
+from rest_verl.formats.parse.json_calls import ObjectScanner, call_of, read_json_call
 from rest_verl.formats.parse.tags import is_legal_outline, take_answer
 
 _OBJECTS = ObjectScanner()

@@ -16,8 +16,14 @@ from __future__ import annotations
 import re
 
 from rest_verl.core.tool_calls import CallSpan, Kind, ToolCall, Turn, WireFormat
-from rest_verl.formats.parse.json_calls import call_of, json_arguments, read_json_call, read_named_call
-from rest_verl.formats.parse.json_spans import ObjectScanner, ends_in_string
+from rest_verl.formats.parse.json_calls import (
+    ObjectScanner,
+    call_of,
+    ends_in_string,
+    json_arguments,
+    read_json_call,
+    read_named_call,
+)
 from rest_verl.formats.parse.tags import Tags, append, is_legal_outline, parse_tagged
 
 _OPENING = b"[TOOL_CALLS]"

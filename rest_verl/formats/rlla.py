@@ -11,8 +11,7 @@
 import re
 
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
-from rest_verl.formats.parse.json_calls import json_calls, read_json_call
-from rest_verl.formats.parse.json_spans import ends_in_string
+from rest_verl.formats.parse.json_calls import ends_in_string, json_calls, read_json_call
 from rest_verl.formats.parse.tags import Tags, parse_tagged
 
 _TAGS = Tags(

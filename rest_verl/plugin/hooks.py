@@ -3,7 +3,7 @@
 verl imports it at the end of its own `__init__`: in the driver, the task runner, every Ray worker and vLLM's workers.
 Nothing of verl is imported here, for its trainer alone costs seconds: each piece registers itself when verl imports
 the module that holds its registry. Beside a verl of another range nothing is registered, so that verl runs as if this
-package were not there; a preset then ends the run with the reason (refuse_verl.py).
+package were not there; a preset then ends the run with the reason (version.py).
 """
 
 from importlib import import_module
@@ -33,7 +33,9 @@ def _check_config_first(verl_config: ModuleType) -> None:
     """Let verl's own validation, which runs before Ray starts, begin with ours."""
 
     def validate(verl_validate: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-        import_module("rest_verl.plugin.driver").check(kwargs["config"] if "config" in kwargs else args[0])
+        run_checks = import_module("rest_verl.plugin.run_checks")
+        estimators = import_module("verl.trainer.ppo.core_algos").ADV_ESTIMATOR_REGISTRY
+        run_checks.check_at_start(kwargs["config"] if "config" in kwargs else args[0], estimators)
         return verl_validate(*args, **kwargs)
 
     wrapt.wrap_function_wrapper(verl_config, "validate_config", validate)

@@ -44,11 +44,3 @@ REGISTRIES = {
     ),
     "platform": Registry("verl.plugin.platform.platform_manager", "PlatformRegistry._platforms", ("cpu",)),
 }
-
-
-def registered_names() -> dict[str, list[str]]:
-    """Which of our names verl's registries hold, by kind. Imports verl's trainer: seconds."""
-    import_module("verl")  # loads the plugin
-    return {
-        kind: [name for name in registry.names if name in registry.entries()] for kind, registry in REGISTRIES.items()
-    }

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from hydra.errors import CompactHydraException
 from omegaconf import DictConfig, OmegaConf
 
-from rest_verl.common.suggest import unknown_name
+from rest_verl.common.names import unknown_name
 from rest_verl.config.rest import ConfigError, RestConfig, load
 from rest_verl.weighting.schemes import SCHEME_SETTINGS, get_scheme, scheme_names
 
@@ -31,6 +32,22 @@ _AGENT = "actor_rollout_ref.rollout.agent.default_agent_loop"
 _MANAGER = "reward.reward_manager.name"
 _REST_MODES = [f"rest_{mode}" for mode in STOCK_MODES]
 _BYPASS = "algorithm.rollout_correction.bypass_mode"
+
+
+class RunConfigError(CompactHydraException, ConfigError):
+    """A `ConfigError` that Hydra prints as one message; HYDRA_FULL_ERROR=1 shows where it was raised."""
+
+
+def check_at_start(config: DictConfig, estimators: Iterable[str]) -> None:
+    """`check_run` between Hydra and Ray: a message instead of a traceback.
+
+    Raises:
+        RunConfigError: the settings do not fit together.
+    """
+    try:
+        check_run(config, estimators)
+    except ConfigError as error:
+        raise RunConfigError(str(error)) from None
 
 
 def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:

@@ -36,8 +36,8 @@ from verl.workers.utils.padding import response_from_nested, response_to_nested
 
 from rest_verl.common.logs import logger_of
 from rest_verl.config.rest import ConfigError
-from rest_verl.core.regions import RegionTagger
-from rest_verl.core.tagged import TaggedBatch
+from rest_verl.core.regions import RegionTagger, TaggedBatch
+from rest_verl.formats import get_format
 from rest_verl.plugin.run_checks import check_run
 from rest_verl.records.recorder import Recorder, StepTensors
 from rest_verl.resilience.interrupt import interrupted
@@ -115,7 +115,7 @@ class RestTrainerMixin(PPOTrainer):
     def _init_tokenizer(self) -> None:
         super()._init_tokenizer()
         # At start-up, before any worker: a tokenizer that cannot be read exactly must not fail an hour later.
-        self._tagger = RegionTagger(self.tokenizer, self._rest.format)
+        self._tagger = RegionTagger(self.tokenizer, get_format(self._rest.format))
 
     def _init_dataloader(self) -> None:
         super()._init_dataloader()

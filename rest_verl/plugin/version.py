@@ -1,9 +1,16 @@
-"""Which versions of verl this package works with: the range of its own packaging, compared with what is installed."""
+"""Which versions of verl this package works with: the range of its own packaging, compared with what is installed.
+
+Outside of the range the plugin registers nothing, and some versions of verl know no plugins at all: a run would end
+much later with an error about something else, or train something else. So every preset names `RefuseVerl`.
+"""
 
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, distribution, version
+from typing import Any
 
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -37,3 +44,14 @@ def check_verl() -> None:
         raise UnsupportedVerl(
             f"rest-verl {own} works with verl {allowed}, and verl {found} is installed: pip install 'verl{allowed}'"
         )
+
+
+class RefuseVerl(Callback):
+    """Hydra callback of every preset: ends the process with status 1 and one line where verl is of another version."""
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        try:
+            check_verl()
+        except UnsupportedVerl as error:
+            # Hydra makes a warning of any other exception of a callback
+            raise SystemExit(str(error)) from None

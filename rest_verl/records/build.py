@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from rest_verl.core.regions import Region
-from rest_verl.core.token_bytes import TokenBytes
+from rest_verl.core.tokens import TokenBytes
 from rest_verl.records.sample import Output
 from rest_verl.records.schema import TOKEN_NUMBERS, RecordMeta, with_meta
 

@@ -16,7 +16,7 @@ import torch
 from tensordict import TensorDict
 
 from rest_verl.config.rest import RestConfig
-from rest_verl.core.token_bytes import TokenBytes
+from rest_verl.core.tokens import TokenBytes
 from rest_verl.records.build import Rows, build_table
 from rest_verl.records.sample import Output, group_scores, pick
 from rest_verl.records.schema import RecordMeta

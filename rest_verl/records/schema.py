@@ -6,10 +6,13 @@ All lists `PER_TOKEN` of a row have one entry for each token of its response, in
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from pyarrow import parquet
 
 VERSION = 1
 _META = b"rest_verl"
@@ -101,3 +104,40 @@ def meta_of(schema: pa.Schema) -> RecordMeta:
             f"{VERSION}: use the release that wrote them"
         )
     return RecordMeta(**values)
+
+
+_NAME = re.compile(r"step_(\d+)\.parquet")
+
+
+@dataclass(frozen=True)
+class StepRecords:
+    """The records of one step.
+
+    Attributes:
+        meta: what the file says about itself.
+        table: columns of `schema.SCHEMA`.
+    """
+
+    meta: RecordMeta
+    table: pa.Table
+
+
+def step_name(step: int) -> str:
+    """Name of the file of a global step."""
+    return f"step_{step:06d}.parquet"
+
+
+def step_files(folder: Path) -> dict[int, Path]:
+    """The record files of a folder by step, in order; files of other names are passed over."""
+    found = {int(match[1]): path for path in folder.glob("*.parquet") if (match := _NAME.fullmatch(path.name))}
+    return dict(sorted(found.items()))
+
+
+def read_step(path: Path) -> StepRecords:
+    """Read one record file; ValueError, which names the file, if it is not one."""
+    try:
+        table = parquet.read_table(path)
+        meta = meta_of(table.schema)
+    except (pa.ArrowException, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    return StepRecords(meta, table.select(SCHEMA.names))

@@ -15,8 +15,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from rest_verl.common.logs import logger_of
-from rest_verl.records.read import step_files, step_name
-from rest_verl.records.schema import meta_of, with_meta
+from rest_verl.records.schema import meta_of, step_files, step_name, with_meta
 
 # Steps that may wait for the disk. A step more is left out: memory must not fill up behind a disk that hangs.
 _WAITING = 2

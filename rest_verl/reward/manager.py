@@ -14,10 +14,9 @@ from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
 from rest_verl.common.logs import logger_of
 from rest_verl.config.rest import ConfigError, load
-from rest_verl.core.token_bytes import TokenBytes
+from rest_verl.core.tokens import TokenBytes
 from rest_verl.formats import get_format
-from rest_verl.reward.scorers import Scorer, get_scorer
-from rest_verl.reward.scorers.environment import score_environment
+from rest_verl.reward.scorers import Scorer, get_scorer, score_environment
 from rest_verl.reward.tool_reward import RewardAtStep, ToolReward, skipped_components
 
 logger = logger_of(__name__)

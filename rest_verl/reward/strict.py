@@ -23,9 +23,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from rest_verl.core.tool_calls import Kind, ToolCall
-from rest_verl.reward.match import NO_MATCH, Match
 from rest_verl.reward.response import Response
-from rest_verl.reward.truth import DueCall, equal_json
+from rest_verl.reward.truth import NO_MATCH, DueCall, Match, equal_json
 
 
 def is_strictly_legal(response: Response, kind: Kind) -> bool:

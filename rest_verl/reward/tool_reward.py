@@ -15,11 +15,10 @@ from dataclasses import dataclass
 
 from rest_verl.config.reward import RewardConfig
 from rest_verl.core.tool_calls import WireFormat
-from rest_verl.reward.match import Match
 from rest_verl.reward.response import Response, read_response
 from rest_verl.reward.strict import is_strictly_legal, match_best
 from rest_verl.reward.toolrl import match_in_order, read_first_block
-from rest_verl.reward.truth import GroundTruth, same_calls
+from rest_verl.reward.truth import GroundTruth, Match, same_calls
 
 # Every part of the reward that is logged, by name.
 COMPONENTS = (

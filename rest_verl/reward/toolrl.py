@@ -28,9 +28,8 @@ from typing import Any
 
 from rest_verl.core.tool_calls import ToolCall
 from rest_verl.formats.rlla import RLLA
-from rest_verl.reward.match import NO_MATCH, Match, jaccard
 from rest_verl.reward.response import Response
-from rest_verl.reward.truth import DueCall
+from rest_verl.reward.truth import NO_MATCH, DueCall, Match, jaccard
 
 # What surrounds the response where ToolRL reads it: the chat templates of Qwen and of Llama 3.
 _CHAT_MARKERS = (

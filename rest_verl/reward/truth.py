@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -90,3 +91,31 @@ def _is(due: DueCall, call: ToolCall) -> bool:
 
 def _shorten(text: str) -> str:
     return repr(text if len(text) <= 120 else text[:120] + "...")
+
+
+@dataclass(frozen=True)
+class Match:
+    """Parts of a match, each in [0, 1].
+
+    Attributes:
+        share: of the correctness reward.
+        name: agreement of the tools' names.
+        arg_keys: agreement of the arguments' names, as a mean over the calls that are due.
+        arg_values: share of the due arguments whose value is right.
+    """
+
+    share: float
+    name: float = 0.0
+    arg_keys: float = 0.0
+    arg_values: float = 0.0
+
+
+NO_MATCH = Match(0.0)
+
+
+def jaccard(first: Sequence[str], second: Sequence[str]) -> float:
+    """Multiset Jaccard index |a & b| / |a | b|; 1 for two equal lists (also empty ones)."""
+    if first == second:
+        return 1.0
+    common = (Counter(first) & Counter(second)).total()
+    return common / (len(first) + len(second) - common)

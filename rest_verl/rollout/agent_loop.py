@@ -18,14 +18,12 @@ from verl.experimental.agent_loop.tool_parser import ToolParser
 from verl.tools.schemas import ToolResponse
 
 from rest_verl.rollout.calls import UNREADABLE, Call, Failure, caught, read_calls, shown_name, text_of, unknown_tool
-from rest_verl.rollout.environment import Environment, Message
-from rest_verl.rollout.exact_loop import ExactToolAgentLoop
+from rest_verl.rollout.environment import Environment, Message, environment_of, score_of
 from rest_verl.rollout.per_turn import split_turns
 from rest_verl.rollout.record import GeneratedTurn, Limits, Record
-from rest_verl.rollout.row import environment_of, score_of
 from rest_verl.rollout.safe_text import cut, safe_message
 from rest_verl.rollout.settings import LoopSettings, settings_of
-from rest_verl.rollout.verl_tools import as_verls, in_thread, media_of, text_of_response
+from rest_verl.rollout.verl_loop import ExactToolAgentLoop, as_verls, in_thread, media_of, text_of_response
 from rest_verl.rollout.waiting import at_most
 
 

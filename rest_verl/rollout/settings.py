@@ -14,7 +14,7 @@ from verl.experimental.agent_loop.tool_parser import ToolParser
 
 from rest_verl.config.rest import load
 from rest_verl.config.rollout import RolloutConfig
-from rest_verl.core.token_bytes import TokenBytes
+from rest_verl.core.tokens import TokenBytes
 from rest_verl.core.tool_calls import WireFormat
 from rest_verl.formats import get_format
 from rest_verl.rollout.safe_text import SafeText, safe_text

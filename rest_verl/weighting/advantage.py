@@ -27,8 +27,8 @@ def compute_rest_advantage(
     """Reshaped advantages of a base estimator, for callers that hold the token weights.
 
     verl's own trainers hold none: their `rest_*` modes run the base estimator, with everything that verl does for it,
-    and reshape its advantages afterwards (`rest_verl.plugin.trainer`). Reaching this function from a trainer therefore means
-    that the seam is missing.
+    and reshape its advantages afterwards (`rest_verl.plugin.trainer`). Reaching this function from a trainer therefore
+    means that the seam is missing.
 
     Args:
         token_level_rewards: (B, T) float.

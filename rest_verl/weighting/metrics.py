@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from rest_verl.core.regions import Region
-from rest_verl.core.tagged import TaggedBatch
+from rest_verl.core.regions import Region, TaggedBatch
 from rest_verl.core.weights import effective_share, gini
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from rest_verl.common.registry import Registry
+from rest_verl.common.names import Registry
 from rest_verl.config.rest import RestConfig
 from rest_verl.core.regions import Region
 from rest_verl.core.weights import (

@@ -9,7 +9,7 @@ import torch
 from rest_verl.config.rest import RestConfig
 from rest_verl.core.curriculum import Progress, get_curriculum, position
 from rest_verl.core.entropy import RegionAverages, variance_bound, variance_exact
-from rest_verl.core.tagged import TaggedBatch
+from rest_verl.core.regions import TaggedBatch
 from rest_verl.core.weights import normalise_positive, normalise_rows
 from rest_verl.weighting.metrics import by_region
 from rest_verl.weighting.schemes import StepBatch, get_scheme, paper_weights

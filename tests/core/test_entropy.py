@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from rest_verl.core.entropy import RegionAverages, variance_bound, variance_exact
-from rest_verl.core.regions import Region
-from rest_verl.core.tagged import TaggedBatch
+from rest_verl.core.regions import Region, TaggedBatch
 
 OTHER, THINK, RESPONSE, FORMAT, ARGS, NAME = Region
 

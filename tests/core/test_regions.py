@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rest_verl.core.regions import Region, RegionTagger, paint_tokens, turn_edges
+from rest_verl.formats import get_format
 
 OTHER, THINK, RESPONSE, FORMAT, ARGS, NAME = Region
 PRECEDENCE = (NAME, ARGS, FORMAT, RESPONSE, THINK)
@@ -104,7 +105,7 @@ def test_every_token_of_any_segmentation_has_the_region_of_what_it_touches(token
         ids[index, : len(row)] = torch.tensor([vocabulary.index(piece) for piece in row])
         mask[index, : len(row)] = torch.tensor(masks[index])
         expected[index, : len(row)] = torch.tensor(regions[index], dtype=torch.int8)
-    tagged = RegionTagger(tokenizer_of(vocabulary), format)(ids, mask)
+    tagged = RegionTagger(tokenizer_of(vocabulary), get_format(format))(ids, mask)
     assert (tagged.dtype, tagged.shape) == (torch.int8, ids.shape)
     assert torch.equal(tagged, expected)
 
@@ -123,7 +124,7 @@ def test_every_token_of_the_tokenizers_own_segmentation_has_its_region(tokenizer
     ids = torch.tensor([[*encoding["input_ids"], tokenizer.eos_token_id, tokenizer.pad_token_id]])
     mask = torch.ones_like(ids)
     mask[0, -1] = 0
-    assert RegionTagger(tokenizer, format)(ids, mask).tolist() == [[*expected, OTHER, OTHER]]
+    assert RegionTagger(tokenizer, get_format(format))(ids, mask).tolist() == [[*expected, OTHER, OTHER]]
 
 
 def tag(tokenizer_of, pieces, mask=None, format="rlla"):
@@ -131,7 +132,7 @@ def tag(tokenizer_of, pieces, mask=None, format="rlla"):
     vocabulary = sorted(set(pieces))
     ids = torch.tensor([[vocabulary.index(piece) for piece in pieces]])
     mask = torch.ones_like(ids) if mask is None else torch.tensor([mask])
-    return RegionTagger(tokenizer_of(vocabulary), format)(ids, mask)[0].tolist()
+    return RegionTagger(tokenizer_of(vocabulary), get_format(format))(ids, mask)[0].tolist()
 
 
 def test_of_two_regions_in_one_token_the_first_in_precedence_wins(tokenizer_of):
@@ -179,32 +180,32 @@ def test_a_tag_of_the_tool_does_not_close_the_policys_block(tokenizer_of):
 
 
 def test_an_open_block_at_the_end_of_a_row_does_not_reach_into_the_next_row(tokenizer_of):
-    tagger = RegionTagger(tokenizer_of([b"<think>", b"a"]), "rlla")
+    tagger = RegionTagger(tokenizer_of([b"<think>", b"a"]), get_format("rlla"))
     ids = torch.tensor([[0, 1], [1, 1]])
     assert tagger(ids, torch.ones_like(ids)).tolist() == [[FORMAT, THINK], [OTHER, OTHER]]
 
 
 def test_ids_without_bytes_are_other_and_do_not_split_a_span(tokenizer_of):
-    tagger = RegionTagger(tokenizer_of([b"<think>", b"a"]), "rlla")
+    tagger = RegionTagger(tokenizer_of([b"<think>", b"a"]), get_format("rlla"))
     ids = torch.tensor([[99, 0, 99, 1, -5, 1, 99]])
     assert tagger(ids, torch.ones_like(ids)).tolist() == [[OTHER, FORMAT, OTHER, THINK, OTHER, THINK, OTHER]]
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.int32, torch.int64, torch.float32])
 def test_the_mask_may_be_of_any_type(tokenizer_of, dtype):
-    tagger = RegionTagger(tokenizer_of([b"<think>", b"a"]), "rlla")
+    tagger = RegionTagger(tokenizer_of([b"<think>", b"a"]), get_format("rlla"))
     assert tagger(torch.tensor([[0, 1, 1]]), torch.tensor([[1, 1, 0]]).to(dtype)).tolist() == [[FORMAT, THINK, OTHER]]
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (1, 1), (0, 3), (2, 0)])
 def test_a_batch_without_a_generated_token_is_all_other(tokenizer_of, shape):
-    tagger = RegionTagger(tokenizer_of([b"<think>"]), "rlla")
+    tagger = RegionTagger(tokenizer_of([b"<think>"]), get_format("rlla"))
     tagged = tagger(torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long))
     assert (tagged.dtype, tagged.tolist()) == (torch.int8, torch.zeros(shape).tolist())
 
 
 def test_a_row_without_a_generated_token_leaves_the_others_alone(tokenizer_of):
-    tagger = RegionTagger(tokenizer_of([b"<think>", b"a"]), "rlla")
+    tagger = RegionTagger(tokenizer_of([b"<think>", b"a"]), get_format("rlla"))
     ids, mask = torch.tensor([[0, 1], [0, 1], [0, 1]]), torch.tensor([[0, 0], [1, 1], [0, 0]])
     assert tagger(ids, mask).tolist() == [[OTHER, OTHER], [FORMAT, THINK], [OTHER, OTHER]]
 
@@ -228,8 +229,8 @@ def test_a_span_paints_every_token_that_it_touches_and_a_later_one_paints_over_i
 
 def test_an_unknown_format_or_a_slow_tokenizer_is_refused_at_construction(tokenizer, tokenizer_of):
     with pytest.raises(ValueError, match="unknown wire format 'hermse': did you mean 'hermes'"):
-        RegionTagger(tokenizer, "hermse")
+        RegionTagger(tokenizer, get_format("hermse"))
     slow = tokenizer_of([b"a"])
     slow.is_fast = False
     with pytest.raises(TypeError, match="slow tokenizer"):
-        RegionTagger(slow, "rlla")
+        RegionTagger(slow, get_format("rlla"))

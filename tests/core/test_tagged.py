@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from rest_verl.core.regions import Region
-from rest_verl.core.tagged import TaggedBatch
+from rest_verl.core.regions import Region, TaggedBatch
 
 BATCH = TaggedBatch(
     torch.tensor([[3, 1, 1, 0], [1, 5, 1, 1]], dtype=torch.int8), torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0]])

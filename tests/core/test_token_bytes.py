@@ -13,7 +13,7 @@ from make_tokenizers import FALL_BACK, TiktokenTokenizer, gemma, llama, t5, tikt
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models
 from transformers import BertTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast
 
-from rest_verl.core.token_bytes import TokenBytes
+from rest_verl.core.tokens import TokenBytes
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rest_verl.data.split import split_by_hash, write_parquet
+from rest_verl.data.data_set import split_by_hash, write_parquet
 
 
 def row(question, system="Tools.", **extra_info):
@@ -75,7 +75,7 @@ def test_another_key_gives_another_split():
 
 def test_the_split_is_the_same_in_another_process():
     code = (
-        "from rest_verl.data.split import split_by_hash\n"
+        "from rest_verl.data.data_set import split_by_hash\n"
         "rows = [{'prompt': [{'role': 'user', 'content': f'Question {n}'}]} for n in range(50)]\n"
         "print([row['prompt'][0]['content'] for row in split_by_hash(rows, 0.5, 'k')[1]])"
     )

@@ -16,7 +16,7 @@ from rich.progress import Progress
 from rollout_recorder import expected_outputs, read_record, recording
 from verl_run import Step, run_verl
 
-from rest_verl.records.read import read_step, step_files
+from rest_verl.records.schema import read_step, step_files
 
 EXAMPLES = Path(train_shop.__file__).parents[1]
 RUN_SECONDS = 600.0

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from rest_verl.cli import app
 from rest_verl.core.regions import Region
-from rest_verl.records.read import read_step, step_files
+from rest_verl.records.schema import read_step, step_files
 
 RESPONSE_TOKENS = 128
 

@@ -9,9 +9,9 @@ from evidence.variants import VARIANTS, composed, overrides
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rest_verl.config.rest import load
-from rest_verl.core.regions import RegionTagger
-from rest_verl.core.tagged import TaggedBatch
-from rest_verl.records.read import read_step, step_files
+from rest_verl.core.regions import RegionTagger, TaggedBatch
+from rest_verl.formats import get_format
+from rest_verl.records.schema import read_step, step_files
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 LEARNING_RATE = 1e-3
@@ -81,7 +81,7 @@ def test_one_update_in_process_is_the_one_that_verl_made(folder, start, recorded
     rollouts, scores, weights_of_verl = recorded
     assert len(scores) == 32 and scores.std() > 0
     settings = load(composed(VARIANTS[VARIANT], STEPS))
-    regions = RegionTagger(tokenizer, settings.format)(rollouts.responses, rollouts.response_mask)
+    regions = RegionTagger(tokenizer, get_format(settings.format))(rollouts.responses, rollouts.response_mask)
     weights = TokenWeighting(settings, STEPS)(TaggedBatch(regions, rollouts.response_mask), 1, rollouts.entropy)
     torch.testing.assert_close(weights, weights_of_verl)
     model, before = parameters(start.folder / "model")

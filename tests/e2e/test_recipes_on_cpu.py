@@ -11,7 +11,7 @@ from recipe_runs import all_runs, runs_of
 from rich.progress import Progress
 from verl_run import run_verl
 
-from rest_verl.records.read import read_step, step_name
+from rest_verl.records.schema import read_step, step_name
 
 RUN_SECONDS = 600.0
 LENGTHS = {"MAX_PROMPT": "96", "MAX_RESPONSE": "128"}

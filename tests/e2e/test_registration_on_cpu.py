@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from registered import NAMES
 
 IN_AN_ACTOR = """
 import json
@@ -17,13 +18,14 @@ ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
 @ray.remote
 class Actor:
     def names(self):
-        from rest_verl.plugin.registries import registered_names
+        import verl
+        from rest_verl.plugin.registries import REGISTRIES
 
-        return registered_names()
+        return NAMES
 
 
 print(json.dumps(ray.get(Actor.remote().names.remote())))
-"""
+""".replace("NAMES", NAMES)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import math
 import os
 
 import pytest
+from registered import NAMES
 
 from rest_verl.plugin.trainer import STATE_FILE
 
@@ -14,8 +15,9 @@ import os
 import sys
 from pathlib import Path
 
-from rest_verl.plugin.registries import registered_names
+import verl
 from rest_verl.cpu.vllm_worker import CPUWorkerExtension
+from rest_verl.plugin.registries import REGISTRIES
 
 
 class Spy(CPUWorkerExtension):
@@ -24,7 +26,7 @@ class Spy(CPUWorkerExtension):
     def update_weights_from_ipc(self, *args, **kwargs):
         report = Path({report!r})
         if not report.exists():
-            report.write_text(json.dumps({{"command": sys.argv, "pid": os.getpid(), "names": registered_names()}}))
+            report.write_text(json.dumps({"command": sys.argv, "pid": os.getpid(), "names": NAMES}))
         return super().update_weights_from_ipc(*args, **kwargs)
 """
 
@@ -37,7 +39,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def runs(start, train, folder):
     """Steps 1 to 3 and, resumed, 4 to 6, of one run on two ranks."""
-    (folder / "spy.py").write_text(SPY.format(report=str(folder / "seen.json")))
+    (folder / "spy.py").write_text(SPY.replace("NAMES", NAMES).replace("{report!r}", repr(str(folder / "seen.json"))))
     path = os.environ.get("PYTHONPATH", "")
     overrides = [
         "+rest=entropy_adaptive",

@@ -8,9 +8,9 @@ from hydra import compose, initialize_config_module
 from step import trainer_of
 from tensordict import NonTensorStack, TensorDict
 
-from rest_verl.core.regions import RegionTagger
-from rest_verl.core.tagged import TaggedBatch
-from rest_verl.records.read import read_step
+from rest_verl.core.regions import RegionTagger, TaggedBatch
+from rest_verl.formats import get_format
+from rest_verl.records.schema import read_step
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 CALL = '<think> I call it. </think>\n<tool_call>\n{"name": "get_time", "parameters": {"city": "Paris"}}\n</tool_call>'
@@ -84,7 +84,7 @@ def expected(tokenizer):
     """Function from what the queue holds and the settings to the weights worked out beside the trainer."""
 
     def weights(held, rest):
-        regions = RegionTagger(tokenizer, rest.format)(held["responses"], (held["responses"] > 0).long())
+        regions = RegionTagger(tokenizer, get_format(rest.format))(held["responses"], (held["responses"] > 0).long())
         weighting = TokenWeighting(rest, total_steps=100)
         return weighting(TaggedBatch(regions, held["response_mask"]), 7, held["entropy"])
 

@@ -9,9 +9,8 @@ from typer.testing import CliRunner
 
 from rest_verl.bfcl.data.files import bfcl_folder
 from rest_verl.cli import app
-from rest_verl.data.answers import right_answer
-from rest_verl.data.rows import Row
-from rest_verl.data.split import write_parquet
+from rest_verl.data.data_set import write_parquet
+from rest_verl.data.rows import Row, right_answer
 
 PROMPT_TOKENS, RESPONSE_TOKENS = 1024, 160
 ROWS = 8  # of each data source

@@ -9,7 +9,7 @@ import pytest
 from bfcl_official import official_verdicts
 from saved_answers import RLLA, answers_to, right_texts, wrong_texts
 
-from rest_verl.data.answers import turn_of_calls
+from rest_verl.data.rows import turn_of_calls
 from rest_verl.eval.bfcl_export import NO_SUCH_TOOL, export_bfcl
 from rest_verl.eval.questions import bfcl_questions
 from rest_verl.eval.score import score_answers

@@ -19,8 +19,7 @@ from evidence.gradients import (
 from evidence.loop import Plan, Scorer, draw
 from evidence.update import policy_gradient
 
-from rest_verl.core.regions import Region
-from rest_verl.core.tagged import TaggedBatch
+from rest_verl.core.regions import Region, TaggedBatch
 
 PLAN = Plan(n=3, max_tokens=16)
 

@@ -7,8 +7,7 @@ import custom_environment as shop
 import pytest
 import train_shop
 
-from rest_verl.rollout.environment import ToolError
-from rest_verl.rollout.environments import get_environment
+from rest_verl.rollout.environment import ToolError, get_environment
 
 
 def play(wishes, calls):

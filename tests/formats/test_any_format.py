@@ -174,7 +174,7 @@ def test_a_batch_of_any_tokens_keeps_its_shape_and_is_other_where_the_mask_is_ze
     numbers = [data.draw(st.integers(-1, len(pieces))) for _ in range(rows * width)]  # with some outside of all ids
     ids, mask = torch.tensor(numbers).view(rows, width), torch.ones(rows, width, dtype=torch.long)
     mask.view(-1)[data.draw(st.lists(st.integers(0, rows * width - 1)))] = 0
-    tagged = RegionTagger(tokenizer_of(pieces), format)(ids, mask)
+    tagged = RegionTagger(tokenizer_of(pieces), get_format(format))(ids, mask)
     assert (tagged.shape, tagged.dtype) == (ids.shape, torch.int8)
     assert not tagged[mask == 0].any()
 

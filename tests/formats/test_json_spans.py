@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rest_verl.formats.parse.json_spans import ObjectScanner, inside_quotes
+from rest_verl.formats.parse.json_calls import ObjectScanner, inside_quotes
 
 MARKER = b"</tool_call>"
 SCANNER = ObjectScanner(MARKER)

@@ -15,9 +15,9 @@ import rest_verl.core.regions as regions
 import rest_verl.reward.tool_reward as tool_reward
 from rest_verl.core.tool_calls import ToolCall
 from rest_verl.formats import get_format
-from rest_verl.reward.match import Match
 from rest_verl.reward.strict import match_best
 from rest_verl.reward.tool_reward import ToolReward
+from rest_verl.reward.truth import Match
 
 CORPUS = Path(__file__).parent / "corpus"
 

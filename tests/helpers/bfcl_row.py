@@ -3,9 +3,9 @@
 import json
 
 from format_view import FormatView
+from right_answers import right_answer
 
 from rest_verl.bfcl.verdict.checker import check_calls
-from rest_verl.data.answers import right_answer
 from rest_verl.formats import get_format
 
 

@@ -5,8 +5,7 @@ from typing import Any
 
 from rest_verl.data.rows import RowEnvironment, make_row
 from rest_verl.eval.questions import Question
-from rest_verl.rollout.environment import NoEnvironment, Opening, ToolError
-from rest_verl.rollout.environments import ENVIRONMENTS
+from rest_verl.rollout.environment import ENVIRONMENTS, NoEnvironment, Opening, ToolError
 
 SYSTEM = {"role": "system", "content": "Tools."}
 

@@ -21,8 +21,7 @@ from verl.workers.config import ActorConfig
 import rest_verl
 from rest_verl.bfcl.multi_turn.checker import Checker
 from rest_verl.config.rest import load
-from rest_verl.core.regions import Region
-from rest_verl.core.tagged import TaggedBatch
+from rest_verl.core.regions import Region, TaggedBatch
 from rest_verl.reward.manager import RestToolRewardManager
 from rest_verl.rollout.calls import Call
 from rest_verl.rollout.record import GeneratedTurn, Record

@@ -9,8 +9,7 @@ from statistics import mean, pstdev
 import pyarrow as pa
 from pyarrow import parquet
 
-from rest_verl.records.read import StepRecords, step_name
-from rest_verl.records.schema import RecordMeta, with_meta
+from rest_verl.records.schema import RecordMeta, StepRecords, step_name, with_meta
 
 PROMPT = "<|im_start|>system\nYou may call tools.<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
 WORDS = (

@@ -8,9 +8,10 @@ import random
 from collections.abc import Iterable, Sequence
 
 from bfcl_answers import mutated
+from right_answers import right_answer
 
 from rest_verl.core.tool_calls import ToolCall
-from rest_verl.data.answers import NO_CALL, right_answer, turn_of_calls
+from rest_verl.data.rows import NO_CALL, turn_of_calls
 from rest_verl.eval.answers import Answer
 from rest_verl.eval.questions import Question
 from rest_verl.formats import get_format

@@ -15,6 +15,7 @@ from parts import ARGS, NAME, OTHER, PRECEDENCE, Part, labels_of, text_of
 from qwen import END_OF_TURN, PADDING, qwen_pieces, qwen_ranks, qwen_tokenizer
 
 from rest_verl.core.regions import Region, RegionTagger
+from rest_verl.formats import get_format
 
 Cut = Callable[[list[bytes]], list[list[int]]]
 LONGEST = 8  # bytes of the longest piece that is cut at random
@@ -143,7 +144,7 @@ def _first_wrong(text: bytes, tagged: np.ndarray, expected: np.ndarray, ends: np
 
 @cache
 def _tagger(format: str) -> RegionTagger:
-    return RegionTagger(qwen_tokenizer(), format)
+    return RegionTagger(qwen_tokenizer(), get_format(format))
 
 
 def _found(labelled: np.ndarray, tagged: np.ndarray) -> int:

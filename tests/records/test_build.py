@@ -8,11 +8,10 @@ import pytest
 from pyarrow import parquet
 
 from rest_verl.core.regions import Region
-from rest_verl.core.token_bytes import TokenBytes
+from rest_verl.core.tokens import TokenBytes
 from rest_verl.records.build import Rows, build_table
-from rest_verl.records.read import read_step
 from rest_verl.records.sample import Output
-from rest_verl.records.schema import SCHEMA, RecordMeta, meta_of
+from rest_verl.records.schema import SCHEMA, RecordMeta, meta_of, read_step
 
 META = RecordMeta(7, 100, "rlla", "paper", "loss", "grpo", trajectories=8)
 PIECES = TokenBytes.from_pieces([b"a", b"\xe2\x82", b"\xac", b"<|im_end|>"])

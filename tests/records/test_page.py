@@ -8,7 +8,7 @@ from page_blocks import ROOT, blocks_of
 from pyarrow import parquet
 from record_tables import records_of, step_rows
 
-from rest_verl.config.dump import DumpConfig
+from rest_verl.config.rest import DumpConfig
 from rest_verl.records.schema import CALL, SCHEMA, TURN
 
 PAGE = ROOT / "docs" / "records.md"

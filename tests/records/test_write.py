@@ -10,8 +10,7 @@ import pyarrow as pa
 import pytest
 from read_only import read_only
 
-from rest_verl.records.read import read_step, step_files
-from rest_verl.records.schema import SCHEMA, RecordMeta, with_meta
+from rest_verl.records.schema import SCHEMA, RecordMeta, read_step, step_files, with_meta
 from rest_verl.records.write import RecordWriter
 
 GIB = 1 << 30

@@ -8,7 +8,7 @@ import torch
 from omegaconf import OmegaConf
 from verl import DataProto
 
-from rest_verl.common.registry import Registry
+from rest_verl.common.names import Registry
 from rest_verl.config.rest import ConfigError
 from rest_verl.reward import scorers
 from rest_verl.reward.manager import RestToolRewardManager

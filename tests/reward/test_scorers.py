@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from rewards import ANSWER, THINK, block, reward
 
-from rest_verl.common.registry import Registry
+from rest_verl.bfcl.scorer import score_bfcl
+from rest_verl.common.names import Registry
 from rest_verl.formats import get_format
 from rest_verl.reward import scorers
 from rest_verl.reward.scorers import get_scorer, register_scorer
@@ -35,7 +36,7 @@ def test_the_longest_pattern_that_fits_a_data_source_counts(registry):
         return {"score": 1.0}
 
     assert get_scorer("bfcl_simple_python").score is mine
-    assert get_scorer("bfcl_multiple").score is scorers.score_bfcl
+    assert get_scorer("bfcl_multiple").score is score_bfcl
     assert get_scorer("apibank_level2").score is scorers.score_apibank
     assert get_scorer("rlla").score is get_scorer("anything else").score is scorers.score_rlla
 

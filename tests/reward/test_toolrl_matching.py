@@ -3,9 +3,8 @@
 import pytest
 
 from rest_verl.core.tool_calls import ToolCall
-from rest_verl.reward.match import jaccard
 from rest_verl.reward.toolrl import match_in_order
-from rest_verl.reward.truth import DueCall
+from rest_verl.reward.truth import DueCall, jaccard
 
 
 def due(name, **arguments):

@@ -12,7 +12,7 @@ from transformers.utils import get_json_schema
 from verl.tools.function_tool import FunctionTool
 from verl.tools.schemas import OpenAIFunctionToolSchema
 
-from rest_verl.rollout.environments import get_environment
+from rest_verl.rollout.environment import get_environment
 
 DESK = get_environment("desk")
 

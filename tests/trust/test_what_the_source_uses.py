@@ -1,6 +1,6 @@
 """The source of the package, as docs/security.md describes it: what could run text, start a program, open a connection
-or print past `rest_verl.common.console` is used in the places below and nowhere else. Whoever needs one more adds it here,
-with the reason.
+or print past `rest_verl.common.console` is used in the places below and nowhere else. Whoever needs one more adds it
+here, with the reason.
 """
 
 import ast
@@ -22,14 +22,14 @@ LIST = "a program of this environment with a list of arguments, no shell"
 OWN = "names that stand in the source"
 MAY_RUN = {
     "rest_verl/config/rest.py: importlib.import_module": "rest.modules: the config names code to import, and says so",
-    "rest_verl/bfcl/data/source.py: ast.literal_eval": "BFCL's own ground truths: literals of an installed package",
+    "rest_verl/bfcl/data/answers.py: ast.literal_eval": "BFCL's own ground truths: literals of an installed package",
     "rest_verl/data/template.py: .compile": "Jinja's sandbox compiles the template of --template",
     "rest_verl/commands/doctor/plugin.py: importlib.import_module": OWN,
     "rest_verl/commands/doctor/probe.py: subprocess.PIPE": LIST,
     "rest_verl/commands/doctor/probe.py: subprocess.Popen": LIST,
     "rest_verl/commands/doctor/registrations.py: importlib.import_module": OWN,
-    "rest_verl/commands/export/merge.py: subprocess.DEVNULL": LIST,
-    "rest_verl/commands/export/merge.py: subprocess.run": LIST,
+    "rest_verl/commands/export/checkpoint.py: subprocess.DEVNULL": LIST,
+    "rest_verl/commands/export/checkpoint.py: subprocess.run": LIST,
     "rest_verl/plugin/hooks.py: importlib.import_module": OWN,
     "rest_verl/bfcl/multi_turn/apis.py: importlib.import_module": OWN,
     "rest_verl/plugin/registries.py: importlib.import_module": OWN,
@@ -63,7 +63,7 @@ CHOSEN_ATTRIBUTES = {
     "rest_verl/config/reward.py": "keys of our dataclasses",
     "rest_verl/bfcl/multi_turn/apis.py": "classes of BFCL by our own list",
     "rest_verl/bfcl/multi_turn/executor.py": "a name from the model, among the public methods of the task's classes",
-    "rest_verl/rollout/verl_tools.py": "image and video",
+    "rest_verl/rollout/verl_loop.py": "image and video",
     "rest_verl/plugin/run_checks.py": "keys of our dataclasses",
     "rest_verl/plugin/registries.py": OWN,
 }

@@ -19,8 +19,8 @@ from verl.workers.utils.losses import ppo_loss
 from verl.workers.utils.padding import response_to_nested
 
 from rest_verl.config.rest import RestConfig
-from rest_verl.core.regions import Region, RegionTagger
-from rest_verl.core.tagged import TaggedBatch
+from rest_verl.core.regions import Region, RegionTagger, TaggedBatch
+from rest_verl.formats import get_format
 from rest_verl.weighting.advantage import compute_rest_advantage
 from rest_verl.weighting.token_weighting import TokenWeighting
 
@@ -126,7 +126,7 @@ def log_probs_of(model, input_ids):
 
 @pytest.fixture(scope="module")
 def weights(tokenizer, rollouts):
-    regions = RegionTagger(tokenizer, "rlla")(rollouts.responses, rollouts.response_mask)
+    regions = RegionTagger(tokenizer, get_format("rlla"))(rollouts.responses, rollouts.response_mask)
     assert set(regions.unique().tolist()) == set(Region)
     return TokenWeighting(RestConfig(), total_steps=100)(TaggedBatch(regions, rollouts.response_mask), STEP)
 

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from rest_verl.core.regions import Region
-from rest_verl.core.tagged import TaggedBatch
+from rest_verl.core.regions import Region, TaggedBatch
 from rest_verl.weighting.metrics import rename_actor_metrics, reward_metrics, weight_metrics
 
 OTHER, THINK, RESPONSE, FORMAT, ARGS, NAME = Region

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from rest_verl.config.rest import CurriculumConfig, RestConfig
 from rest_verl.core.curriculum import register_curriculum
-from rest_verl.core.regions import Region
-from rest_verl.core.tagged import TaggedBatch
+from rest_verl.core.regions import Region, TaggedBatch
 from rest_verl.weighting.schemes import register_scheme
 from rest_verl.weighting.token_weighting import TokenWeighting
 

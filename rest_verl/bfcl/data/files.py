@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rest_verl.common.suggest import unknown_name
+from rest_verl.common.names import unknown_name
 
 INSTALL = "pip install --no-deps bfcl-eval==2026.3.23"
 

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
+from rest_verl.bfcl.data.answers import call_of_source
 from rest_verl.bfcl.data.docs import shown_functions
 from rest_verl.bfcl.data.files import INSTALL, bfcl_folder, each_once, json_lines
-from rest_verl.bfcl.data.source import call_of_source
 from rest_verl.bfcl.multi_turn.apis import API_MODULES, methods
-from rest_verl.bfcl.multi_turn.task import read_task
+from rest_verl.bfcl.multi_turn.environment import read_task
 from rest_verl.core.tool_calls import ToolCall
 from rest_verl.data.prompt import Message, later_messages, make_prompt, tool_list
 from rest_verl.data.rows import Row, RowEnvironment, make_row

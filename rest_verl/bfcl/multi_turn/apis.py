@@ -15,7 +15,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from rest_verl.common.suggest import unknown_name
+from rest_verl.common.names import unknown_name
 
 INSTALL = "pip install --no-deps bfcl-eval==2026.3.23 && pip install mpmath"
 

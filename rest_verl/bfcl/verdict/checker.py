@@ -18,11 +18,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rest_verl.bfcl.verdict.languages import JAVA, JAVASCRIPT, PYTHON, Language
 from rest_verl.bfcl.verdict.source import Undecidable
-from rest_verl.bfcl.verdict.tools import Tool, read_parameter, read_tool
+from rest_verl.bfcl.verdict.tools import JAVA, JAVASCRIPT, PYTHON, Language, Tool, read_parameter, read_tool
 from rest_verl.bfcl.verdict.values import is_accepted
-from rest_verl.common.suggest import unknown_name
+from rest_verl.common.names import unknown_name
 from rest_verl.core.tool_calls import ToolCall
 
 Accepted = Mapping[str, Any]  # {argument: [accepted value, ...]}

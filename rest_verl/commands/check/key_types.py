@@ -14,7 +14,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from rest_verl.commands.check.problem import unknown_key
+from rest_verl.commands.check.compose import unknown_key
 
 # Text is not among them: verl takes most of it as it comes, and a name may well look like a number.
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", dict: "keys of its own"}

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from rest_verl.commands.check.batches import batch_notes, batch_problems
-from rest_verl.commands.check.compose import compose_run
+from rest_verl.commands.check.compose import DryRunError, compose_run
 from rest_verl.commands.check.key_types import unread_keys, wrong_values
-from rest_verl.commands.check.names import unknown_names
-from rest_verl.commands.check.problem import DryRunError
-from rest_verl.commands.check.settings import missing_values, refused_dataclasses, validate
 from rest_verl.common.logs import quiet_verl
+from rest_verl.common.names import unknown_name
+from rest_verl.config.rest import ConfigError
+from rest_verl.plugin.registries import REGISTRIES, Registry
 
 # What has to be installed for a choice: (key, value) -> module.
 NEEDED = {
@@ -156,3 +158,75 @@ def _installed(module: str) -> bool:
         return find_spec(module) is not None
     except ModuleNotFoundError:
         return False  # its parent package is not there
+
+
+# Settings that verl turns into dataclasses in its workers. Not those of the model: that loads it.
+LATER = ("actor_rollout_ref.rollout", "trainer.v1.separate_async.hybrid_rollout")
+
+
+def missing_values(config: DictConfig) -> Iterator[str]:
+    """One line for each mandatory value that the run needs and does not have."""
+    for key in sorted(OmegaConf.missing_keys(config)):
+        if key.startswith("reward.reward_model.") and not config.reward.reward_model.enable:
+            continue
+        yield f"{key} has no value: set {'vllm, sglang or trtllm' if key.endswith('rollout.name') else 'one'}"
+
+
+def validate(verls_main: Callable[[DictConfig], Any], config: DictConfig) -> None:
+    """Call verl's main, whose validation begins with ours.
+
+    Raises:
+        DryRunError: it refuses the config.
+    """
+    try:
+        verls_main(config)
+    except ConfigError as error:
+        raise DryRunError(str(error).split("\n")) from None
+    except Exception as error:
+        # verl asserts, raises and divides by what it was given: any of it means that the run would end here
+        raise DryRunError([_told(error)]) from None
+
+
+def refused_dataclasses(config: DictConfig) -> Iterator[str]:
+    """One line for each group of settings that verl's dataclass refuses."""
+    from verl.utils.config import omega_conf_to_dataclass
+
+    for key in LATER:
+        try:
+            omega_conf_to_dataclass(OmegaConf.select(config, key))
+        except Exception as error:
+            yield f"{key}: {_told(error)}"
+
+
+def _told(error: Exception) -> str:
+    """What verl's error says; Hydra and OmegaConf wrap it into words of their own."""
+    wrapped = isinstance(error, HydraException | OmegaConfBaseException)
+    cause = error.__cause__ if wrapped and error.__cause__ is not None else error
+    return f"verl refuses the config ({type(cause).__name__}): {cause}"
+
+
+_ENGINES = Registry("verl.workers.rollout.base", "_ROLLOUT_REGISTRY")  # by engine and mode
+
+
+def unknown_names(config: DictConfig) -> Iterator[str]:
+    """One line for each name that is not registered."""
+    from verl.utils.import_utils import import_external_libs
+
+    # as verl's workers do: such a module may register names
+    import_external_libs(config.actor_rollout_ref.model.external_lib)
+    agent = config.actor_rollout_ref.rollout.agent
+    chosen: list[tuple[str, str, Collection[Any]]] = [
+        ("algorithm.adv_estimator", "estimator", REGISTRIES["advantage estimator"].entries()),
+        ("actor_rollout_ref.actor.policy_loss.loss_mode", "policy loss", REGISTRIES["policy loss"].entries()),
+        ("trainer.v1.trainer_mode", "mode", REGISTRIES["trainer mode"].entries()),
+        ("actor_rollout_ref.rollout.name", "engine", [name for name, _ in _ENGINES.entries()]),
+    ]
+    if config.reward.reward_manager.source == "register":
+        chosen.append(("reward.reward_manager.name", "reward manager", REGISTRIES["reward manager"].entries()))
+    if agent.agent_loop_config_path is None:
+        loops = REGISTRIES["agent loop"].entries()
+        chosen.append(("actor_rollout_ref.rollout.agent.default_agent_loop", "agent loop", loops))
+    for key, kind, names in chosen:
+        given = str(OmegaConf.select(config, key))
+        if given not in names:
+            yield f"{key}: {unknown_name(kind, given, names)}"

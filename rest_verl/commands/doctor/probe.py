@@ -1,8 +1,8 @@
 """Everything that has to import torch, verl or Ray, in a process of its own.
 
 An environment that is broken can hang or crash whoever imports from it, and verl, Ray and vLLM write to standard
-output and standard error as they like. So the doctor starts `python -m rest_verl.commands.doctor.probe`, puts all that it says
-into a log, reads findings from a pipe, and ends it after a time limit.
+output and standard error as they like. So the doctor starts `python -m rest_verl.commands.doctor.probe`, puts all
+that it says into a log, reads findings from a pipe, and ends it after a time limit.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pathlib import Path
 from threading import Event, Timer
 from typing import Any
 
-from rest_verl.commands.doctor import machine, plugin, tokenizer, worker
+from rest_verl.commands.doctor import machine, plugin, tokenizer
+from rest_verl.commands.doctor import registrations as worker
 from rest_verl.commands.doctor.findings import Finding, Level, can_start, guarded
 from rest_verl.commands.doctor.registrations import check_names
 from rest_verl.commands.doctor.versions import installed_engines

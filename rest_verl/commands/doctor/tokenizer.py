@@ -38,7 +38,7 @@ def byte_tokenizer() -> Any:
 
 def check_tokenizer(folder: Path | None, format: str) -> Iterator[Finding]:
     """Load a tokenizer (one of bytes without a folder) and tag the example turn of a format with it."""
-    from rest_verl.data.prompt_lengths import templated_tokenizer
+    from rest_verl.data.prompt import templated_tokenizer
 
     try:
         tokenizer = byte_tokenizer() if folder is None else templated_tokenizer(folder)
@@ -63,7 +63,7 @@ def tagged(tokenizer: Any, format: str) -> str:
     import torch
 
     from rest_verl.core.regions import Region, RegionTagger
-    from rest_verl.core.token_bytes import TokenBytes
+    from rest_verl.core.tokens import TokenBytes
     from rest_verl.formats import get_format
 
     wire_format = get_format(format)
@@ -74,7 +74,7 @@ def tagged(tokenizer: Any, format: str) -> str:
     turn = wire_format.parse(back.tobytes())
     if wire_format.read_calls(back.tobytes(), turn) != written:
         raise ValueError(f"the example's calls are lost on the way through the tokens: {back.tobytes()!r:.300}")
-    tagger = RegionTagger(tokenizer, format)
+    tagger = RegionTagger(tokenizer, get_format(format))
     regions = tagger(torch.from_numpy(ids)[None], torch.ones(1, len(ids)))[0].numpy()
     for call in turn.calls:
         # complete calls, as those read above are, have both

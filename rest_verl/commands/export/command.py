@@ -29,8 +29,7 @@ def export(
 
     A LoRA run gives its base model, and in lora_adapter the adapter.
     """
-    from rest_verl.commands.export.checkpoint import ExportError, find_checkpoint
-    from rest_verl.commands.export.merge import merge
+    from rest_verl.commands.export.checkpoint import ExportError, find_checkpoint, merge
     from rest_verl.commands.export.trial import serve_command, try_model
 
     out = out.resolve()

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rest_verl.commands.export.checkpoint import ExportError
-from rest_verl.commands.export.merge import ADAPTER
+from rest_verl.commands.export.checkpoint import ADAPTER, ExportError
 
 TOKENS = 8
 # vLLM's own limit for adapters unless it is told of another one.

@@ -13,7 +13,7 @@ from rest_verl.common.console import one_line_errors, progress_bar, say
 
 if TYPE_CHECKING:
     from rest_verl.commands.inspect.page import PageStep
-    from rest_verl.records.read import StepRecords
+    from rest_verl.records.schema import StepRecords
 
 # pyarrow, torch and transformers are heavy: what needs them is imported where it is used, so that `rest-verl --help`
 # stays quick
@@ -103,7 +103,7 @@ def _refuse(reason: str, **options: object) -> None:
 def _run(paths: Sequence[Path], steps: str | None) -> _Source:
     """The records of a run."""
     from rest_verl.commands.inspect.sources import choose_steps, find_steps
-    from rest_verl.records.read import read_step
+    from rest_verl.records.schema import read_step
 
     found = find_steps(paths)
     chosen = choose_steps(list(found), steps)
@@ -119,8 +119,7 @@ def _texts(
     at_step: str,
 ) -> _Source:
     """The records that a file of texts would have."""
-    from rest_verl.commands.inspect.sources import step_numbers
-    from rest_verl.commands.inspect.text_rows import read_rows
+    from rest_verl.commands.inspect.sources import read_rows, step_numbers
 
     if len(paths) > 1:
         raise ValueError(f"a .jsonl file of texts makes a page of its own, and {len(paths)} paths are given: name one")
@@ -130,8 +129,7 @@ def _texts(
         raise ValueError(f"--tokenizer {tokenizer}: no such folder; give a model's folder on this machine")
     steps, rows = step_numbers("--at-step", at_step), read_rows(paths[0])
 
-    from rest_verl.commands.inspect.presets import text_settings
-    from rest_verl.commands.inspect.text_records import text_records
+    from rest_verl.commands.inspect.text_records import text_records, text_settings
 
     rest = text_settings(preset, format, overrides)
     made = text_records(rows, _loaded(tokenizer), rest, steps)
@@ -152,7 +150,7 @@ def _packed(source: _Source, limit: int) -> tuple[list[PageStep], int]:
     """The steps of the page, and how many trajectories their records hold."""
     from rest_verl.commands.inspect.page import PageStep
     from rest_verl.commands.inspect.step_data import step_data
-    from rest_verl.records.read import StepRecords
+    from rest_verl.records.schema import StepRecords
 
     made, there = [], 0
     with progress_bar("steps") as on_progress:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -10,13 +12,36 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from rest_verl.commands.inspect.headline import headlines
-from rest_verl.commands.inspect.packed import pack
-from rest_verl.commands.inspect.token_text import Parts, in_one_line, shown_text, shown_tokens
-from rest_verl.common.suggest import unknown_name
+from rest_verl.commands.inspect.token_text import Parts, headlines, in_one_line, shown_text, shown_tokens
+from rest_verl.common.names import unknown_name
 from rest_verl.core.regions import Region
-from rest_verl.records.read import StepRecords
-from rest_verl.records.schema import PER_TOKEN, TOKEN_NUMBERS
+from rest_verl.records.schema import PER_TOKEN, TOKEN_NUMBERS, StepRecords
+
+DTYPES = ("<f4", "<u4", "|u1")
+
+
+def pack(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Put a header and arrays of one dimension together; the same input gives the same bytes.
+
+    Raises:
+        ValueError: the header holds a number that JSON has none for, or an array is of none of `DTYPES`.
+    """
+    layout, blocks, at = [], [], 0
+    for name, array in arrays.items():
+        if array.dtype.str not in DTYPES:
+            raise ValueError(f"array {name!r} of dtype {array.dtype.str}: allowed: {', '.join(DTYPES)}")
+        layout.append([name, array.dtype.str, at, len(array)])
+        blocks.append(_filled(array.tobytes(), b"\0"))
+        at += len(blocks[-1])
+    text = json.dumps({**header, "arrays": layout}, allow_nan=False, separators=(",", ":")).encode("ascii")
+    head = _filled(text, b" ")
+    whole = b"".join([len(head).to_bytes(4, "little"), head, *blocks])
+    return gzip.compress(whole, compresslevel=6, mtime=0)
+
+
+def _filled(block: bytes, with_byte: bytes) -> bytes:
+    return block + with_byte * (-len(block) % 4)
+
 
 # Bits of a quiet NaN that says "null in the table": a NaN that was computed has others.
 NULL_BITS = 0x7FC0_0001

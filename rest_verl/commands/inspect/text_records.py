@@ -10,17 +10,51 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from hydra import compose, initialize_config_module
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
-from rest_verl.commands.inspect.text_rows import Message, TextRow
-from rest_verl.config.rest import RestConfig
-from rest_verl.core.regions import Region, RegionTagger
-from rest_verl.core.tagged import TaggedBatch
-from rest_verl.core.token_bytes import TokenBytes
+from rest_verl.commands.inspect.sources import Message, TextRow
+from rest_verl.common.names import unknown_name
+from rest_verl.config.rest import RestConfig, load, preset_names
+from rest_verl.core.regions import Region, RegionTagger, TaggedBatch
+from rest_verl.core.tokens import TokenBytes
 from rest_verl.formats import get_format
-from rest_verl.records.read import StepRecords
-from rest_verl.records.schema import RecordMeta, with_meta
+from rest_verl.records.schema import RecordMeta, StepRecords, with_meta
 from rest_verl.rollout.safe_text import whole_characters
+from rest_verl.weighting.schemes import get_scheme
 from rest_verl.weighting.token_weighting import TokenWeighting
+
+
+def text_settings(preset: str, format: str, overrides: Sequence[str] = ()) -> RestConfig:
+    """The settings with which texts are weighted.
+
+    Args:
+        preset: its name.
+        format: wire format of the texts.
+        overrides: Hydra overrides of the `rest` node, such as rest.weights.think.start=0.3.
+
+    Raises:
+        ValueError: the preset is unknown or weighs nothing, an override is wrong, or the scheme needs the policy's
+            entropy.
+    """
+    if preset not in (names := preset_names()):
+        raise ValueError(f"--preset: {unknown_name('preset', preset, names)}")
+    try:
+        with initialize_config_module("rest_verl.hydra_configs", version_base=None):
+            config = compose(f"rest/{preset}", [f"rest.format={format}", *overrides])
+    except (HydraException, OmegaConfBaseException) as error:
+        # what follows names the folders that were searched
+        raise ValueError(f"--set: {str(error).partition('Config search path')[0]}") from None
+    if config.algorithm.adv_estimator != "rest":
+        raise ValueError(f"--preset {preset}: every token weighs 1 in it; name one that weighs tokens, such as paper")
+    rest = load(config)
+    if get_scheme(rest.scheme).measures_entropy:
+        raise ValueError(
+            f"--preset {preset}: rest.scheme={rest.scheme} weighs by the policy's entropy, which text alone does not "
+            "have: take --preset paper, or inspect the records of a run (rest.dump_dir)"
+        )
+    return rest
 
 
 @dataclass(frozen=True)
@@ -59,7 +93,9 @@ def text_records(
     for place, one in enumerate(tokens):
         ids[place, : len(one.ids)], mask[place, : len(one.ids)] = one.ids, one.generated
     response_mask = torch.from_numpy(mask)
-    batch = TaggedBatch(RegionTagger(tokenizer, rest.format)(torch.from_numpy(ids), response_mask), response_mask)
+    batch = TaggedBatch(
+        RegionTagger(tokenizer, get_format(rest.format))(torch.from_numpy(ids), response_mask), response_mask
+    )
     weighting = TokenWeighting(rest, max(steps))
     made = [_fixed(row, one, pieces, tokenizer, rest.format) for row, one in zip(rows, tokens, strict=True)]
     _number_groups(made, rows)

@@ -12,8 +12,7 @@ from rich.console import Console
 from rest_verl.common.console import one_line_errors, plain_text, progress_bar
 
 if TYPE_CHECKING:
-    from rest_verl.commands.plot.logs import Scalars
-    from rest_verl.commands.plot.runs import Run
+    from rest_verl.commands.plot.runs import Run, Scalars
 
 
 def plot(
@@ -44,7 +43,7 @@ def plot(
     rest-verl plot "paper=runs/paper-*" "grpo=runs/grpo-*"
     """
     with one_line_errors():
-        from rest_verl.commands.plot.picture import draw_runs, label
+        from rest_verl.commands.plot.draw import draw_runs, label
         from rest_verl.commands.plot.runs import runs_of
 
         if out.suffix in (".png", ".svg"):
@@ -67,7 +66,7 @@ def plot(
 
 
 def _read(runs: Sequence[Run]) -> dict[str, list[Scalars]]:
-    from rest_verl.commands.plot.logs import read_log
+    from rest_verl.commands.plot.runs import read_log
 
     total, done = sum(len(run.logs) for run in runs), 0
     read: dict[str, list[Scalars]] = {run.name: [] for run in runs}

@@ -4,16 +4,82 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rest_verl.commands.plot.curves import Curve
-from rest_verl.commands.plot.layout import Cell, arrange
-from rest_verl.commands.plot.panels import Drawn
+from rest_verl.commands.plot.panels import PANELS, Curve, Drawn, Panel, collect, panels_of
+from rest_verl.commands.plot.runs import Scalars
 from rest_verl.common.figures import new_figure, write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+_PANELS, _MEMBERS = 4, 6  # axes in a row, at most
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One pair of axes.
+
+    Attributes:
+        panel: what it shows.
+        title: above it.
+        curves: by the name under which the legend has them.
+    """
+
+    panel: Panel
+    title: str
+    curves: dict[str, Curve]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All axes.
+
+    Attributes:
+        panels: rows from top to bottom.
+        families: rows below them. All axes of one panel have one scale.
+        names: of the curves in the legend, in order.
+    """
+
+    panels: list[list[Cell]]
+    families: list[list[Cell]]
+    names: list[str]
+
+
+def arrange(drawn: Sequence[Drawn], runs: Sequence[str]) -> Layout:
+    """Give each panel its place.
+
+    With one run the members of a family share one panel, and the legend names members. With several, colours belong to
+    the runs: each member has small axes of its own.
+    """
+    several = len(runs) > 1
+    panels: list[Cell] = []
+    families: list[list[Cell]] = []
+    names = list(runs) if several else []
+    for one in drawn:
+        panel = one.panel
+        if len(one.members) == 1:
+            [(member, curves)] = one.members.items()
+            panels.append(Cell(panel, f"{panel.title}: {member}" if member else panel.title, curves))
+        elif several:
+            families += _rows([Cell(panel, member, curves) for member, curves in one.members.items()], _MEMBERS)
+        else:
+            panels.append(
+                Cell(panel, panel.title, {member: curves[runs[0]] for member, curves in one.members.items()})
+            )
+            names += [member for member in one.members if member not in names]
+    return Layout(_rows(panels, _PANELS), families, names)
+
+
+def _rows(cells: list[Cell], most: int) -> list[list[Cell]]:
+    """Rows of equal length, but for the last: as many in each as leave the fewest places of the last one empty."""
+    rows = math.ceil(len(cells) / most)
+    length = math.ceil(len(cells) / max(rows, 1))
+    return [cells[row * length : (row + 1) * length] for row in range(rows)]
+
 
 # Okabe and Ito's palette without yellow, which is lost on white, and black, which is for what needs no legend
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -135,3 +201,58 @@ def _write_foot(foot: Any, styles: Mapping[str, Mapping[str, Any]], caption: str
     for text in legend.get_texts():
         text.set_parse_math(False)  # the name of a run is no formula
     foot.text(0.5, 0.2, caption, ha="center", fontsize=8, color="0.3")
+
+
+_BAND = "line: mean of a run's seeds; band: from the lowest to the highest of them"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What was drawn.
+
+    Attributes:
+        files: a PNG and an SVG.
+        panels: how many there are.
+        notes: one line for whatever was left out, with the reason.
+    """
+
+    files: list[Path]
+    panels: int
+    notes: list[str]
+
+
+def draw_runs(
+    runs: Mapping[str, Sequence[Scalars]],
+    path: Path,
+    title: str | None = None,
+    smooth: int = 1,
+    metrics: Sequence[str] = (),
+) -> Picture:
+    """Draw runs side by side.
+
+    Args:
+        runs: the logs of each run, one for each seed.
+        path: of the files without their suffix.
+        title: above the panels; the run's name if left out and there is one run.
+        smooth: steps of the trailing mean, 1 for none.
+        metrics: names or patterns to draw in place of the usual panels.
+
+    Raises:
+        ValueError: there is nothing to draw, or no run logs one of `metrics`.
+        ModuleNotFoundError: matplotlib is not installed; the message says how to install it.
+    """
+    drawn, notes = collect(runs, panels_of(metrics, runs) if metrics else PANELS, smooth)
+    if not drawn:
+        raise ValueError(f"nothing to draw: {'; '.join(notes)}. Name what is logged with --metric, as in --metric '*'")
+    labels = {name: label(name, len(seeds)) for name, seeds in runs.items()}
+    if title is None:
+        title = "" if len(labels) > 1 else next(iter(labels.values()))
+    parts = [_BAND] if any(len(seeds) > 1 for seeds in runs.values()) else []
+    if smooth > 1:
+        parts.append(f"values of training: mean of {smooth} steps")
+    return Picture(draw(drawn, labels, title, "; ".join(parts), path), len(drawn), notes)
+
+
+def label(name: str, seeds: int) -> str:
+    """A run as the legend names it."""
+    return f"{name} ({seeds} seed{'' if seeds == 1 else 's'})"

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from rest_verl.common.suggest import unknown_name
-from rest_verl.core.regions import Region
-from rest_verl.core.tagged import TaggedBatch
+from rest_verl.common.names import unknown_name
+from rest_verl.core.regions import Region, TaggedBatch
 
 ENTROPY = {
     Region.FORMAT: 0.02,

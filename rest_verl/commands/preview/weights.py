@@ -9,8 +9,7 @@ import torch
 
 from rest_verl.commands.preview.assumed import Assumed, batch_of
 from rest_verl.config.rest import RestConfig
-from rest_verl.core.regions import Region
-from rest_verl.core.tagged import TaggedBatch
+from rest_verl.core.regions import Region, TaggedBatch
 from rest_verl.weighting.schemes import get_scheme
 from rest_verl.weighting.token_weighting import TokenWeighting
 

@@ -19,8 +19,7 @@ from functools import cached_property
 from typing import Any
 
 from rest_verl.core.tool_calls import CallSpan, Kind, Span, ToolCall, Turn
-from rest_verl.formats.parse.json_calls import strict_json
-from rest_verl.formats.parse.json_spans import trimmed
+from rest_verl.formats.parse.json_calls import strict_json, trimmed
 from rest_verl.formats.parse.tags import is_legal_order
 
 

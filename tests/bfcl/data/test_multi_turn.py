@@ -13,14 +13,14 @@ import pytest
 from bfcl_calls import MISSING
 from typer.testing import CliRunner
 
+from rest_verl.bfcl.data.answers import call_of_source
 from rest_verl.bfcl.data.multi_turn import MULTI_TURN_CATEGORIES, bfcl_multi_turn_rows
-from rest_verl.bfcl.data.source import call_of_source
 from rest_verl.bfcl.multi_turn.apis import methods
 from rest_verl.data.check import check_files
 from rest_verl.data.check_report import Kind
 from rest_verl.data.commands import app
+from rest_verl.data.data_set import write_parquet
 from rest_verl.data.rows import ENVIRONMENT_SCHEMA, SCHEMA, RowEnvironment, make_row
-from rest_verl.data.split import write_parquet
 from rest_verl.data.template import BUILT_IN, PromptTemplate, Tool
 
 real_data = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))

@@ -8,7 +8,7 @@ import pytest
 from bfcl_calls import MISSING
 from bfcl_multi_turn_reference import Job, ask_reference, source_of
 
-from rest_verl.rollout.environments import get_environment
+from rest_verl.rollout.environment import get_environment
 
 if MISSING:
     pytest.skip(MISSING, allow_module_level=True)

@@ -7,8 +7,7 @@ import pytest
 from bfcl_calls import MISSING
 
 from rest_verl.bfcl.multi_turn.apis import api_class
-from rest_verl.rollout.environment import NoEnvironment, register_environment
-from rest_verl.rollout.environments import get_environment
+from rest_verl.rollout.environment import NoEnvironment, get_environment, register_environment
 
 needs_bfcl = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 

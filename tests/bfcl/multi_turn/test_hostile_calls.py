@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rest_verl.bfcl.multi_turn.apis import API_CLASSES, methods
-from rest_verl.bfcl.multi_turn.costly import refuse_costly
 from rest_verl.bfcl.multi_turn.environment import BfclMultiTurn
-from rest_verl.bfcl.multi_turn.executor import Executor
+from rest_verl.bfcl.multi_turn.executor import Executor, refuse_costly
 
 if MISSING:
     pytest.skip(MISSING, allow_module_level=True)

@@ -16,7 +16,7 @@ from bfcl_calls import MISSING
 
 from rest_verl.bfcl.multi_turn.apis import API_CLASSES, api_class, fresh_instance
 from rest_verl.bfcl.multi_turn.executor import Executor
-from rest_verl.rollout.environments import get_environment
+from rest_verl.rollout.environment import get_environment
 
 if MISSING:
     pytest.skip(MISSING, allow_module_level=True)

@@ -11,11 +11,10 @@ from omegaconf import OmegaConf
 from recipe_runs import runs_of
 from typer.testing import CliRunner
 
-from rest_verl.commands.check.__main__ import app
+from rest_verl.cli import app
 from rest_verl.commands.check.batches import batch_problems
-from rest_verl.commands.check.compose import compose_run
+from rest_verl.commands.check.compose import DryRunError, compose_run
 from rest_verl.commands.check.key_types import wrong_values
-from rest_verl.commands.check.problem import DryRunError
 from rest_verl.commands.check.run import dry_run
 
 BYPASS = "algorithm.rollout_correction.bypass_mode=True"
@@ -277,12 +276,12 @@ def test_a_dry_run_leaves_verl_as_it_was(recipe):
 
 def test_config_differences_and_notes_are_written_as_json(recipe, tmp_path):
     file = tmp_path / "run.json"
-    done = CliRunner().invoke(app, ["--json", str(file), *recipe])
+    done = CliRunner().invoke(app, ["check", "--json", str(file), *recipe])
     assert done.exit_code == 0, done.output
     assert json.loads(file.read_text()) == json.loads(json.dumps(asdict(dry_run(recipe))))
 
 
 def test_a_file_for_json_that_cannot_be_written_is_one_line(recipe, tmp_path):
-    done = CliRunner().invoke(app, ["--json", str(tmp_path), *recipe])
+    done = CliRunner().invoke(app, ["check", "--json", str(tmp_path), *recipe])
     assert done.exit_code == 1
     assert f"--json {tmp_path}: Is a directory: name a file that can be written" in done.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DOCTOR = ["-c", "from rest_verl.cli import app; app()", "doctor", "--json"]
 ACME = "acme_rl = acme_rl"
 TAKES_LATER = """

@@ -18,7 +18,7 @@ from rest_verl.commands.doctor.machine import (
 )
 
 MIB, GIB = 2**20, 2**30
-PRESET = Path(__file__).parents[2] / "hydra_configs" / "platform" / "cpu.yaml"
+PRESET = Path(__file__).parents[3] / "hydra_configs" / "platform" / "cpu.yaml"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rest_verl.commands.inspect.headline import LONGEST, headlines
+from rest_verl.commands.inspect.token_text import LONGEST, headlines
 
 
 @pytest.mark.parametrize(

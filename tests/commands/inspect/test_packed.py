@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from viewer_pages import unpack
 
-from rest_verl.commands.inspect.packed import pack, unpack
+from rest_verl.commands.inspect.step_data import pack
 
 NUMBERS = arrays(np.dtype("<f4"), st.integers(0, 9), elements=st.floats(width=32))
 

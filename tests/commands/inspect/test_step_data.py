@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from record_tables import Part, record, records_of, step_rows
+from viewer_pages import unpack
 
-from rest_verl.commands.inspect.packed import unpack
 from rest_verl.commands.inspect.step_data import GENERATED, NULL_BITS, TRAINED, step_data, top_of
 from rest_verl.core.regions import Region
 

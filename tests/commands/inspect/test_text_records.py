@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from rest_verl.commands.inspect.presets import text_settings
-from rest_verl.commands.inspect.text_records import text_records
-from rest_verl.commands.inspect.text_rows import Message, TextRow
+from rest_verl.commands.inspect.sources import Message, TextRow
+from rest_verl.commands.inspect.text_records import text_records, text_settings
 from rest_verl.config.rest import RestConfig, preset_names
 from rest_verl.records.schema import SCHEMA
 

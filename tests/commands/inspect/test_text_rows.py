@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rest_verl.commands.inspect.text_rows import Message, TextRow, read_rows
+from rest_verl.commands.inspect.sources import Message, TextRow, read_rows
 
 
 @pytest.fixture

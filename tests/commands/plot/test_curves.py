@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rest_verl.commands.plot.curves import curve
+from rest_verl.commands.plot.panels import curve
 
 values = st.dictionaries(st.integers(0, 20), st.one_of(st.floats(-100, 100), st.just(math.nan)), max_size=20)
 

@@ -1,6 +1,5 @@
-from rest_verl.commands.plot.curves import Curve
-from rest_verl.commands.plot.layout import arrange
-from rest_verl.commands.plot.panels import Drawn, Panel
+from rest_verl.commands.plot.draw import arrange
+from rest_verl.commands.plot.panels import Curve, Drawn, Panel
 
 CURVE = Curve([1], [1.0], [1.0], [1.0], 1)
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from rest_verl.commands.plot.logs import find_logs, read_log
+from rest_verl.commands.plot.runs import find_logs, read_log
 
 
 def lines(path, *records):

@@ -6,11 +6,10 @@ import pytest
 import torch
 
 from rest_verl.commands.plot.panels import PANELS, Panel, collect, panels_of
-from rest_verl.core.regions import Region
-from rest_verl.core.tagged import TaggedBatch
+from rest_verl.core.regions import Region, TaggedBatch
 from rest_verl.weighting.metrics import by_region, weight_metrics
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "plot.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "plot.md"
 REGIONS = {region.name.lower() for region in Region}
 
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from rest_verl.cli import app
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 REGIONS = ("args", "format", "name", "other", "response", "think")
 pytest.importorskip("matplotlib", reason='pictures need matplotlib: pip install "rest-verl[plot]"')
 

@@ -1,6 +1,6 @@
 "use strict";
 
-// ---- Data: the packed steps (rest_verl/commands/inspect/packed.py and step_data.py) out of the page ----
+// ---- Data: the packed steps (rest_verl/commands/inspect/step_data.py and step_data.py) out of the page ----
 
 const GENERATED = 1;
 const TRAINED = 2;

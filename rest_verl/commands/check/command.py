@@ -1,4 +1,4 @@
-"""The command `python -m rest_verl.commands.check [--json FILE] OVERRIDE...`."""
+"""The command `rest-verl check`."""
 
 from __future__ import annotations
 
@@ -13,19 +13,15 @@ from rich.table import Table
 
 from rest_verl.common.console import plain_text
 
-# Behind the first override all is an override.
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-
-@app.command(context_settings={"allow_interspersed_args": False})
-def main(
+def check(
     overrides: Annotated[list[str] | None, typer.Argument(help="What you give to verl.trainer.main_ppo.")] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="File for config, differences and notes; before the overrides.")
     ] = None,
 ) -> None:
     """Check a verl command without running it: no GPU, no model, no data. Exit status 1 where the run would fail."""
-    from rest_verl.commands.check.problem import DryRunError
+    from rest_verl.commands.check.compose import DryRunError
     from rest_verl.commands.check.run import dry_run
 
     errors = Console(stderr=True, soft_wrap=True)
@@ -54,7 +50,3 @@ def main(
 
 def _shown(value: Any) -> str:
     return "" if value is None else value if isinstance(value, str) else json.dumps(value)
-
-
-if __name__ == "__main__":
-    app(prog_name="python -m rest_verl.commands.check")

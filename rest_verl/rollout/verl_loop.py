@@ -1,12 +1,18 @@
-"""verl's own tools as the agent loop runs them: function tools, `BaseTool` classes, MCP."""
+"""verl's tool agent loop and verl's own tools, as `rest_tool_agent` builds on them."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import json
+from copy import deepcopy
 from typing import Any
 
+import verl
+from omegaconf import open_dict
+from packaging.version import Version
+from verl.experimental.agent_loop.agent_loop import DictConfigWrap
+from verl.experimental.agent_loop.tool_agent_loop import ToolAgentLoop
 from verl.experimental.agent_loop.tool_parser import FunctionCall
 from verl.tools.function_tool import FunctionTool
 from verl.tools.schemas import ToolResponse
@@ -14,6 +20,40 @@ from verl.tools.schemas import ToolResponse
 from rest_verl.rollout.calls import UNREADABLE, Call, Failure
 from rest_verl.rollout.safe_text import first_line
 from rest_verl.rollout.waiting import call_in_thread
+
+SWITCHED = Version(verl.__version__) < Version("0.9.1")
+
+
+class ExactToolAgentLoop(ToolAgentLoop):
+    """verl's loop whose token ids are never decoded and encoded again."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        if SWITCHED:
+            kwargs["data_config"] = switched_on(kwargs["data_config"], kwargs["processor"])
+        super().__init__(*args, **kwargs)
+
+    async def merge_messages(self, *args: Any, **kwargs: Any) -> Any:
+        """What verl's `ct_merge_context_msg` takes and returns: messages behind token ids, mask and log-probs."""
+        if SWITCHED:
+            return await self.ct_merge_non_assistant_msg(*args, **kwargs)  # type: ignore[attr-defined]
+        return await self.ct_merge_context_msg(*args, **kwargs)
+
+
+def switched_on(wrapped: DictConfigWrap, processor: Any) -> DictConfigWrap:
+    """A copy of verl 0.9.0's data config with continuous tokens, for a loop that verl made with the original.
+
+    Raises:
+        ValueError: the model is multimodal.
+    """
+    if processor is not None:
+        raise ValueError(
+            "rest_tool_agent cannot keep the token ids of a multimodal model exact in verl 0.9.0: "
+            "pip install 'verl>=0.9.1'"
+        )
+    data = deepcopy(wrapped.config)
+    with open_dict(data):
+        data.continuous_token.enable = True
+    return DictConfigWrap(data)
 
 
 def in_thread(tool: Any) -> Any:

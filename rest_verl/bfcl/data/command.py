@@ -1,0 +1,51 @@
+"""The command `rest-verl data bfcl`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rest_verl.common.console import one_line_errors, progress_bar
+from rest_verl.data.commands import Out, Share, write_and_show
+
+
+def bfcl(
+    out: Out,
+    category: Annotated[list[str] | None, typer.Option(help="Repeat for several; all of them if left out.")] = None,
+    multi_turn: Annotated[
+        bool, typer.Option("--multi-turn", help="Tasks of several turns instead, which act on an environment.")
+    ] = False,
+    validation_share: Share = 0.1,
+    format: Annotated[
+        str, typer.Option(help="Wire format that the prompt asks for: a name that rest.format takes.")
+    ] = "rlla",
+    template: Annotated[
+        Path | None, typer.Option(help="A Jinja2 file in place of the built-in system message.")
+    ] = None,
+) -> None:
+    """BFCL's questions and answers, from the installed package bfcl-eval.
+
+    Multi-turn rows are for the agent loop rest_tool_agent:
+    they name the environment bfcl_multi_turn, which runs and scores them.
+    """
+    with one_line_errors():
+        from rest_verl.bfcl.data.files import bfcl_version
+        from rest_verl.bfcl.data.multi_turn import MULTI_TURN_CATEGORIES, bfcl_multi_turn_rows
+        from rest_verl.bfcl.data.single_turn import CATEGORIES, bfcl_rows
+        from rest_verl.data.data_set import Origin
+        from rest_verl.data.template import BUILT_IN, PromptTemplate
+
+        known, make_rows = (MULTI_TURN_CATEGORIES, bfcl_multi_turn_rows) if multi_turn else (CATEGORIES, bfcl_rows)
+        wanted = list(dict.fromkeys(category or known))
+        rendering = PromptTemplate(template or BUILT_IN)
+        options = {
+            "category": wanted,
+            "format": format,
+            "template": {"file": rendering.path.name, "sha256": rendering.sha256},
+        }
+        with progress_bar("BFCL") as on_progress:
+            rows = make_rows(wanted, format, rendering, on_progress)
+        origin = Origin("bfcl", [{"package": "bfcl-eval", "version": bfcl_version()}], options)
+        write_and_show(rows, validation_share, out, origin)

@@ -1,0 +1,126 @@
+"""Scorers: how the rows of a data source are read and scored, and the registry by source.
+
+A scorer is registered for a pattern of data sources (`bfcl_*`). Of several patterns that fit, the longest counts; `*`,
+which fits all, scores ground truths in the rlla format.
+
+- `*`: rows whose ground truth is a turn in the rlla format, as in ToolRL's data; the reward as it is set.
+- `apibank_*`: API-Bank (arXiv 2304.08244) as ToolRL processed it, with the accuracy that ToolRL and ResT publish.
+  `acc`, the soft score: 1 where one of the calls that the response writes is the one that is due. It looks at the
+  lines of the first `<tool_call>` block up to the first that is no JSON; an object without name or parameters counts
+  as the parameters of the right call. So junk beside the right call costs nothing, and the name can be left out.
+  `acc_hard`: 1 where the one call of the response, and no other, is the one that is due. Values are equal as Python
+  has it (true is 1) in the first and as JSON has it in the second.
+- `bfcl_*`: see `rest_verl.bfcl.scorer`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from rest_verl.common.names import Registry
+from rest_verl.formats.rlla import RLLA
+from rest_verl.reward.response import Response
+from rest_verl.reward.tool_reward import RewardAtStep
+from rest_verl.reward.truth import DueCall, GroundTruth, read_ground_truth, same_calls
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A scorer as it is registered.
+
+    Attributes:
+        score: from a response, the ground truth as `read` gives it, and the run's reward, to components by name:
+            `score` is the reward, `acc` what validation reports first, each further one is logged.
+        read: from `reward_model.ground_truth` of a row to what `score` takes; ValueError where it cannot be read:
+            such rows are skipped and counted.
+    """
+
+    score: Callable[[Response, Any, RewardAtStep], dict[str, float]]
+    read: Callable[[Any], Any]
+
+
+_SCORERS: Registry[Scorer] = Registry("scorer", modules={"bfcl_*": "rest_verl.bfcl.scorer"})
+
+
+def _as_it_is(ground_truth: Any) -> Any:
+    return ground_truth
+
+
+def register_scorer(pattern: str, read: Callable[[Any], Any] = _as_it_is) -> Callable[[Callable], Callable]:
+    """Register a scorer: a decorator for its function; see `Scorer` for the arguments.
+
+    Args:
+        pattern: data sources that it scores, as in `shop_*`.
+        read: how it reads ground truths; without one it gets them as the row has them.
+
+    Raises:
+        ValueError: the pattern is taken.
+    """
+    _SCORERS.check_free(pattern)
+
+    def register(score: Callable[[Response, Any, RewardAtStep], dict[str, float]]) -> Callable:
+        _SCORERS.add(pattern, Scorer(score, read))
+        return score
+
+    return register
+
+
+def get_scorer(data_source: str) -> Scorer:
+    """Return the scorer of a data source."""
+    fitting = [pattern for pattern in _SCORERS.names() if fnmatchcase(data_source, pattern)]
+    return _SCORERS.get(max(fitting, key=len))
+
+
+@register_scorer("*", read=read_ground_truth)
+def score_rlla(response: Response, truth: GroundTruth, reward: RewardAtStep) -> dict[str, float]:
+    """Score a response by the reward of the run alone (`Scorer.score`)."""
+    return reward(response, truth)
+
+
+@register_scorer("apibank_*", read=read_ground_truth)
+def score_apibank(response: Response, truth: GroundTruth, reward: RewardAtStep) -> dict[str, float]:
+    """Score a response (`Scorer.score`)."""
+    soft = any(_is_soft_match(written, due) for due in truth.calls for written in _written_calls(response))
+    hard = response.parse_ok and same_calls(truth.calls, response.readable)
+    return reward(response, truth) | {"acc": float(soft), "acc_hard": float(hard)}
+
+
+def _written_calls(response: Response) -> Iterator[Any]:
+    """What the response writes as calls, in order, up to the first that cannot be read."""
+    if response.wire_format is not RLLA:
+        for call in response.readable:
+            yield {"name": call.name, "parameters": call.arguments}
+        return
+    for text in response.texts:
+        _, _, block = text.decode("utf-8", "replace").partition("<tool_call>")
+        for line in block.partition("</tool_call>")[0].strip().split("\n"):
+            try:
+                yield json.loads(line)
+            except (ValueError, RecursionError):
+                break
+
+
+def _is_soft_match(written: Any, due: DueCall) -> bool:
+    if not isinstance(written, dict):
+        return False
+    if "name" in written and "parameters" in written:
+        return written["name"] == due.name and written["parameters"] == due.arguments
+    return written == due.arguments
+
+
+def score_environment(response: Response, judged: Mapping[str, float], reward: RewardAtStep) -> dict[str, float]:
+    """Score a trajectory that acted on an environment (`rollout.environment`), which has judged what was done there.
+
+    Args:
+        response: the turns that the policy generated.
+        judged: what `Environment.score` returned, as the agent loop has checked it: `score` is the share of the
+            correctness reward, `acc` is reported as it is, and each further number is logged.
+        reward: the reward of the run.
+    """
+    share = judged["score"]
+    further = {key: value for key, value in judged.items() if key != "score"}
+    return reward.of_share(response, share) | {"share": share} | further
