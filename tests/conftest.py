@@ -6,9 +6,16 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from jaxtyping import install_import_hook
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+# Before anything imports these rooms: every call in them is checked against its annotations, shapes included.
+install_import_hook(
+    ["rest_verl.core", "rest_verl.weighting"],
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",  # an int is a float
+)
 
 settings.register_profile("rest_verl", deadline=None)
 settings.load_profile("rest_verl")
