@@ -2,8 +2,9 @@
 
 import pytest
 from format_view import ANSWER, BOTH, CALLS, NEITHER, FormatView
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tiers import examples
 
 from rest_verl.core.tool_calls import ToolCall
 from rest_verl.formats.gemma4 import GEMMA4
@@ -283,7 +284,7 @@ TAGS = [b"call:", b"call:f{", b"<|tool_call>", b"<tool_call|>", b"<|channel>thou
 fragments = st.sampled_from([*TEXTS, *TAGS])
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(text=st.lists(fragments | st.binary(max_size=3), max_size=40).map(b"".join))
 def test_any_bytes_in_a_block_are_parsed_and_read(text):
     text = b"<|tool_call>call:f{" + text

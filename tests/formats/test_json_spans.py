@@ -3,8 +3,9 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tiers import examples
 
 from rest_verl.formats.parse.json_calls import ObjectScanner, inside_quotes
 
@@ -144,7 +145,7 @@ def test_a_value_that_is_no_string_has_no_inside(value):
     assert inside_quotes(text, SCANNER.scan(text, 0).last(b"name")) is None
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(
     text=st.lists(
         st.sampled_from([b"{", b"}", b"[", b"]", b'"', b"\\", b":", b",", b"\n", b" ", b"a", b"1", MARKER, b"\xff"]),

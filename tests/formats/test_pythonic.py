@@ -2,8 +2,9 @@
 
 import pytest
 from format_view import ANSWER, BOTH, CALLS, NEITHER, FormatView
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tiers import examples
 
 from rest_verl.formats.pythonic import PYTHONIC
 
@@ -226,7 +227,7 @@ TAGS = [b"<think>", b"</think>", START.encode(), END.encode()]
 fragments = st.sampled_from([*TEXTS, *TAGS])
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(text=st.lists(fragments | st.binary(max_size=3), max_size=40).map(b"".join))
 def test_any_bytes_behind_a_call_are_parsed_and_read(text):
     text = b"[f(a=1" + text

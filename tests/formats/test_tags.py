@@ -3,8 +3,9 @@
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tiers import examples
 
 from rest_verl.formats import get_format
 
@@ -162,7 +163,7 @@ fragments = st.sampled_from(
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@settings(max_examples=300)
+@examples(300)
 @given(text=st.lists(fragments | st.binary(max_size=3), max_size=40).map(b"".join))
 def test_any_bytes_have_spans_that_are_ordered_and_apart(format, text):
     assert_consistent(text, get_format(format).parse(text))

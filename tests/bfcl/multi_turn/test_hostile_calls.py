@@ -6,8 +6,9 @@ import json
 
 import pytest
 from bfcl_calls import MISSING
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tiers import examples
 
 from rest_verl.bfcl.multi_turn.apis import API_CLASSES, methods
 from rest_verl.bfcl.multi_turn.environment import BfclMultiTurn
@@ -223,7 +224,7 @@ def some_calls(draw):
     return calls
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(some_calls())
 def test_any_json_arguments_give_text_again_and_again_the_same(calls):
     one, other = everything(), everything()
