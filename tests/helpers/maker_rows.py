@@ -1,4 +1,4 @@
-"""Small files of every maker: what `rest-verl data` makes of ToolRL's and API-Bank's layout and of BFCL's questions."""
+"""Small files of every maker: what `rest-verl data` makes of ToolRL's and API-Bank's rows and BFCL's questions."""
 
 import json
 from dataclasses import dataclass
