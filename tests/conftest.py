@@ -1,11 +1,11 @@
 """Tokenizers for the tests, one that was really trained and one whose tokens are any bytes; the registered names."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tiers import choose_tier, register_tiers
+from tiers import choose_tier, register_tiers, soon
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
@@ -28,6 +28,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if later:
         config.hook.pytest_deselected(items=later)
         items[:] = [item for item in items if item not in set(later)]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    if item.get_closest_marker("soon") is None:
+        return (yield)
+    with soon():
+        return (yield)
 
 
 END_OF_TURN, PADDING = "<|im_end|>", "<|endoftext|>"

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from page_blocks import ROOT, blocks_of, prose_of
+from tiers import HANG_GUARD
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "recipes").glob("*.md"))]
 COMMANDS = [block for page in PAGES for block in blocks_of(page) if block.language == "bash"]
@@ -88,6 +89,6 @@ def test_the_commands_of_a_page_run_in_their_order(page, tmp_path):
                 env=environment,
                 capture_output=True,
                 text=True,
-                timeout=300,
+                timeout=HANG_GUARD,
             )
             assert done.returncode == 0, f"{block}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"

@@ -1,8 +1,8 @@
 """Real runs of stock verl, Ray and vLLM on a CPU, with a model made on the spot.
 
-A run costs a minute or two before its first step, so without `--all` there are four, and many tests read each: the
-quickstart's own script on rows of every maker (`quickstart`), a run on two ranks that is stopped and resumed
-(`resumed`), and trajectories over several turns with asynchronous rollouts (test_multi_turn_on_cpu.py).
+A run costs a minute or two before its first step, so without `--all` there are three, and many tests read each: the
+quickstart's own script on rows of every maker (`quickstart`), that run resumed (`resumed`), and trajectories over
+several turns with asynchronous rollouts on two ranks (test_multi_turn_on_cpu.py).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from maker_rows import PROMPT_TOKENS, RESPONSE_TOKENS, MakerRows, make_rows
 from registered import NAMES
 from rich.progress import Progress
 from tiers import HANG_GUARD
-from verl_run import Step, run_verl
+from verl_run import Step, read_metrics, run_verl
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "cpu"
 IMITATION_STEPS = 150  # enough for most responses to have tags and calls
@@ -95,6 +95,53 @@ def train() -> Callable[[list[str], Path, int], list[Step]]:
     return run
 
 
+# Written down when weights arrive in vLLM's worker for the first time: what is registered there.
+SPY = """
+import json
+import os
+from pathlib import Path
+
+import verl
+from rest_verl.cpu.vllm_worker import CPUWorkerExtension
+from rest_verl.plugin.registries import REGISTRIES
+
+
+class Spy(CPUWorkerExtension):
+    def update_weights_from_ipc(self, *args, **kwargs):
+        report = Path(REPORT)
+        if not report.exists():
+            report.write_text(json.dumps({"pid": os.getpid(), "names": NAMES}))
+        return super().update_weights_from_ipc(*args, **kwargs)
+"""
+
+
+def watched(folder: Path, checkpoints: Path) -> list[str]:
+    """Overrides of a run whose every step is saved and recorded whole and whose vLLM has the spy in it; the folder gets
+    the spy and what it writes (seen.json)."""
+    (folder / "spy.py").write_text(SPY.replace("NAMES", NAMES).replace("REPORT", repr(str(folder / "seen.json"))))
+    return [
+        "actor_rollout_ref.actor.calculate_sum_pi_squared=True",
+        "actor_rollout_ref.actor.checkpoint.save_contents=[model,optimizer,extra,hf_model]",
+        "actor_rollout_ref.rollout.engine_kwargs.vllm.worker_extension_cls=spy.Spy",
+        "rest.dump.fraction=1.0",
+        "trainer.save_freq=1",
+        f"trainer.default_local_dir={checkpoints}",
+        f"+ray_kwargs.ray_init.runtime_env.env_vars.PYTHONPATH={folder}:{os.environ.get('PYTHONPATH', '')}",
+    ]
+
+
+def of_makers(start: Start, rows: MakerRows) -> list[str]:
+    """Overrides of a run on every maker's rows."""
+    validation = [start.folder / "validation.parquet", *rows.validation]
+    return [
+        f"data.train_files=[{','.join(map(str, rows.training))}]",
+        f"data.val_files=[{','.join(map(str, validation))}]",
+        f"data.max_prompt_length={PROMPT_TOKENS}",
+        f"data.max_response_length={RESPONSE_TOKENS}",
+        f"actor_rollout_ref.rollout.max_model_len={PROMPT_TOKENS + RESPONSE_TOKENS}",
+    ]
+
+
 # The quickstart's script, whose verl gets further overrides at the end of its command.
 QUICKSTART = """
 import json
@@ -111,16 +158,15 @@ typer.run(quickstart.main)
 
 @dataclass(frozen=True)
 class Quickstart:
-    """The quickstart's folder, what it printed, the same command again, and its overrides."""
+    """The quickstart's folder, what it printed, and the same command again."""
 
     out: Path
     printed: str
     again: subprocess.CompletedProcess
 
     @property
-    def steps(self) -> list[Step]:
-        lines = (self.out / "verl" / "metrics.jsonl").read_text().splitlines()
-        return [Step(record["step"], record["data"]) for record in map(json.loads, lines)]
+    def checkpoints(self) -> Path:
+        return self.out / "verl" / "checkpoints"
 
 
 @pytest.fixture(scope="session")
@@ -129,19 +175,7 @@ def quickstart(start: Start, maker_rows: MakerRows, tmp_path_factory: pytest.Tem
     out = tmp_path_factory.mktemp("quickstart")
     shutil.copytree(start.folder, out / "start-seed0")
     (out / "start-seed0" / "finished.json").write_text(json.dumps({}))
-    validation = [out / "start-seed0" / "validation.parquet", *maker_rows.validation]
-    further = [
-        f"data.train_files=[{','.join(map(str, maker_rows.training))}]",
-        f"data.val_files=[{','.join(map(str, validation))}]",
-        f"data.max_prompt_length={PROMPT_TOKENS}",
-        f"data.max_response_length={RESPONSE_TOKENS}",
-        f"actor_rollout_ref.rollout.max_model_len={PROMPT_TOKENS + RESPONSE_TOKENS}",
-        "data.train_batch_size=8",
-        "actor_rollout_ref.rollout.n=4",
-        "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=16",
-        "actor_rollout_ref.actor.ppo_mini_batch_size=8",
-        "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=16",
-    ]
+    further = [*RECIPE[1:], *of_makers(start, maker_rows), *watched(out, out / "verl" / "checkpoints")]
     environment = os.environ | {"PYTHONPATH": str(EXAMPLES), "FURTHER_OVERRIDES": json.dumps(further)}
 
     def run() -> subprocess.CompletedProcess:
@@ -153,66 +187,43 @@ def quickstart(start: Start, maker_rows: MakerRows, tmp_path_factory: pytest.Tem
     return Quickstart(out, done.stdout, run())
 
 
-SPY = """
-import json
-import os
-from pathlib import Path
-
-import verl
-from rest_verl.cpu.vllm_worker import CPUWorkerExtension
-from rest_verl.plugin.registries import REGISTRIES
-
-
-class Spy(CPUWorkerExtension):
-    \"\"\"Writes down what is registered inside vLLM's worker when weights arrive there for the first time.\"\"\"
-
-    def update_weights_from_ipc(self, *args, **kwargs):
-        report = Path(REPORT)
-        if not report.exists():
-            report.write_text(json.dumps({"pid": os.getpid(), "names": NAMES}))
-        return super().update_weights_from_ipc(*args, **kwargs)
-"""
-
-
 @dataclass(frozen=True)
 class Resumed:
-    """Steps 1 and 2 of a run and, resumed in a second one, 3 and 4."""
+    """Steps 1 and 2 of a run and, resumed in a second one, 3 and 4; where its checkpoints are, and what vLLM saw."""
 
-    folder: Path
     first: list[Step]
     second: list[Step]
+    checkpoints: Path
+    spied: Path
 
     @property
     def steps(self) -> list[Step]:
         return [*self.first, *self.second]
 
-    def checkpoint(self, step: int) -> Path:
-        return self.folder / "checkpoints" / f"global_step_{step}"
-
     @property
     def in_vllm(self) -> dict:
         """The pid of a process of vLLM and the names registered there."""
-        return json.loads((self.folder / "seen.json").read_text())
+        return json.loads((self.spied / "seen.json").read_text())
 
 
-@pytest.fixture(scope="session")
-def resumed(start: Start, train: Callable, tmp_path_factory: pytest.TempPathFactory) -> Resumed:
-    """One run on two ranks that is stopped and resumed, whose every step is recorded whole and saved."""
-    folder = tmp_path_factory.mktemp("resumed")
-    (folder / "spy.py").write_text(SPY.replace("NAMES", NAMES).replace("REPORT", repr(str(folder / "seen.json"))))
-    overrides = [
+@pytest.fixture(scope="session", params=["quickstart", pytest.param("two ranks", marks=pytest.mark.release)])
+def resumed(request: pytest.FixtureRequest, start: Start, maker_rows: MakerRows, train: Callable) -> Resumed:
+    """The quickstart's run resumed; with `--all`, one on two ranks as well."""
+    folder = request.getfixturevalue("tmp_path_factory").mktemp("resumed")
+    further = [
         "+rest=entropy_adaptive",
-        "actor_rollout_ref.actor.calculate_sum_pi_squared=True",
-        *start.overrides,
-        "trainer.n_gpus_per_node=2",
+        f"actor_rollout_ref.model.path={start.folder / 'model'}",
+        *of_makers(start, maker_rows),
         "trainer.val_before_train=False",
         "trainer.test_freq=-1",
-        "trainer.save_freq=1",
-        f"trainer.default_local_dir={folder / 'checkpoints'}",
-        "actor_rollout_ref.actor.checkpoint.save_contents=[model,optimizer,extra,hf_model]",
         f"rest.dump_dir={folder / 'records'}",
-        "rest.dump.fraction=1.0",
-        "actor_rollout_ref.rollout.engine_kwargs.vllm.worker_extension_cls=spy.Spy",
-        f"+ray_kwargs.ray_init.runtime_env.env_vars.PYTHONPATH={folder}:{os.environ.get('PYTHONPATH', '')}",
+        *watched(folder, folder / "checkpoints"),
     ]
-    return Resumed(folder, train(overrides, folder / "first", 2), train(overrides, folder / "second", 4))
+    if request.param == "quickstart":
+        ready: Quickstart = request.getfixturevalue("quickstart")
+        shutil.copytree(ready.checkpoints, folder / "checkpoints")
+        first = [step for step in read_metrics(ready.out / "verl" / "metrics.jsonl") if step.step > 0]
+    else:
+        further.append("trainer.n_gpus_per_node=2")
+        first = train(further, folder / "first", 2)
+    return Resumed(first, train(further, folder / "second", 4), folder / "checkpoints", folder)

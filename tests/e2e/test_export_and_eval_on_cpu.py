@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 from tiers import HANG_GUARD
 
 from rest_verl.bfcl.data.files import bfcl_folder
@@ -23,9 +25,10 @@ CATEGORIES = "simple_python,multiple"
 
 @pytest.fixture(scope="module")
 def model(quickstart, tmp_path_factory):
-    """The model that the quickstart has trained."""
-    out = tmp_path_factory.mktemp("export") / "model"
-    checkpoints = quickstart.out / "verl" / "checkpoints"
+    """The model that the quickstart has trained, from its shard alone: whole weights beside it would be copied."""
+    folder = tmp_path_factory.mktemp("export")
+    out, checkpoints = folder / "model", folder / "checkpoints"
+    shutil.copytree(quickstart.checkpoints, checkpoints, ignore=shutil.ignore_patterns("*.safetensors"))
     done = subprocess.run(
         [str(REST_VERL), "export", str(checkpoints), "--out", str(out)],
         capture_output=True,
@@ -87,6 +90,13 @@ def evaluation(url, out, *options):
         pytest.skip(str(error))
     wanted = ["--categories", CATEGORIES, "--limit", str(QUESTIONS), "--max-tokens", "64", "--concurrency", "2"]
     return [str(REST_VERL), "eval", "bfcl", *wanted, "--base-url", url, "--out", str(out), *options]
+
+
+def test_the_exported_model_is_the_one_that_was_trained(quickstart, model):
+    whole = load_file(quickstart.checkpoints / "global_step_2" / "actor" / "huggingface" / "model.safetensors")
+    found = load_file(model / "model.safetensors")
+    assert whole.keys() == found.keys()
+    assert all(found[name].equal(weight.bfloat16()) for name, weight in whole.items())
 
 
 def test_an_interrupted_evaluation_asks_only_the_rest(served, tmp_path):

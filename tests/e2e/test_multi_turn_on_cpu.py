@@ -1,5 +1,5 @@
-"""Multi-turn rollouts through `rest_tool_agent`, asynchronous and colocated: function tools and an environment of a
-user's own in one run, whose tool output is neither scored nor tagged nor weighted.
+"""Multi-turn rollouts through `rest_tool_agent`, asynchronous and colocated, on two ranks: function tools and an
+environment of a user's own in one run, whose tool output is neither scored nor tagged nor weighted.
 
 `--all` has turns as samples of their own besides (test_environment_on_cpu.py) and the other modes
 (test_recipes_on_cpu.py).
@@ -112,6 +112,7 @@ def run(train, folder):
         "rest.modules=[custom_environment,rollout_recorder]",
         "trainer.v1.trainer_mode=rest_colocate_async",
         "algorithm.rollout_correction.rollout_is=token",
+        "trainer.n_gpus_per_node=2",
         "rest.format=hermes",
         "rest.apply_in=advantage",
         "rest.base_estimator=rloo",
@@ -198,6 +199,14 @@ def test_the_user_of_an_environment_comes_back_and_it_scores(run, records):
     assert max(turn["user_turn"] for row in rows for turn in row["turns"]) == 1
     assert any(call["error"] is None for row in rows for turn in row["turns"] for call in turn["calls"])
     assert all(0 <= row["score"] <= 1 for row in rows)
+
+
+def test_weights_keep_the_gradients_scale_on_two_ranks(run):
+    for step in run:
+        metrics = step.metrics
+        tokens = {key.rpartition("/")[2]: value for key, value in metrics.items() if key.startswith("rest/tokens/")}
+        total = sum(count * metrics[f"rest/weight/{region}"] for region, count in tokens.items() if count)
+        assert total == pytest.approx(sum(tokens.values()), rel=1e-4)
 
 
 def test_the_reward_sees_legal_turns_and_right_calls(run):

@@ -1,5 +1,5 @@
-"""One step of stock verl on two ranks, and the same update in process from what it recorded: what makes runs of the
-learning study in process (benchmarks/learning.py) say something about verl."""
+"""The first step of the quickstart's run in stock verl, and the same update in process from what it recorded: what makes
+runs of the learning study in process (benchmarks/learning.py) say something about verl."""
 
 import pytest
 import torch
@@ -23,9 +23,9 @@ def tokenizer(start):
 
 
 @pytest.fixture(scope="module")
-def recorded(resumed, tokenizer, start):
+def recorded(quickstart, tokenizer, start):
     """The batch as verl had it: its rollouts, the score of each, and the weight of each token."""
-    rows = read_step(step_files(resumed.folder / "records")[1]).table.to_pylist()
+    rows = read_step(step_files(quickstart.out / "records")[1]).table.to_pylist()
     pad = tokenizer.pad_token_id
     uids = sorted({row["uid"] for row in rows})
     width = max(len(row["ids"]) for row in rows)
@@ -65,7 +65,7 @@ def parameters(path):
     return model, torch.cat([value.detach().flatten() for value in model.parameters()])
 
 
-def test_one_update_in_process_is_the_one_that_verl_made(resumed, start, recorded, tokenizer):
+def test_one_update_in_process_is_the_one_that_verl_made(quickstart, start, recorded, tokenizer):
     rollouts, scores, weights_of_verl = recorded
     assert len(scores) == 32 and scores.std() > 0
     with initialize_config_module("verl.trainer.config", version_base=None):
@@ -77,9 +77,9 @@ def test_one_update_in_process_is_the_one_that_verl_made(resumed, start, recorde
     model, before = parameters(start.folder / "model")
     update(model, new_optimizer(model, LEARNING_RATE), rollouts, group_advantages(scores, rollouts.group), weights)
     after = torch.cat([value.detach().flatten() for value in model.parameters()])
-    _, theirs = parameters(resumed.checkpoint(1) / "actor" / "huggingface")
+    _, theirs = parameters(quickstart.checkpoints / "global_step_1" / "actor" / "huggingface")
     # Adam's first step moves every weight by the rate in the direction of its gradient, however small that is: the
-    # strictest way to compare two gradients. Seen on one rank: 5e-5.
+    # strictest way to compare two gradients. Seen: 5e-5.
     assert (theirs - before).abs().mean() > 0.5 * LEARNING_RATE
     difference = (after - theirs).norm() / (theirs - before).norm()
     assert difference < 1e-3

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from parts import ARGS, FORMAT, NAME, Part, labels_of, painted, text_of
 from render import RENDERERS
-from tiers import examples
+from tiers import examples, size
 
 from rest_verl.core.regions import RegionTagger
 from rest_verl.core.tool_calls import Kind, Span, ToolCall, Turn
@@ -187,12 +187,12 @@ def openings(format: str) -> list[bytes]:
     return sorted(markers_of(format) | {text_of(turn[:count]) for count in first})
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.soon
 @pytest.mark.parametrize("format", sorted(RENDERERS))
 def test_a_megabyte_of_openings_is_parsed_judged_and_read(format):
     wire_format = get_format(format)
     for opening in openings(format):
-        text = opening * (1_000_000 // len(opening))
+        text = opening * (size(1_000_000) // len(opening))
         turn = wire_format.parse(text)
         assert type(wire_format.is_legal(text, turn, Kind(calls=True, answer=False))) is bool
         assert len(wire_format.read_calls(text, turn)) == len(turn.calls)

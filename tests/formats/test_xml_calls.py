@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from parts import labels_of, painted, text_of
 from render_xml import DSML, render_deepseek_v4, render_glm, render_minimax, render_qwen3_coder, render_seed
-from tiers import examples
+from tiers import examples, size
 
 from rest_verl.core.tool_calls import Kind, ToolCall
 from rest_verl.formats.deepseek_v4 import DEEPSEEK_V4
@@ -258,12 +258,12 @@ HOSTILE = {
 }
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.soon
 @every_format
 @pytest.mark.parametrize("repeated", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize("start", ["", "{block}", "{block}{call}f{name_end}{opening}a{key_end}"])
 def test_hostile_text_is_parsed_judged_and_read(format, repeated, start):
-    text = (start + repeated * 100_000 + "{closing}{call_end}{block_end}").format(**TAGS[format]).encode()
+    text = (start + repeated * size(100_000) + "{closing}{call_end}{block_end}").format(**TAGS[format]).encode()
     wire_format, _ = FORMATS[format]
     turn = wire_format.parse(text)
     # Each byte is scanned as part of one call at most: the time is linear.

@@ -28,7 +28,7 @@ class MakerRows:
     """Files and what is in them.
 
     Attributes:
-        training: a file of each of two makers, 8 rows each; without BFCL's data one.
+        training: a file of each of two makers, 16 rows each; without BFCL's data one.
         validation: a file of each data source.
         texts: every text of these files, answers included, for a tokenizer.
         missing: why there is nothing of BFCL's; empty where there is.
@@ -42,7 +42,7 @@ class MakerRows:
 
 def make_rows(folder: Path) -> MakerRows:
     """Make them; a tiny model gets the shortest questions of each source."""
-    asked = [(f"Look{i}", f"key{i}", f"value {i}") for i in range(3 * ROWS)]
+    asked = [(f"Look{i}", f"key{i}", f"value {i}") for i in range(5 * ROWS)]
     toolrl, apibank = [], []
     for name, key, value in asked:
         system, call = SYSTEM.format(name=name, key=key), {"name": name, "parameters": {key: value}}
@@ -73,11 +73,14 @@ def make_rows(folder: Path) -> MakerRows:
     for source, found in sources.items():
         validation.append(folder / f"{source}.parquet")
         write_parquet(found[:ROWS], validation[-1])
-    rlla = pq.read_table(folder / "rlla" / "train.parquet").to_pylist()[:ROWS]
-    write_parquet(rlla, folder / "rlla_train.parquet")
-    shown = [*rlla, *(row for found in sources.values() for row in found[:ROWS])]
+    rlla = pq.read_table(folder / "rlla" / "train.parquet").to_pylist()
+    training = {"rlla_train": rlla[: 2 * ROWS], "bfcl_train": sources.get("bfcl_simple_python", [])[: 2 * ROWS]}
+    for name, found in training.items():
+        if found:
+            write_parquet(found, folder / f"{name}.parquet")
+    shown = [row for found in (*training.values(), *sources.values()) for row in found[: 2 * ROWS]]
     return MakerRows(
-        [folder / "rlla_train.parquet", *([] if missing else [folder / "bfcl_simple_python.parquet"])],
+        [folder / f"{name}.parquet" for name, found in training.items() if found],
         validation,
         [message["content"] for row in shown for message in row["prompt"]] + [right_answer(row) for row in rlla],
         missing,

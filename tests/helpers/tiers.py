@@ -1,10 +1,14 @@
 """The two tiers of the tests: what every change runs, and with `pytest --all` everything, for a release.
 
 `@pytest.mark.release` marks a test of the second tier alone; its module says what protects the same behaviour in the
-first. Numbers of examples and sizes of hostile text go by `in_full`.
+first. Numbers of examples and sizes of hostile text go by `in_full`. `@pytest.mark.soon` is for text that would take
+forever in quadratic time.
 """
 
-from typing import TypeVar
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from hypothesis import settings
 
@@ -36,3 +40,26 @@ def in_full(fast: Value, release: Value) -> Value:
 def examples(release: int) -> settings:
     """Decorator: so many examples with `--all`, and at most FAST_EXAMPLES without."""
     return settings(max_examples=in_full(min(FAST_EXAMPLES, release), release))
+
+
+def size(release: int) -> int:
+    """Length of a hostile text: in full with `--all`, a tenth without."""
+    return in_full(release // 10, release)
+
+
+@contextmanager
+def soon() -> Iterator[None]:
+    """Fail where a block takes much more than linear time does: in CPU seconds of this process, so that it does not
+    matter how busy the machine is. A tenth of the size is a hundredth of quadratic time."""
+    limit = in_full(4.0, 40.0)
+
+    def fail(*_: Any) -> None:
+        raise AssertionError(f"more than {limit:g} s of CPU time")
+
+    before = signal.signal(signal.SIGVTALRM, fail)
+    signal.setitimer(signal.ITIMER_VIRTUAL, limit)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)

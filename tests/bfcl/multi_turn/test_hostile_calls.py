@@ -8,7 +8,7 @@ import pytest
 from bfcl_calls import MISSING
 from hypothesis import given
 from hypothesis import strategies as st
-from tiers import examples
+from tiers import examples, size
 
 from rest_verl.bfcl.multi_turn.apis import API_CLASSES, methods
 from rest_verl.bfcl.multi_turn.environment import BfclMultiTurn
@@ -52,7 +52,7 @@ def executor():
         "",
         "\x00",
         "\ud800",
-        "p" * 10_000_000,
+        "p" * size(10_000_000),
     ],
     ids=lambda name: repr(name[:30]),
 )
@@ -109,7 +109,7 @@ def test_arguments_that_do_not_fit_give_an_error_that_the_model_can_read(executo
 GIANT = 10**4000
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.soon
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
@@ -134,7 +134,7 @@ def test_a_call_that_would_take_very_long_is_refused_at_once(executor, name, arg
     assert message in executor.call(name, arguments)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.soon
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
@@ -161,7 +161,7 @@ def test_what_takes_no_time_is_left_to_the_class(executor, name, arguments):
     assert executor.call(name, arguments)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.soon
 @pytest.mark.parametrize("name", ["find", "du"])
 def test_a_directory_without_end_or_of_countless_copies_is_not_gone_through(executor, name):
     executor.call("mkdir", {"dir_name": "x"})

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiers import HANG_GUARD
 
 ROOT = Path(__file__).parents[3]
 DOCTOR = ["-c", "from rest_verl.cli import app; app()", "doctor", "--json"]
@@ -32,7 +33,7 @@ SMALL = ["--mount", "sh", "-c", 'mount -t tmpfs -o size=8m tmpfs /dev/shm && exe
 
 def can_mount(command):
     try:
-        return subprocess.run([*command, "true"], capture_output=True, timeout=60).returncode == 0
+        return subprocess.run([*command, "true"], capture_output=True, timeout=HANG_GUARD).returncode == 0
     except FileNotFoundError:
         return False
 
@@ -81,7 +82,7 @@ def reports(tmp_path_factory):
         name, (command, paths) = item
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("VERL_", "RAY_"))}
         environment["PYTHONPATH"] = os.pathsep.join(map(str, [*paths, ROOT]))
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=HANG_GUARD)
         assert done.stdout.startswith("{"), f"{name}: {done.stdout}{done.stderr}"
         return name, (done.returncode, json.loads(done.stdout), done.stderr)
 
