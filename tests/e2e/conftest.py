@@ -116,8 +116,10 @@ class Spy(CPUWorkerExtension):
 
 
 def watched(folder: Path, checkpoints: Path) -> list[str]:
-    """Overrides of a run whose every step is saved and recorded whole and whose vLLM has the spy in it; the folder gets
-    the spy and what it writes (seen.json)."""
+    """Overrides of a run whose every step is saved and recorded whole and whose vLLM has the spy in it.
+
+    The folder gets the spy and what it writes, seen.json.
+    """
     (folder / "spy.py").write_text(SPY.replace("NAMES", NAMES).replace("REPORT", repr(str(folder / "seen.json"))))
     return [
         "actor_rollout_ref.actor.calculate_sum_pi_squared=True",

@@ -1,5 +1,5 @@
-"""The first step of the quickstart's run in stock verl, and the same update in process from what it recorded: what makes
-runs of the learning study in process (benchmarks/learning.py) say something about verl."""
+"""The first step of the quickstart's run in stock verl, and the same update in process from what it recorded: what
+makes runs of the learning study in process (benchmarks/learning.py) say something about verl."""
 
 import pytest
 import torch

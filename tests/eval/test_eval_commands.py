@@ -81,7 +81,7 @@ def test_a_run_that_was_killed_asks_nothing_twice_and_ends_with_the_same_file(fi
     with ScriptedEndpoint(find) as server:
         server.hold_after = 9
         process = start("apibank", *options, "--out", tmp_path / "parts", "--base-url", server.url)
-        assert server.held.wait(60)
+        assert server.held.wait(HANG_GUARD)
         os.kill(process.pid, end)
         _, error = process.communicate(timeout=HANG_GUARD)
         first = list(server.answered)

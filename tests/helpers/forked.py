@@ -23,7 +23,7 @@ for line in sys.stdin:
     child = os.fork()
     if child == 0:
         for number in (1, 2):
-            os.dup2(os.open(job["outputs"][number - 1], os.O_WRONLY | os.O_CREAT), number)
+            os.dup2(os.open(job["outputs"][number - 1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
         os.chdir(job["cwd"])
         sys.argv = [job["module"], *job["arguments"]]
         sys.modules.pop(job["module"], None)
