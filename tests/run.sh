@@ -31,6 +31,8 @@ fi
 "$BIN/ruff" format --check .
 "$BIN/mypy"
 "$BIN/shellcheck" -x recipes/*.sh examples/*.sh tests/run.sh .ci/run
+# Models here are so small that a second thread costs more than it brings, and on a busy machine several times as much.
+export OMP_NUM_THREADS=1
 if (($#)); then exec "$BIN/python" -m pytest "${TIER[@]}" "$@"; fi
-OMP_NUM_THREADS=1 "$BIN/python" -m pytest "${TIER[@]}" -n 2 -m "not e2e"
+"$BIN/python" -m pytest "${TIER[@]}" -n 2 --dist loadfile -m "not e2e" # so that a file's fixtures are made once
 "$BIN/python" -m pytest "${TIER[@]}" -m e2e # runs of verl one after the other: each takes the whole machine
