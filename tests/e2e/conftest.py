@@ -25,6 +25,8 @@ from rich.progress import Progress
 from tiers import HANG_GUARD
 from verl_run import Step, read_metrics, run_verl
 
+from rest_verl.data.data_set import write_parquet
+
 EXAMPLES = Path(__file__).parents[2] / "examples" / "cpu"
 IMITATION_STEPS = 150  # enough for most responses to have tags and calls
 
@@ -76,7 +78,8 @@ def start(maker_rows: MakerRows, tmp_path_factory: pytest.TempPathFactory) -> St
     """The quickstart's task, and a model that has begun to imitate its demonstrations and can read every maker's."""
     folder = tmp_path_factory.mktemp("start")
     task = toy_task.make_task(seed=0, train_rows=600, validation_rows=16)
-    toy_task.write_parquet(task, folder)
+    for name, rows in (("train", task.train), ("validation", task.validation)):
+        write_parquet(rows, folder / f"{name}.parquet")  # in types that stand next to those of other makers
     texts = [part for messages, response in task.demonstrations for part in (messages[-1]["content"], response)]
     tokenizer = tiny_model.train_tokenizer([*texts, *maker_rows.texts], 1500)
     model = tiny_model.new_model(tokenizer, hidden=64)
