@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiers import HANG_GUARD
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 
@@ -51,5 +52,7 @@ def test_the_module_on_the_page_registers_a_scheme_a_curriculum_a_format_and_a_s
     (tmp_path / "my_rest.py").write_text("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)))
     turn = re.search(r"^    (<plan>.*)$", page, re.MULTILINE).group(1)
     script = RUN.replace("PAGE_TURN", repr(turn)) * times  # settings are read more than once in a process
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=HANG_GUARD
+    )
     assert done.returncode == 0, done.stderr
