@@ -38,7 +38,7 @@ class Planted:
 
 
 def planted_text(text: str, fault: Planted) -> str:
-    """The text of the fault's file with the fault in it; ValueError unless `old` occurs exactly once and `new` differs."""
+    """The text of the fault's file with the fault in it; ValueError unless `old` occurs once and `new` differs."""
     if fault.new == fault.old:
         raise ValueError(f"{fault.name}: changes nothing")
     if (found := text.count(fault.old)) != 1:

@@ -9,6 +9,7 @@ paid once. Exit status 1 where a fault is not caught, or where a test does not p
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -57,6 +58,9 @@ class Reporter:
     def __init__(self) -> None:
         self.outcome = Outcome()
 
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        items[:] = [item for item in items if not any(item.get_closest_marker(mark) for mark in SLOW_MARKS)]
+
     def pytest_collectreport(self, report: Any) -> None:
         if report.failed:
             self.outcome.broken = f"{report.nodeid} cannot be collected"
@@ -78,14 +82,13 @@ def run_tests(copy: Path, tests: Sequence[str], log: Path, pipe: Connection) -> 
     os.chdir(copy)
     sys.path.insert(0, str(copy))
     sys.dont_write_bytecode = True
-    os.environ |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    os.environ |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     if os.environ.pop(_PLUGINS) != "none":
         raise RuntimeError("verl has loaded the plugin before the fault was there")
     import_module("rest_verl.plugin.hooks")  # as verl would have done on import
     reporter = Reporter()
-    options = ["-x", "-p", "no:cacheprovider", "-o", f"timeout={SECONDS_PER_TEST}"]
-    fast = " and ".join(f"not {mark}" for mark in sorted(SLOW_MARKS))
-    pytest.main([*options, "-m", fast, *tests], plugins=[reporter])
+    options = ["-x", "-p", "no:cacheprovider", "-p", "pytest_timeout", "-o", f"timeout={SECONDS_PER_TEST}"]
+    pytest.main([*options, *tests], plugins=[reporter])
     loaded = {Path(module.__file__) for name, module in sys.modules.items() if name == "rest_verl" and module.__file__}
     if loaded != {copy / "rest_verl" / "__init__.py"}:
         reporter.outcome.broken = f"the package came from {loaded}"
@@ -194,6 +197,7 @@ def main(
             copy_checkout(folder / f"copy{number}")
         for name in PRELOADED:
             import_module(name)
+        gc.freeze()  # what was imported stays in memory that all processes share
         columns = (TextColumn("{task.description}"), MofNCompleteColumn())
         with Progress(*columns, console=Console(stderr=True), auto_refresh=False) as show:
             unsound = without_faults([fault.test for fault in chosen], folder, processes, show)

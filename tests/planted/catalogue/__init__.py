@@ -1,5 +1,7 @@
-"""All faults, each with the test of the fast tier that catches it. A fault that no longer applies is an error: adapt it
-to the code, or put another in its place."""
+"""All faults, each with the test of the fast tier that catches it.
+
+A fault that no longer applies is an error: adapt it to the code, or put another in its place.
+"""
 
 from catalogue import acting, around, training
 
