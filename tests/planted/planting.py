@@ -50,7 +50,7 @@ def planted_text(text: str, fault: Planted) -> str:
 
 
 def slow_marks(test: str, root: Path = ROOT) -> set[str]:
-    """The marks of `SLOW_MARKS` that a test has, itself or by its module, found without importing it.
+    """The marks of `SLOW_MARKS` that a test has, itself or by its module or folder, found without importing it.
 
     Raises:
         ValueError: there is no such test.
@@ -64,7 +64,7 @@ def slow_marks(test: str, root: Path = ROOT) -> set[str]:
     assigned = [node for node in module.body if isinstance(node, ast.Assign) and "pytestmark" in ast.dump(node)]
     marked = [*found[0].decorator_list, *(node.value for node in assigned)]
     named = {node.attr for mark in marked for node in ast.walk(mark) if isinstance(node, ast.Attribute)}
-    return named & SLOW_MARKS
+    return (named | set(Path(path).parts)) & SLOW_MARKS  # tests/e2e/conftest.py marks all of its folder
 
 
 def copy_checkout(folder: Path) -> None:

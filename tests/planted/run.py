@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from importlib import import_module
 from multiprocessing import connection, get_context
@@ -31,8 +31,13 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-PRELOADED = ("torch", "tensordict", "transformers", "ray", "transfer_queue", "pyarrow.parquet", "hypothesis", "verl")
-SECONDS_PER_TEST, SECONDS = 60, 240.0  # of one test, of one process
+# Heavy, and nothing of this package: verl's own modules register ours as they are imported.
+PRELOADED = (
+    *("torch", "tensordict", "transformers.convert_slow_tokenizer", "tokenizers", "ray.util.state", "transfer_queue"),
+    *("pyarrow.parquet", "pandas", "scipy.optimize", "datasets", "accelerate", "fastapi", "hydra.utils", "pydantic"),
+    *("pydantic.dataclasses", "jinja2.sandbox", "hypothesis.strategies", "pytest_timeout", "wrapt", "verl"),
+)
+SECONDS_PER_TEST = 120  # on a busy machine; a fault may make a test wait for ever
 _PLUGINS = "VERL_USE_EXTERNAL_PLUGINS"
 
 
@@ -87,8 +92,8 @@ def run_tests(copy: Path, tests: Sequence[str], log: Path, pipe: Connection) -> 
         raise RuntimeError("verl has loaded the plugin before the fault was there")
     import_module("rest_verl.plugin.hooks")  # as verl would have done on import
     reporter = Reporter()
-    options = ["-x", "-p", "no:cacheprovider", "-p", "pytest_timeout", "-o", f"timeout={SECONDS_PER_TEST}"]
-    pytest.main([*options, *tests], plugins=[reporter])
+    options = ["-p", "no:cacheprovider", "-p", "pytest_timeout", "-o", f"timeout={SECONDS_PER_TEST}"]
+    pytest.main([*options, *(["-x"] if len(tests) == 1 else []), *tests], plugins=[reporter])
     loaded = {Path(module.__file__) for name, module in sys.modules.items() if name == "rest_verl" and module.__file__}
     if loaded != {copy / "rest_verl" / "__init__.py"}:
         reporter.outcome.broken = f"the package came from {loaded}"
@@ -138,10 +143,10 @@ def run_jobs(jobs: Sequence[Job], folder: Path, processes: int, show: Progress) 
                     outcomes[number] = receiver.recv()
                 except EOFError:
                     outcomes[number].broken = "the process broke off"
-            elif process.is_alive() and seconds < SECONDS:
+            elif process.is_alive() and seconds < (len(jobs[number].tests) + 1) * SECONDS_PER_TEST:
                 continue
             elif process.is_alive():
-                outcomes[number].broken = f"no end in {SECONDS:.0f} s"
+                outcomes[number].broken = f"no end in {seconds:.0f} s"
                 process.kill()
             else:
                 outcomes[number].broken = f"the process broke off with status {process.exitcode}"
@@ -151,17 +156,17 @@ def run_jobs(jobs: Sequence[Job], folder: Path, processes: int, show: Progress) 
                 edit.__exit__(None, None, None)
             free.append(copy)
             del running[sentinel]
+            if (fault := jobs[number].fault) is not None and (said := verdict(fault, outcomes[number])) != "caught":
+                show.console.print(f"{fault.name}: {said}", markup=False)
             show.update(task, advance=1, refresh=True)
     return outcomes
 
 
-def verdict(fault: Planted, with_fault: Outcome, unsound: set[str]) -> str:
+def verdict(fault: Planted, with_fault: Outcome, unsound: Set[str] = frozenset()) -> str:
     """`caught`, or why not."""
     if fault.test in unsound:
         return "the test does not pass without the fault"
-    if with_fault.broken:
-        return with_fault.broken
-    return "caught" if with_fault.failed else "not caught"
+    return with_fault.broken or ("caught" if with_fault.failed else "not caught")
 
 
 def without_faults(tests: Iterable[str], folder: Path, processes: int, show: Progress) -> set[str]:

@@ -3,6 +3,6 @@
 A fault that no longer applies is an error: adapt it to the code, or put another in its place.
 """
 
-from catalogue import acting, around, training
+from catalogue import acting, around, running, training
 
-FAULTS = (*training.FAULTS, *acting.FAULTS, *around.FAULTS)
+FAULTS = (*training.FAULTS, *running.FAULTS, *acting.FAULTS, *around.FAULTS)
