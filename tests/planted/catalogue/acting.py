@@ -22,7 +22,7 @@ FAULTS = (
         "reward/strict.py",
         "        and not response.has_stray_text()\n",
         "",
-        "tests/reward/test_strict.py::test_correctness_needs_a_legal_format",
+        "tests/reward/test_exploits.py::test_an_exploit_earns_what_the_table_says",
     ),
     Planted(
         "an empty answer is an answer",
@@ -85,8 +85,7 @@ FAULTS = (
         "reward/manager.py",
         "logger.warning(",
         "logger.debug(",
-        "tests/reward/test_manager.py::"
-        "test_a_row_whose_ground_truth_cannot_be_read_is_skipped_counted_and_logged_once",
+        "tests/reward/test_manager.py::test_a_ground_truth_that_cannot_be_read_is_logged_once",
     ),
     Planted(
         "max_calls is ignored",
@@ -156,7 +155,8 @@ FAULTS = (
         "bfcl/verdict/checker.py",
         "if key not in call.arguments and not _is_optional(values):",
         "if key not in call.arguments:",
-        "tests/bfcl/verdict/test_checker.py::test_one_call_of_the_only_tool",
+        "tests/bfcl/verdict/test_checker.py::"
+        "test_an_argument_may_be_left_out_where_nothing_is_among_its_values_and_the_tool_does_not_require_it",
     ),
     Planted(
         "a long of Java is read as text",
