@@ -16,13 +16,14 @@ from rest_verl.formats import get_format
 from rest_verl.core.regions import Region
 from rest_verl.core.regions import TaggedBatch
 from rest_verl.core.tool_calls import Kind, ToolCall
+from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 rest = load({"rest": {"modules": ["my_rest"], "scheme": "names_and_values", "format": "my_format",
                       "normalisation": "none"}})
 row = torch.tensor([[Region.NAME, Region.THINK, Region.ARGS]], dtype=torch.int8)
 batch = TaggedBatch(row, torch.tensor([[1, 1, 0]]))
-assert TokenWeighting(rest, 100)(batch, 1).tolist() == [[2.0, 1.0, 0.0]]
+assert TokenWeighting(rest, 100)(StepBatch(1, batch)).tolist() == [[2.0, 1.0, 0.0]]
 
 curriculum = load({"rest": {"modules": ["my_rest"], "scheme": "entropy", "curriculum": {"kind": "square"}}})
 assert TokenWeighting(curriculum, 100).lam(50) == 0.25

@@ -1,0 +1,1 @@
+"""What every room may use: console, logs, figures, names, plain text."""

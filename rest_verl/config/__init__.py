@@ -1,0 +1,1 @@
+"""The rest node of the Hydra config: every key, its default and its range."""

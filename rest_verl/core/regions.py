@@ -1,6 +1,6 @@
 """The region of every token: format tag, tool name, tool arguments, reasoning, answer, or none of these.
 
-Tagging works on the bytes of the very ids that were sampled (`token_bytes`). A token that touches a span belongs to
+Tagging works on the bytes of the very ids that were sampled (`tokens`). A token that touches a span belongs to
 it, so no token is lost between two spans; one that touches several takes the first of NAME, ARGS, FORMAT, RESPONSE,
 THINK.
 """

@@ -1,1 +1,1 @@
-"""Platforms that verl does not bring itself."""
+"""verl's platform for machines without an accelerator, which verl does not bring itself."""

@@ -1,4 +1,4 @@
-"""Training and test data as verl reads it: the rlla prompt, BFCL and ToolRL rows, splits, parquet files.
+"""Training and test data as verl reads it: prompts, rows of ToolRL and API-Bank, the split, files, `data check`.
 
-Nothing below this package imports torch, verl or ray, so that data can be made on any machine.
+Nothing in this package imports torch, verl or Ray when it is imported, so that data can be made on any machine.
 """

@@ -1,0 +1,1 @@
+"""What keeps a run from waiting forever, and lets it resume."""

@@ -12,6 +12,7 @@ from rest_verl.config.rest import load
 from rest_verl.core.regions import RegionTagger, TaggedBatch
 from rest_verl.formats import get_format
 from rest_verl.records.schema import read_step, step_files
+from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 LEARNING_RATE = 1e-3
@@ -82,7 +83,9 @@ def test_one_update_in_process_is_the_one_that_verl_made(folder, start, recorded
     assert len(scores) == 32 and scores.std() > 0
     settings = load(composed(VARIANTS[VARIANT], STEPS))
     regions = RegionTagger(tokenizer, get_format(settings.format))(rollouts.responses, rollouts.response_mask)
-    weights = TokenWeighting(settings, STEPS)(TaggedBatch(regions, rollouts.response_mask), 1, rollouts.entropy)
+    weights = TokenWeighting(settings, STEPS)(
+        StepBatch(1, TaggedBatch(regions, rollouts.response_mask), rollouts.entropy)
+    )
     torch.testing.assert_close(weights, weights_of_verl)
     model, before = parameters(start.folder / "model")
     update(model, new_optimizer(model, LEARNING_RATE), rollouts, group_advantages(scores, rollouts.group), weights)

@@ -1,0 +1,1 @@
+"""BFCL's questions as rows for verl, with right answers."""
