@@ -4,6 +4,7 @@ from planting import Planted
 
 RUN_CHECKS = "tests/plugin/test_run_checks.py::"
 WATCHDOG = "tests/resilience/test_watchdog.py::"
+TRAINER = "tests/plugin/test_trainer.py::"
 RESUME = "tests/resilience/test_resume.py::"
 
 FAULTS = (
@@ -23,10 +24,45 @@ FAULTS = (
     ),
     Planted(
         "the exact variance gives way to its bound",
-        "core/entropy.py",
-        "return (1.0 - sum_pi_squared).clamp_min(0.0)",
-        "return variance_bound(-sum_pi_squared.log())",
-        "tests/core/test_entropy.py::test_the_variance_of_the_logit_gradient_is_one_minus_the_sum_of_squared_probabilities",
+        "weighting/token_weighting.py",
+        "variance_bound(batch.entropy) if exact is None else variance_exact(exact)",
+        "variance_bound(batch.entropy) if exact is None else variance_bound(batch.entropy)",
+        "tests/weighting/test_token_weighting.py::test_the_sum_of_squared_probabilities_goes_before_the_entropy",
+    ),
+    Planted(
+        "weighted advantages are not written back",
+        "plugin/trainer.py",
+        "return write_fields(batch, {channel: weighted}, nested_mask)",
+        "return batch",
+        TRAINER + "test_weights_in_the_advantage_are_written_back",
+    ),
+    Planted(
+        "weights in the loss replace the advantages",
+        "plugin/trainer.py",
+        'channel = "advantages" if in_advantage else "rollout_is_weights"',
+        'channel = "advantages"',
+        TRAINER + "test_weights_in_the_loss_travel_next_to_the_advantages",
+    ),
+    Planted(
+        "records hold the weighted advantage",
+        "plugin/trainer.py",
+        "            seen.advantages = current\n",
+        "            seen.advantages = reshape_advantages(current, weights)\n",
+        TRAINER + "test_records_hold_the_advantage_without_its_weight",
+    ),
+    Planted(
+        "the metrics of a step are dropped",
+        "plugin/trainer.py",
+        "metrics.update(self._report.result())",
+        "self._report.result()",
+        TRAINER + "test_the_metrics_of_a_step_are_there_at_its_end",
+    ),
+    Planted(
+        "a checkpoint holds nothing of what was measured",
+        "plugin/trainer.py",
+        "        (folder / STATE_FILE).write_text(json.dumps(self._weighting.state()))\n",
+        "",
+        TRAINER + "test_a_resumed_trainer_continues_with_what_was_measured",
     ),
     Planted(
         "returns are weighted as well",
