@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiers import HANG_GUARD
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 
@@ -63,5 +64,7 @@ def test_everything_on_the_page_registers_and_works(tmp_path, times):
     (tmp_path / "my_rest.py").write_text("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)))
     turn = re.search(r"^    (<plan>.*)$", page, re.MULTILINE).group(1)
     script = RUN.replace("PAGE_TURN", repr(turn)) * times  # settings are read more than once in a process
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=HANG_GUARD
+    )
     assert done.returncode == 0, done.stderr
