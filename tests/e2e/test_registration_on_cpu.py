@@ -1,7 +1,7 @@
 """All names are registered in a Ray worker, with nothing imported and no variable set by the user.
 
-Without `--all` the worker of `rest-verl doctor` shows that (tests/commands/doctor/test_environments.py), and vLLM's own
-in a run (test_resume_on_cpu.py).
+Without `--all` the worker of `rest-verl doctor` shows that (tests/commands/doctor/test_environments.py), and that of
+vLLM in a run (test_resume_on_cpu.py).
 """
 
 import json
