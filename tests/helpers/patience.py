@@ -1,4 +1,4 @@
-"""Limits of Ray, vLLM and verl on how long a process may take to start or answer, lifted: a busy machine breaks them."""
+"""Limits of Ray, vLLM and verl on how long a process may take to start or answer, lifted for a busy machine."""
 
 import os
 
