@@ -5,10 +5,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from jaxtyping import install_import_hook
 from tiers import choose_tier, register_tiers, soon
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+# Before anything imports these rooms: every call in them is checked against its annotations, shapes included.
+install_import_hook(
+    ["rest_verl.core", "rest_verl.weighting"],
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",  # an int is a float
+)
 
 register_tiers()
 

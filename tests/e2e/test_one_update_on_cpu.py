@@ -12,6 +12,7 @@ from rest_verl.config.rest import load
 from rest_verl.core.regions import RegionTagger, TaggedBatch
 from rest_verl.formats import get_format
 from rest_verl.records.schema import read_step, step_files
+from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 LEARNING_RATE = 1e-4  # of the runs here
@@ -72,7 +73,7 @@ def test_one_update_in_process_is_the_one_that_verl_made(quickstart, start, reco
         settings = load(compose("ppo_trainer", ["+rest=entropy_adaptive"]))
     regions = RegionTagger(tokenizer, get_format(settings.format))(rollouts.responses, rollouts.response_mask)
     tagged = TaggedBatch(regions, rollouts.response_mask)
-    weights = TokenWeighting(settings, 2)(tagged, 1, rollouts.entropy, rollouts.sum_pi_squared)
+    weights = TokenWeighting(settings, 2)(StepBatch(1, tagged, rollouts.entropy, rollouts.sum_pi_squared))
     torch.testing.assert_close(weights, weights_of_verl, rtol=1e-4, atol=1e-6)
     model, before = parameters(start.folder / "model")
     update(model, new_optimizer(model, LEARNING_RATE), rollouts, group_advantages(scores, rollouts.group), weights)

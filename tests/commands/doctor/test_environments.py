@@ -16,6 +16,8 @@ import torch
 from patience import UNHURRIED
 from tiers import HANG_GUARD
 
+import rest_verl
+
 ROOT = Path(__file__).parents[3]
 DOCTOR = ["-c", "from rest_verl.cli import app; app()", "doctor", "--json"]
 ACME = "acme_rl = acme_rl"
@@ -149,7 +151,7 @@ def test_a_verl_outside_of_the_range_is_named(reports):
     assert list(found) == [("versions", "verl"), ("plugin", "loaded by verl")]
     plugin = found["plugin", "loaded by verl"]
     assert "and verl 0.8.0 is installed: pip install 'verl<0.10,>=0.9'" in plugin["found"] + plugin["remedy"]
-    assert found["versions", "verl"]["found"] == "0.8.0; rest-verl 0.1.0 asks for <0.10,>=0.9"
+    assert found["versions", "verl"]["found"] == f"0.8.0; rest-verl {rest_verl.__version__} asks for <0.10,>=0.9"
     assert found["versions", "verl"]["remedy"] == "pip install 'verl<0.10,>=0.9'"
 
 
