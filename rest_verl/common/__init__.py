@@ -1,1 +1,1 @@
-"""What every room may use: console, logs, figures, names, plain text."""
+"""What every package here may use: console, logs, figures, names, plain text."""
