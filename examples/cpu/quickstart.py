@@ -81,7 +81,7 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     wanted = {"preset": preset, "seed": seed, "steps": steps}
     if (done := read_summary(out / "summary.json")) and {key: getattr(done, key) for key in wanted} == wanted:
-        console.print(f"{out} already holds this run; give another --out to run it again.")
+        console.print(f"{out} already holds this run; give another --out to repeat it.")
         show(done, out)
         return
     console.print(f"verl's output: {out / 'verl' / 'verl.log'}")

@@ -37,7 +37,7 @@ _WRITTEN = TypeAdapter(_Written)
 
 @dataclass(frozen=True)
 class BfclTruth:
-    """What a row of BFCL asks for.
+    """The expected answer of a BFCL row.
 
     Attributes:
         truth: for the reward.
@@ -83,7 +83,7 @@ def score_bfcl(response: Response, asked: BfclTruth, reward: RewardAtStep) -> di
 def _with_accepted_values(answer: GroundTruth, written: _Written) -> GroundTruth:
     wanted = [item for accepted in written.possible_answer for item in accepted.items()]
     if (calls := [call.name for call in answer.calls]) != (names := [name for name, _ in wanted]):
-        raise ValueError(f"ground truth of BFCL whose answer calls {calls} where {names} are due")
+        raise ValueError(f"ground truth of BFCL whose answer calls {calls} instead of {names}")
     described = {function.get("name"): function for function in written.functions}
     if missing := set(names) - described.keys():
         raise ValueError(f"ground truth of BFCL that calls {sorted(missing)}, which its functions do not describe")

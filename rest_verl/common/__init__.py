@@ -1,1 +1,1 @@
-"""What every package here may use: console, logs, figures, names, plain text."""
+"""Helpers shared by all packages here: console, charts, logs, names, plain text."""

@@ -89,9 +89,9 @@ def make_prompt(
 
 
 def later_messages(dialogue: Iterable[Mapping[str, Any]], format: str = "rlla") -> list[Message]:
-    """Return the messages of a later turn of the user, in the way in which `make_prompt` writes those of the first.
+    """Return the messages of a later user turn, in the form that `make_prompt` gives those of the first.
 
-    For `rlla` they are one user message with tags in it; for the other formats they stay as they are.
+    For `rlla` they are one user message with tags; for the other formats they stay unchanged.
 
     Raises:
         ValueError: as `rlla_user_message`.

@@ -173,8 +173,8 @@ class _Dialogue:
                 await self._run(call)
                 self._messages.append({"role": "tool", "content": call.result, "tool_call_id": call.tool_call_id})
             self._ended = len(self._turns[-1]) >= self._max_steps
-        elif (said := await self._environment.next_user_turn()) is not None:
-            self._messages.extend(said)
+        elif (user_messages := await self._environment.next_user_turn()) is not None:
+            self._messages.extend(user_messages)
             self._turns.append([])
         else:
             self._ended = True

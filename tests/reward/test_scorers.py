@@ -123,7 +123,7 @@ def test_where_some_call_is_relevant_any_call_is_right(preset):
         (bfcl(possible_answer={"triangle": []}), "possible_answer Input should be a valid array"),
         (bfcl("simple_ruby"), "of category 'simple_ruby'; allowed: .*simple_python"),
         (bfcl(answer="no tags"), "neither <tool_call> nor <response>"),
-        (bfcl(answer=THINK + ANSWER), r"answer calls \[\] where \['triangle'\] are due"),
+        (bfcl(answer=THINK + ANSWER), r"answer calls \[\] instead of \['triangle'\]"),
         (bfcl(functions=()), r"calls \['triangle'\], which its functions do not describe"),
     ],
 )

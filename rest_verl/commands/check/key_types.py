@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from rest_verl.commands.check.compose import unknown_key
 
 # No text: verl accepts most of it as it is, and a name may look like a number.
-KINDS = {bool: "true or false", int: "a whole number", float: "a number", dict: "keys of its own"}
+KINDS = {bool: "true or false", int: "a whole number", float: "a number", dict: "a node with keys"}
 
 
 def wrong_values(config: DictConfig, base: DictConfig) -> Iterator[str]:

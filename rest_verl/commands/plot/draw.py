@@ -228,7 +228,7 @@ def draw_runs(
     smooth: int = 1,
     metrics: Sequence[str] = (),
 ) -> Picture:
-    """Draw runs side by side.
+    """Draw all runs into one chart.
 
     Args:
         runs: the logs of each run, one per seed.

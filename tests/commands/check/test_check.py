@@ -95,7 +95,7 @@ def test_an_unknown_key(recipe, overrides, expected):
             "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=four: expected a whole number",
         ),
         ("trainer.nnodes=True", "trainer.nnodes=True: expected a whole number, such as verl's default 1"),
-        ("actor_rollout_ref.actor.optim=adam", "actor_rollout_ref.actor.optim=adam: expected keys of its own"),
+        ("actor_rollout_ref.actor.optim=adam", "actor_rollout_ref.actor.optim=adam: expected a node with keys"),
         (
             "+actor_rollout_ref.rollout.top_pp=1",
             "+actor_rollout_ref.rollout.top_pp: in actor_rollout_ref.rollout: unknown key 'top_pp': did you mean",
