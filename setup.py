@@ -9,19 +9,42 @@ The exact CPU stack is pinned in constraints-cpu.txt. On GPUs verl's own extras 
 fights them.
 """
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+# Read and not imported: nothing that the package needs is there yet when it is built.
+(VERSION,) = re.findall(r'^__version__ = "(.+)"$', (HERE / "rest_verl/__init__.py").read_text(encoding="utf-8"), re.M)
+REPOSITORY = "https://github.com/rest-verl/rest-verl"
 
 setup(
     name="rest-verl",
-    version="0.1.0",
+    version=VERSION,
     description="ResT (arXiv 2509.21826) for stock verl: token-weighted policy gradients for tool-use LLMs",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
+    license_expression="Apache-2.0",
+    author="The rest_verl authors",
+    url=REPOSITORY,
+    project_urls={
+        "Documentation": "https://rest-verl.github.io/rest-verl/",
+        "Source": REPOSITORY,
+        "Issues": f"{REPOSITORY}/issues",
+        "Changelog": f"{REPOSITORY}/blob/main/CHANGELOG.md",
+    },
+    keywords=[
+        "reinforcement learning",
+        "policy gradient",
+        "GRPO",
+        "RLHF",
+        "tool use",
+        "function calling",
+        "large language models",
+        "verl",
+        "BFCL",
+    ],
     python_requires=">=3.10,<3.13",
     packages=[
         *find_packages(include=["rest_verl", "rest_verl.*"], exclude=["rest_verl.plugin.hydra"]),
@@ -69,8 +92,16 @@ setup(
         "console_scripts": ["rest-verl = rest_verl.cli:app"],
     },
     classifiers=[
-        "License :: OSI Approved :: Apache Software License",
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
     ],
 )

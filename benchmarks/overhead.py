@@ -47,6 +47,7 @@ from rest_verl.config.rest import load, preset_names
 from rest_verl.core.regions import RegionTagger, TaggedBatch
 from rest_verl.formats import get_format
 from rest_verl.weighting.metrics import weight_metrics
+from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 BASE, PRESETS = "grpo", "paper,entropy_adaptive"
@@ -193,9 +194,9 @@ def weigh(
     entropy: torch.Tensor,
 ) -> None:
     """What the trainer does each step between reading from the queue and writing to it; all of (rows, tokens)."""
-    batch = TaggedBatch(tagger(responses, mask), mask)
-    weights = weighting(batch, 1, entropy)
-    weight_metrics(batch, weights, entropy)
+    batch = StepBatch(1, TaggedBatch(tagger(responses, mask), mask), entropy)
+    weighting(batch)
+    weight_metrics(batch)
     weighting.metrics(1)
 
 

@@ -14,9 +14,11 @@ from __future__ import annotations
 import logging
 import random
 import tempfile
+import time
 import warnings
 from pathlib import Path
 from typing import Annotated, Any
+from unittest.mock import patch
 
 import ray
 import torch
@@ -30,6 +32,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from tensordict import NonTensorStack, TensorDict
+from verl.trainer.ppo.v1 import PPOTrainer
 from weighting import make_batch, seconds_of
 
 from rest_verl.config.rest import load
@@ -94,6 +97,26 @@ def trainer_of(config: DictConfig, tokenizer: Any) -> Any:
     trainer._init_dump_executor()
     trainer._tagger = RegionTagger(tokenizer, get_format(rest.format))
     return trainer
+
+
+def run_phases(trainer: Any, batch: Any, metrics: dict[str, Any], waiting: float = 0.0) -> None:
+    """One step of the trainer as far as ResT has a part in it, in the trainer's own methods: verl's advantages are
+    the real ones, and where verl waits for its workers there is a wait of so many seconds."""
+
+    def log_probs(self: Any, batch: Any, metrics: dict[str, Any]) -> Any:
+        time.sleep(waiting)
+        return batch
+
+    def step_once(self: Any, metrics: dict[str, Any], timing_raw: dict[str, float], sample_batch_size: int) -> Any:
+        weighted = self._compute_advantage(self._compute_old_log_prob(batch, metrics), metrics)
+        time.sleep(waiting)  # the update of the actor
+        return weighted
+
+    with (
+        patch.object(PPOTrainer, "_compute_old_log_prob", log_probs),
+        patch.object(PPOTrainer, "_step_once", step_once),
+    ):
+        trainer._step_once(metrics, trainer.timing_raw, len(batch))
 
 
 def timed_step(trainer: Any, fields: TensorDict) -> dict[str, float]:

@@ -33,6 +33,7 @@ from rich.table import Table
 from rest_verl.config.rest import RestConfig
 from rest_verl.core.regions import Region, RegionTagger, TaggedBatch
 from rest_verl.formats import get_format
+from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 SIZES = ((128, 128), (128, 512), (128, 2048), (512, 1024), (2048, 2048), (2048, 4096))
@@ -141,7 +142,7 @@ def measure(tokenizer: Any, tagger: RegionTagger, format: str, rows: int, tokens
     weighting = TokenWeighting(RestConfig(), total_steps=100)
 
     def ours() -> None:
-        weighting(TaggedBatch(tagger(responses, mask), mask), STEP)
+        weighting(StepBatch(STEP, TaggedBatch(tagger(responses, mask), mask)))
 
     ours()  # once for the memory that both batches and allocators keep
     seconds = seconds_of(ours, 3 if rows * tokens > 1_000_000 else 15)

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rest_verl.rollout.environment import Message, NoEnvironment, Opening, ToolError, register_environment
+from rest_verl import register_environment
+from rest_verl.rollout.environment import Message, NoEnvironment, Opening, ToolError
 
 ITEMS = ("apple", "pear", "plum", "fig", "lemon", "melon")
 SYSTEM = """You fill the user's cart with the tools add_item(item, count) and remove_item(item, count).

@@ -24,6 +24,7 @@ from evidence.variants import BASELINE, VARIANTS, composed
 from rest_verl.config.rest import RestConfig, load
 from rest_verl.core.entropy import variance_exact
 from rest_verl.core.regions import Region, TaggedBatch
+from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 UNIFORM = "uniform"
@@ -113,7 +114,10 @@ def scheme_weights(policy: Policy, tagged: TaggedBatch, rollouts: Rollouts) -> T
     """Token weights of each scheme, of equal total: (len(SCHEMES), B, T) float32."""
     steps = policy.plan.steps
     return torch.stack(
-        [TokenWeighting(policy.settings[name], steps)(tagged, WEIGHTS_STEP, rollouts.entropy) for name in SCHEMES]
+        [
+            TokenWeighting(policy.settings[name], steps)(StepBatch(WEIGHTS_STEP, tagged, rollouts.entropy))
+            for name in SCHEMES
+        ]
     )
 
 

@@ -27,6 +27,7 @@ from rest_verl.formats import get_format
 from rest_verl.reward.tool_reward import ToolReward
 from rest_verl.reward.truth import read_ground_truth
 from rest_verl.weighting.metrics import by_region
+from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 
@@ -154,7 +155,7 @@ def train(
         components = scorer.components(rollouts, rows, step)
         scores = torch.tensor([found["score"] for found in components], device=device)
         tagged = scorer.tagged(rollouts)
-        weights = weighting(tagged, step, rollouts.entropy.cpu()).to(device)
+        weights = weighting(StepBatch(step, tagged, rollouts.entropy.cpu())).to(device)
         norm = update(model, optimizer, rollouts, group_advantages(scores, rollouts.group), weights)
         log.append(
             {

@@ -1,12 +1,11 @@
 """Between the trainer and the writer: choose rows of a batch, copy what a record needs of them, hand it on.
 
-Only this happens while training waits: the table is built and written in the writer's thread.
+The table is built and written in the writer's thread.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,33 +20,12 @@ from rest_verl.records.build import Rows, build_table
 from rest_verl.records.sample import Output, group_scores, pick
 from rest_verl.records.schema import RecordMeta
 from rest_verl.records.write import RecordWriter
+from rest_verl.weighting.step_batch import StepBatch
 
 # From names of fields and indices of rows to these fields of these rows; a field that no stage wrote is left out.
 ReadRows = Callable[[list[str], Sequence[int]], TensorDict]
 _PER_TOKEN = {"advantages": "advantage", "old_log_probs": "old_log_prob", "rollout_log_probs": "rollout_log_prob"}
 _GIB = 1 << 30
-
-
-@dataclass(frozen=True)
-class StepTensors:
-    """What the trainer holds of a batch, padded on the right to (B, T).
-
-    Attributes:
-        lengths: (B,) int64, tokens of each response.
-        responses: (B, T) int64 token ids.
-        generated, trained: (B, T), the response mask before and after rollout correction.
-        regions: (B, T) int8 of `Region`.
-        weights: (B, T) float32.
-        entropy: (B, T) float, nats; None where verl computed none.
-    """
-
-    lengths: torch.Tensor
-    responses: torch.Tensor
-    generated: torch.Tensor
-    trained: torch.Tensor
-    regions: torch.Tensor
-    weights: torch.Tensor
-    entropy: torch.Tensor | None
 
 
 class Recorder:
@@ -76,59 +54,57 @@ class Recorder:
         self,
         keys: Sequence[str],
         tags: Sequence[Mapping[str, Any]],
-        step: int,
-        tensors: StepTensors,
-        extra_fields: Sequence[Mapping[str, Any]],
+        batch: StepBatch,
         read: ReadRows,
     ) -> None:
-        """Write down a sample of a batch whose advantages have been computed and not yet been weighted.
+        """Write down a sample of a batch that has been weighed.
 
         Args:
             keys: `<uid>_<session>_<output>` of each row, as verl makes them.
             tags: of each row; what verl has put in to fill the batch is passed over.
-            step: global step.
-            tensors: of the batch.
-            extra_fields: of each row, from agent loop and reward manager.
+            batch: all of it; without `advantages` where those that can be read are without weights.
             read: fetches what else there is of some rows.
         """
+        responses, generated, lengths = batch.responses, batch.generated, batch.lengths
+        assert responses is not None and generated is not None and lengths is not None and batch.weights is not None
         real = [row for row, tag in enumerate(tags) if not tag.get("is_padding", False)]
         scores = [float(row.sum()) for row in read(["rm_scores"], real)["rm_scores"].unbind()]
         outputs = [_output(keys[row], score) for row, score in zip(real, scores, strict=True)]
-        picked = pick(outputs, self._rest.dump.trajectories, self._rest.dump.fraction, seed=step)
+        picked = pick(outputs, self._rest.dump.trajectories, self._rest.dump.fraction, seed=batch.step)
         chosen = [real[index] for index in picked]
         if not chosen:
             return
         more = read(["prompts", "data_source", *_PER_TOKEN], chosen)
         in_group = group_scores(outputs)
         chosen_outputs = [outputs[index] for index in picked]
-        lengths = tensors.lengths[chosen]
-        kept = torch.arange(tensors.responses.shape[1]) < lengths.unsqueeze(1)
+        lengths = lengths[chosen]
+        kept = torch.arange(responses.shape[1]) < lengths.unsqueeze(1)
 
         def flat(values: torch.Tensor) -> np.ndarray:
             return values[chosen][kept].numpy()
 
-        numbers = {"weight": flat(tensors.weights)}
-        if tensors.entropy is not None:
-            numbers["entropy"] = flat(tensors.entropy)
-        numbers |= {
+        # what the queue holds by now as advantages may be weighted
+        numbers = {
             name: torch.cat(more[field].unbind()).numpy() for field, name in _PER_TOKEN.items() if field in more
         }
+        held = {"weight": batch.weights, "entropy": batch.entropy, "advantage": batch.advantages}
+        numbers |= {name: flat(values) for name, values in held.items() if values is not None}
         rows = Rows(
             outputs=chosen_outputs,
             picked=list(picked.values()),
             data_sources=list(more["data_source"]) if "data_source" in more else [None] * len(chosen),
             group_scores=[in_group[one.uid] for one in chosen_outputs],
-            extra_fields=[extra_fields[row] for row in chosen],
+            extra_fields=[batch.extra_fields[row] for row in chosen],
             prompts=[prompt.numpy() for prompt in more["prompts"].unbind()],
             lengths=lengths.numpy(),
-            ids=flat(tensors.responses),
-            generated=flat(tensors.generated.bool()),
-            trained=flat(tensors.trained.bool()),
-            regions=flat(tensors.regions),
+            ids=flat(responses),
+            generated=flat(generated.bool()),
+            trained=flat(batch.response_mask.bool()),
+            regions=flat(batch.regions),
             numbers=numbers,
         )
         meta = RecordMeta(
-            step=step,
+            step=batch.step,
             total_steps=self._total_steps,
             format=self._rest.format,
             scheme=self._rest.scheme,
@@ -136,7 +112,7 @@ class Recorder:
             base_estimator=self._rest.base_estimator,
             trajectories=sum(map(len, in_group.values())),
         )
-        self._writer.write(step, partial(build_table, rows, self._pieces, meta))
+        self._writer.write(batch.step, partial(build_table, rows, self._pieces, meta))
 
     def close(self) -> None:
         """Wait for what is being written."""

@@ -9,32 +9,33 @@ from typing import Any
 
 import torch
 
-from rest_verl.core.regions import Region, TaggedBatch
+from rest_verl.core.regions import Region
 from rest_verl.core.weights import effective_share, gini
+from rest_verl.weighting.step_batch import StepBatch
 
 
-def weight_metrics(batch: TaggedBatch, weights: torch.Tensor, entropy: torch.Tensor | None) -> dict[str, float]:
+def weight_metrics(batch: StepBatch) -> dict[str, float]:
     """Per region: tokens, mean weight and mean entropy in nats; over all: the effective share of tokens, the Gini
     coefficient of the weights, and the share of rows in which no token belongs to a region.
 
     Args:
-        batch: regions and mask.
-        weights: (B, T) float32, 0 where the mask is 0.
-        entropy: (B, T) float in nats; None where verl computes none (bypass mode).
+        batch: weighed.
     """
-    metrics = {f"rest/tokens/{region.label}": float(batch.counts[region]) for region in Region}
-    metrics |= by_region("rest/weight", batch.means(weights))
-    if entropy is not None:
-        metrics |= by_region("rest/entropy", batch.means(entropy))
-    rows = batch.generated.any(dim=-1)
-    tagged = (batch.regions.masked_fill(~batch.generated, Region.OTHER) != Region.OTHER).any(dim=-1)
-    metrics["rest/rows_untagged"] = float((rows & ~tagged).sum() / rows.sum().clamp_min(1))
-    metrics["rest/weight_ess"] = effective_share(weights, batch.response_mask)
-    metrics["rest/weight_gini"] = gini(weights, batch.response_mask)
+    assert batch.weights is not None, "TokenWeighting fills them"
+    tagged = batch.tagged
+    metrics = {f"rest/tokens/{region.label}": float(tagged.counts[region]) for region in Region}
+    metrics |= by_region("rest/weight", tagged.means(batch.weights))
+    if batch.entropy is not None:
+        metrics |= by_region("rest/entropy", tagged.means(batch.entropy))
+    rows = tagged.generated.any(dim=-1)
+    with_region = (batch.regions.masked_fill(~tagged.generated, Region.OTHER) != Region.OTHER).any(dim=-1)
+    metrics["rest/rows_untagged"] = float((rows & ~with_region).sum() / rows.sum().clamp_min(1))
+    metrics["rest/weight_ess"] = effective_share(batch.weights, batch.response_mask)
+    metrics["rest/weight_gini"] = gini(batch.weights, batch.response_mask)
     return metrics
 
 
-def reward_metrics(extra_fields: Iterable[dict[str, Any]], response_mask: torch.Tensor) -> dict[str, float]:
+def reward_metrics(extra_fields: Iterable[Mapping[str, Any]], response_mask: torch.Tensor) -> dict[str, float]:
     """Means over the rows that were generated: `rest/reward/<component>` of the reward's components, and
     `rest/rollout/<number>` of what the agent loop counted.
 

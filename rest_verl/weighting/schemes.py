@@ -6,7 +6,7 @@ registers one of their own with `register_scheme` (docs/extending.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -21,29 +21,7 @@ from rest_verl.core.weights import (
     scheduled_weights,
     structural_weights,
 )
-
-
-@dataclass(frozen=True)
-class StepBatch:
-    """What a scheme may look at.
-
-    Attributes:
-        regions: (B, T) int8 of `Region`.
-        response_mask: (B, T), 1 where the policy generated the token.
-        counts: (len(Region),) int64, generated tokens of each region.
-        step: global step, from 1.
-        lam: value of the curriculum, in [0, 1]: 0 stresses structure, 1 the reasoning targets.
-        variance: (B, T) float, V of each token (`core.entropy`); None unless the scheme measures entropy.
-        region_variance: V of each region, averaged over steps; empty unless the scheme measures entropy.
-    """
-
-    regions: torch.Tensor
-    response_mask: torch.Tensor
-    counts: torch.Tensor
-    step: int
-    lam: float
-    variance: torch.Tensor | None
-    region_variance: Mapping[Region, float]
+from rest_verl.weighting.step_batch import StepBatch
 
 
 @dataclass(frozen=True)

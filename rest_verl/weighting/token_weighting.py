@@ -9,10 +9,10 @@ import torch
 from rest_verl.config.rest import RestConfig
 from rest_verl.core.curriculum import Progress, get_curriculum, position
 from rest_verl.core.entropy import RegionAverages, variance_bound, variance_exact
-from rest_verl.core.regions import TaggedBatch
 from rest_verl.core.weights import normalise_positive, normalise_rows
 from rest_verl.weighting.metrics import by_region
-from rest_verl.weighting.schemes import StepBatch, get_scheme, paper_weights
+from rest_verl.weighting.schemes import get_scheme, paper_weights
+from rest_verl.weighting.step_batch import StepBatch
 
 _NORMALISATIONS = {
     "row": normalise_rows,
@@ -39,21 +39,12 @@ class TokenWeighting:
         self._curriculum = get_curriculum(config.curriculum.kind)
         self._averages = RegionAverages(config.decay)
 
-    def __call__(
-        self,
-        batch: TaggedBatch,
-        step: int,
-        entropy: torch.Tensor | None = None,
-        sum_pi_squared: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+    def __call__(self, batch: StepBatch) -> torch.Tensor:
         """Weight of every token.
 
         Args:
-            batch: regions and mask, (B, T).
-            step: global step, from 1.
-            entropy: (B, T) float, nats; needed by schemes that measure it, ignored by others.
-            sum_pi_squared: (B, T) float, sum of squared probabilities; where it is there, V is exact instead of
-                bounded by the entropy.
+            batch: with `entropy` where the scheme measures it; where `sum_pi_squared` is there, V is exact instead of
+                bounded by the entropy. What a scheme reads besides, and the result, are filled in.
 
         Returns:
             (B, T) float32, 0 where the mask is 0.
@@ -62,25 +53,25 @@ class TokenWeighting:
             ValueError: the scheme measures entropy and there is none; the curriculum left [0, 1]; a weight is negative
                 or not finite.
         """
-        name, variance = self._config.scheme, None
+        name = self._config.scheme
         if self._scheme.measures_entropy:
-            if entropy is None:
+            if batch.entropy is None:
                 raise ValueError(f"rest.scheme={name} needs the policy's entropy, and there is none")
-            variance = variance_bound(entropy) if sum_pi_squared is None else variance_exact(sum_pi_squared)
-            self._averages.update(batch, entropy, variance)
-        seen = StepBatch(
-            regions=batch.regions,
-            response_mask=batch.response_mask,
-            counts=batch.counts,
-            step=step,
-            lam=self.lam(step),
-            variance=variance,
-            region_variance=self._averages.variance,
-        )
-        weights = self._scheme.weigh(seen, self._config).masked_fill(~batch.generated, 0.0)
+            exact = batch.sum_pi_squared
+            batch.variance = variance_bound(batch.entropy) if exact is None else variance_exact(exact)
+            self._averages.update(batch.tagged, batch.entropy, batch.variance)
+            batch.region_variance = dict(self._averages.variance)
+        batch.lam = self.lam(batch.step)
+        weights = self._scheme.weigh(batch, self._config).masked_fill(~batch.tagged.generated, 0.0)
         if weights.numel() and not (weights.amin() >= 0 and weights.amax() < float("inf")):
             raise ValueError(f"rest.scheme={name} gave a weight that is negative or not finite")
-        return _NORMALISATIONS[self._config.normalisation](weights, batch.response_mask)
+        batch.weights = _NORMALISATIONS[self._config.normalisation](weights, batch.response_mask)
+        return batch.weights
+
+    @property
+    def needs_entropy(self) -> bool:
+        """Whether a batch must have the policy's entropy."""
+        return self._scheme.measures_entropy
 
     def lam(self, step: int) -> float:
         """Value of the curriculum at a global step, given what has been measured so far."""

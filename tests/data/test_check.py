@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from checked_rows import ANSWER, CALL, SCHEMA, TOOLRL_TEST, found, row, run
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tiers import examples
 
 from rest_verl.data.check import check_files
 from rest_verl.data.check_report import Kind, Problem
@@ -136,7 +137,7 @@ def test_files_without_a_common_prompt_are_said_to_be_apart(good, written):
         st.lists(st.tuples(st.integers(0, 4), st.sampled_from([CALL, ANSWER])), min_size=1), min_size=2, max_size=3
     )
 )
-@settings(max_examples=60)
+@examples(60)
 def test_repetitions_and_overlaps_are_those_that_comparing_all_rows_finds(files):
     with tempfile.TemporaryDirectory() as folder:
         paths = []

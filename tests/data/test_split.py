@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tiers import examples
 
 from rest_verl.data.data_set import split_by_hash, write_parquet
 
@@ -46,7 +47,7 @@ def test_the_side_is_written_into_extra_info_and_the_given_rows_stay_as_they_wer
 
 
 @given(st.lists(st.text(max_size=8), max_size=40), st.floats(0, 1), st.text(max_size=5))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_one_question_is_never_on_both_sides(texts, share, key):
     rows = [row(text, system=f"Tools {number % 3}") for number, text in enumerate(texts + texts[::-1])]
     try:

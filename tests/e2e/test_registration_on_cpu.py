@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from registered import NAMES
+from tiers import HANG_GUARD
 
 IN_AN_ACTOR = """
 import json
@@ -35,7 +36,7 @@ def bare_environment():
 
 def test_a_ray_actor_finds_all_eight_names(bare_environment, all_names):
     done = subprocess.run(
-        [sys.executable, "-c", IN_AN_ACTOR], env=bare_environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", IN_AN_ACTOR], env=bare_environment, capture_output=True, text=True, timeout=HANG_GUARD
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout.splitlines()[-1]) == all_names

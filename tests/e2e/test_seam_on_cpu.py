@@ -5,12 +5,13 @@ import ray
 import torch
 import transfer_queue as tq
 from hydra import compose, initialize_config_module
-from step import trainer_of
+from step import run_phases, trainer_of
 from tensordict import NonTensorStack, TensorDict
 
 from rest_verl.core.regions import RegionTagger, TaggedBatch
 from rest_verl.formats import get_format
 from rest_verl.records.schema import read_step
+from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 CALL = '<think> I call it. </think>\n<tool_call>\n{"name": "get_time", "parameters": {"city": "Paris"}}\n</tool_call>'
@@ -69,7 +70,7 @@ def run(queue, tokenizer):
         trainer = trainer_of(config, tokenizer)
         trainer.global_steps, trainer.timing_raw, metrics = 7, {}, {}
         trainer._init_dump_executor()
-        trainer._compute_advantage(batch, metrics)
+        run_phases(trainer, batch, metrics)
         trainer._shutdown_dump_executor()
         names = ["responses", "response_mask", "entropy", "advantages", "rollout_is_weights", "rm_scores"]
         names += ["old_log_probs", "rollout_log_probs"]
@@ -86,7 +87,7 @@ def expected(tokenizer):
     def weights(held, rest):
         regions = RegionTagger(tokenizer, get_format(rest.format))(held["responses"], (held["responses"] > 0).long())
         weighting = TokenWeighting(rest, total_steps=100)
-        return weighting(TaggedBatch(regions, held["response_mask"]), 7, held["entropy"])
+        return weighting(StepBatch(7, TaggedBatch(regions, held["response_mask"]), held["entropy"]))
 
     return weights
 

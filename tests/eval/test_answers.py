@@ -4,8 +4,9 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tiers import examples
 
 from rest_verl.eval.answers import Answer, load_answers, open_log, save_answers
 
@@ -21,7 +22,7 @@ def add_all(path, answers):
             log.add(answer)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(texts=st.lists(HOSTILE, min_size=1, max_size=4))
 def test_whatever_a_model_writes_comes_back_as_it_was(texts, tmp_path_factory):
     path = tmp_path_factory.mktemp("log") / "answers.jsonl"

@@ -12,6 +12,7 @@ import pytest
 from command_line import one_error_line
 from eval_questions import turn
 from scripted_endpoint import ScriptedEndpoint
+from tiers import HANG_GUARD
 from typer.testing import CliRunner
 
 from rest_verl.eval.answers import load_answers
@@ -80,9 +81,9 @@ def test_a_run_that_was_killed_asks_nothing_twice_and_ends_with_the_same_file(fi
     with ScriptedEndpoint(find) as server:
         server.hold_after = 9
         process = start("apibank", *options, "--out", tmp_path / "parts", "--base-url", server.url)
-        assert server.held.wait(60)
+        assert server.held.wait(HANG_GUARD)
         os.kill(process.pid, end)
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=HANG_GUARD)
         first = list(server.answered)
     if end == signal.SIGINT:
         assert process.returncode == 130

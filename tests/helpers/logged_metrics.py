@@ -28,19 +28,21 @@ from rest_verl.rollout.record import GeneratedTurn, Record
 from rest_verl.weighting.metrics import rename_actor_metrics, reward_metrics, weight_metrics
 from rest_verl.weighting.policy_loss import compute_policy_loss_rest
 from rest_verl.weighting.schemes import scheme_names
+from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 
 def logged_metrics(tokenizer: Any) -> dict[str, float]:
     """Name and value of each metric that some run logs, as it reaches verl's loggers."""
     # a row with all regions, and one without any
-    batch = TaggedBatch(torch.tensor([list(Region), [Region.OTHER] * 6], dtype=torch.int8), torch.ones(2, 6))
+    tagged = TaggedBatch(torch.tensor([list(Region), [Region.OTHER] * 6], dtype=torch.int8), torch.ones(2, 6))
     entropy = torch.linspace(0.0, 1.1, 12).reshape(2, 6)
     metrics: dict[str, float] = {}
     for scheme in scheme_names():
         weighting = TokenWeighting(load({"rest": {"scheme": scheme}}), total_steps=10)
-        weights = weighting(batch, 5, entropy)
-        metrics |= weight_metrics(batch, weights, entropy) | weighting.metrics(5)
+        batch = StepBatch(5, tagged, entropy)
+        weighting(batch)
+        metrics |= weight_metrics(batch) | weighting.metrics(5)
     rows = [{"reward_extra_info": row} for row in _scored(tokenizer)]
     metrics |= reward_metrics(rows, torch.ones(len(rows), 1))
     return metrics | _policy_loss() | _timers()

@@ -22,6 +22,7 @@ from rest_verl.config.rest import RestConfig
 from rest_verl.core.regions import Region, RegionTagger, TaggedBatch
 from rest_verl.formats import get_format
 from rest_verl.weighting.advantage import compute_rest_advantage
+from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 STEP = 50
@@ -128,7 +129,7 @@ def log_probs_of(model, input_ids):
 def weights(tokenizer, rollouts):
     regions = RegionTagger(tokenizer, get_format("rlla"))(rollouts.responses, rollouts.response_mask)
     assert set(regions.unique().tolist()) == set(Region)
-    return TokenWeighting(RestConfig(), total_steps=100)(TaggedBatch(regions, rollouts.response_mask), STEP)
+    return TokenWeighting(RestConfig(), total_steps=100)(StepBatch(STEP, TaggedBatch(regions, rollouts.response_mask)))
 
 
 def gradient(model, rollouts, fields, loss_mode, micro_batch_size):

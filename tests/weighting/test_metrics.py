@@ -5,6 +5,7 @@ import torch
 
 from rest_verl.core.regions import Region, TaggedBatch
 from rest_verl.weighting.metrics import rename_actor_metrics, reward_metrics, weight_metrics
+from rest_verl.weighting.step_batch import StepBatch
 
 OTHER, THINK, RESPONSE, FORMAT, ARGS, NAME = Region
 
@@ -15,7 +16,7 @@ ENTROPY = torch.tensor([[0.25, 1.0, 2.0, 0.5], [3.0, 4.0, 9.0, 9.0], [9.0] * 4])
 
 
 def test_weights_and_entropy_by_region():
-    metrics = weight_metrics(TaggedBatch(REGIONS, MASK), WEIGHTS, ENTROPY)
+    metrics = weight_metrics(StepBatch(1, TaggedBatch(REGIONS, MASK), ENTROPY, weights=WEIGHTS))
     assert metrics == pytest.approx(
         {
             "rest/tokens/other": 2.0,
@@ -43,11 +44,15 @@ def test_weights_and_entropy_by_region():
 
 
 def test_without_entropy_none_is_logged():
-    assert not any("entropy" in key for key in weight_metrics(TaggedBatch(REGIONS, MASK), WEIGHTS, None))
+    assert not any(
+        "entropy" in key for key in weight_metrics(StepBatch(1, TaggedBatch(REGIONS, MASK), weights=WEIGHTS))
+    )
 
 
 def test_an_empty_batch_is_logged_as_zeros():
-    metrics = weight_metrics(TaggedBatch(REGIONS, torch.zeros_like(MASK)), torch.zeros(3, 4), ENTROPY)
+    metrics = weight_metrics(
+        StepBatch(1, TaggedBatch(REGIONS, torch.zeros_like(MASK)), ENTROPY, weights=torch.zeros(3, 4))
+    )
     assert set(metrics.values()) == {0.0}
     assert {"rest/rows_untagged", "rest/weight_ess", "rest/tokens/think"} <= set(metrics)
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from rest_verl.config.rest import Ramp, RegionTargets, RegionWeights, RestConfig
-from rest_verl.core.regions import Region
-from rest_verl.weighting.schemes import StepBatch, get_scheme, paper_weights, register_scheme, scheme_names
+from rest_verl.core.regions import Region, TaggedBatch
+from rest_verl.weighting.schemes import get_scheme, paper_weights, register_scheme, scheme_names
+from rest_verl.weighting.step_batch import StepBatch
 
 OTHER, THINK, RESPONSE, FORMAT, ARGS, NAME = Region
 REGIONS = torch.tensor([[FORMAT, THINK, THINK, NAME], [ARGS, THINK, OTHER, OTHER]], dtype=torch.int8)
@@ -15,8 +16,8 @@ REGION_VARIANCE = {FORMAT: 0.05, THINK: 0.5, NAME: 0.15, ARGS: 0.3}
 
 
 def batch(lam=0.0, step=1):
-    counts = torch.tensor([0, 3, 0, 1, 1, 1])
-    return StepBatch(REGIONS, MASK, counts, step, lam, VARIANCE, REGION_VARIANCE)
+    tagged = TaggedBatch(REGIONS, MASK)
+    return StepBatch(step, tagged, lam=lam, variance=VARIANCE, region_variance=REGION_VARIANCE)
 
 
 def weigh(name, lam=0.0, **settings):
@@ -95,8 +96,9 @@ def test_entropy_weights_at_lam_zero_reduce_the_variance_of_a_simulated_gradient
     probabilities = torch.cat([1 - rest, rest.expand(-1, 31) / 31], dim=1)
     variance = 1 - (probabilities**2).sum(-1)
     means = {region: float(variance[regions == region].mean()) for region in policies}
-    counts = torch.bincount(regions.int(), minlength=len(Region))
-    seen = StepBatch(regions[None], torch.ones(1, len(regions)), counts, 1, 0.0, variance[None], means)
+    seen = StepBatch(
+        1, TaggedBatch(regions[None], torch.ones(1, len(regions))), variance=variance[None], region_variance=means
+    )
     draws = torch.multinomial(probabilities, 4000, replacement=True, generator=generator)  # (tokens, episodes)
     gradient = torch.nn.functional.one_hot(draws, 32) - probabilities[:, None]  # (tokens, episodes, vocabulary)
 

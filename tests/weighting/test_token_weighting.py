@@ -11,6 +11,7 @@ from rest_verl.config.rest import CurriculumConfig, RestConfig
 from rest_verl.core.curriculum import register_curriculum
 from rest_verl.core.regions import Region, TaggedBatch
 from rest_verl.weighting.schemes import register_scheme
+from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 OTHER, THINK, RESPONSE, FORMAT, ARGS, NAME = Region
@@ -29,7 +30,7 @@ def weighting(total_steps=100, curriculum=None, **settings):
 
 def test_scheme_paper_normalised_by_rows():
     # 1.0 + 0.6 + 1.2 + 0.6 = 3.4 over 5 tokens; the second row has no positive weight.
-    weights = weighting()(BATCH, 0)
+    weights = weighting()(StepBatch(0, BATCH))
     expected = torch.tensor([[1.0, 0.6, 0.0, 1.2, 0.6, 0.0], [0.0] * 6]) * (5 / 3.4)
     expected[1, :2] = 1.0
     torch.testing.assert_close(weights, expected)
@@ -39,30 +40,30 @@ def test_scheme_paper_normalised_by_rows():
 def test_scheme_paper_normalised_as_the_authors_do():
     # mean 1 over the 4 positive tokens, then the sum of the mask, 7, over the sum of the weights, 4
     expected = torch.tensor([[1.0, 0.6, 0.0, 1.2, 0.6, 0.0], [0.0] * 6]) * (4 / 3.4) * (7 / 4)
-    torch.testing.assert_close(weighting(normalisation="positive")(BATCH, 0), expected)
+    torch.testing.assert_close(weighting(normalisation="positive")(StepBatch(0, BATCH)), expected)
 
 
 def test_without_normalisation_the_weights_are_those_of_the_regions():
-    weights = weighting(normalisation="none")(BATCH, 50)
+    weights = weighting(normalisation="none")(StepBatch(50, BATCH))
     torch.testing.assert_close(weights, torch.tensor([[1.0, 0.7, 0.0, 1.2, 0.7, 0.0], [0.0] * 6]))
 
 
 @pytest.mark.parametrize("normalisation", ["row", "positive", "none"])
 def test_scheme_uniform_gives_every_generated_token_weight_one(normalisation):
-    weights = weighting(scheme="uniform", normalisation=normalisation)(BATCH, 123)
+    weights = weighting(scheme="uniform", normalisation=normalisation)(StepBatch(123, BATCH))
     assert torch.equal(weights, MASK.float())
 
 
 @pytest.mark.parametrize("scheme", ["entropy", "token"])
 def test_a_scheme_that_measures_entropy_needs_it(scheme):
     with pytest.raises(ValueError, match=f"rest.scheme={scheme} needs the policy's entropy"):
-        weighting(scheme=scheme)(BATCH, 1)
+        weighting(scheme=scheme)(StepBatch(1, BATCH))
 
 
 @pytest.mark.parametrize("scheme", ["entropy", "token"])
 def test_the_sum_of_squared_probabilities_goes_before_the_entropy(scheme):
     collision = torch.tensor([[0.9, 0.9, 0.0, 0.2, 0.2, 0.2], [0.2, 0.2, 0.0, 0.0, 0.0, 0.0]])
-    weights = weighting(scheme=scheme, curriculum=CurriculumConfig(high=0.0))(BATCH, 1, ENTROPY, collision)
+    weights = weighting(scheme=scheme, curriculum=CurriculumConfig(high=0.0))(StepBatch(1, BATCH, ENTROPY, collision))
     assert weights[0, 0] == pytest.approx(float(weights[0, 1]))
     assert weights[0, 0] > weights[0, 3]
 
@@ -70,11 +71,11 @@ def test_the_sum_of_squared_probabilities_goes_before_the_entropy(scheme):
 def test_measured_entropies_are_averaged_over_steps():
     averaging, fresh = weighting(scheme="entropy", decay=0.9), weighting(scheme="entropy", decay=0.0)
     for one in (averaging, fresh):
-        one(BATCH, 1, ENTROPY)
-    torch.testing.assert_close(averaging(BATCH, 2, ENTROPY), fresh(BATCH, 2, ENTROPY))
+        one(StepBatch(1, BATCH, ENTROPY))
+    torch.testing.assert_close(averaging(StepBatch(2, BATCH, ENTROPY)), fresh(StepBatch(2, BATCH, ENTROPY)))
     calm = ENTROPY.clone()
     calm[0, 1] = 0.0
-    assert averaging(BATCH, 3, calm)[0, 1] < fresh(BATCH, 3, calm)[0, 1]
+    assert averaging(StepBatch(3, BATCH, calm))[0, 1] < fresh(StepBatch(3, BATCH, calm))[0, 1]
 
 
 @pytest.mark.parametrize(
@@ -96,9 +97,9 @@ def test_the_curriculum_moves_over_steps_or_a_share_of_training(settings, steps)
 def test_the_adaptive_curriculum_follows_the_measured_structure():
     adaptive = weighting(scheme="entropy", decay=0.0, curriculum=CurriculumConfig(kind="adaptive"))
     assert adaptive.lam(1) == 0.0
-    adaptive(BATCH, 1, ENTROPY)
+    adaptive(StepBatch(1, BATCH, ENTROPY))
     assert adaptive.lam(1) == 0.0
-    adaptive(BATCH, 2, ENTROPY / 4)
+    adaptive(StepBatch(2, BATCH, ENTROPY / 4))
     assert adaptive.lam(2) == pytest.approx(0.75)
 
 
@@ -107,9 +108,9 @@ def test_a_restored_weighting_goes_on_as_if_it_had_not_been_stopped(scheme):
     settings = {"scheme": scheme, "curriculum": CurriculumConfig(kind="adaptive")}
     whole, first, second = (weighting(**settings) for _ in range(3))
     for one in (whole, first):
-        one(BATCH, 1, ENTROPY)
+        one(StepBatch(1, BATCH, ENTROPY))
     second.restore(json.loads(json.dumps(first.state())))
-    assert torch.equal(whole(BATCH, 2, ENTROPY / 2), second(BATCH, 2, ENTROPY / 2))
+    assert torch.equal(whole(StepBatch(2, BATCH, ENTROPY / 2)), second(StepBatch(2, BATCH, ENTROPY / 2)))
     assert whole.metrics(2) == second.metrics(2)
 
 
@@ -128,7 +129,7 @@ def test_the_schedule_of_scheme_paper_is_logged_by_region():
 
 def test_curriculum_and_variances_are_logged_where_they_are_measured():
     measuring = weighting(scheme="entropy")
-    measuring(BATCH, 25, ENTROPY)
+    measuring(StepBatch(25, BATCH, ENTROPY))
     metrics = measuring.metrics(25)
     assert metrics["rest/curriculum"] == 0.25
     assert metrics["rest/variance/think"] == pytest.approx(1 - float(torch.exp(torch.tensor(-2.0))))
@@ -140,13 +141,13 @@ def test_a_scheme_that_gives_no_weight_is_an_error_and_not_a_wrong_update(value)
     name = f"broken_{value}"
     register_scheme(name)(lambda batch, settings: torch.full(batch.regions.shape, value))
     with pytest.raises(ValueError, match=f"rest.scheme={name} gave a weight that is negative or not finite"):
-        weighting(scheme=name)(BATCH, 1)
+        weighting(scheme=name)(StepBatch(1, BATCH))
 
 
 def test_a_curriculum_outside_of_its_range_is_an_error():
     register_curriculum("too_far")(lambda progress: 2.0)
     with pytest.raises(ValueError, match=r"rest\.curriculum\.kind=too_far gave 2\.0 at step 7"):
-        weighting(scheme="entropy", curriculum=CurriculumConfig(kind="too_far"))(BATCH, 7, ENTROPY)
+        weighting(scheme="entropy", curriculum=CurriculumConfig(kind="too_far"))(StepBatch(7, BATCH, ENTROPY))
 
 
 @given(data=st.data(), scheme=st.sampled_from(["paper", "entropy", "token", "uniform"]), step=st.integers(1, 500))
@@ -159,7 +160,7 @@ def test_weights_of_any_batch_are_finite_not_negative_zero_where_masked_and_rows
     regions = draw(st.sampled_from([int(region) for region in Region])).reshape(rows, columns).to(torch.int8)
     mask = draw(st.sampled_from([0, 1])).reshape(rows, columns)
     entropy = draw(st.floats(0, 12)).reshape(rows, columns).float()
-    weights = weighting(total_steps=200, scheme=scheme)(TaggedBatch(regions, mask), step, entropy)
+    weights = weighting(total_steps=200, scheme=scheme)(StepBatch(step, TaggedBatch(regions, mask), entropy))
     assert weights.shape == mask.shape
     assert torch.isfinite(weights).all() and (weights >= 0).all() and (weights[mask == 0] == 0).all()
     torch.testing.assert_close(weights.sum(-1), mask.sum(-1).float(), rtol=1e-5, atol=0)

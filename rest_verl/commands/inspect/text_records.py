@@ -23,6 +23,7 @@ from rest_verl.formats import get_format
 from rest_verl.records.schema import RecordMeta, StepRecords, with_meta
 from rest_verl.rollout.safe_text import whole_characters
 from rest_verl.weighting.schemes import get_scheme
+from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 
@@ -102,7 +103,7 @@ def text_records(
     _number_groups(lines, rows)
     names = [region.label for region in sorted(Region)]
     for step in steps:
-        weights = weighting(batch, step).numpy()
+        weights = weighting(StepBatch(step, batch)).numpy()
         for place, (line, one) in enumerate(zip(lines, tokens, strict=True)):
             length = len(one.ids)
             regions = batch.regions[place, :length].tolist()

@@ -11,6 +11,7 @@ from rest_verl.commands.preview.assumed import Assumed, batch_of
 from rest_verl.config.rest import RestConfig
 from rest_verl.core.regions import Region, TaggedBatch
 from rest_verl.weighting.schemes import get_scheme
+from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 
@@ -85,10 +86,10 @@ def _weigh_batch(
     """The weighting's state at a moment, and its weights of a batch."""
     weighting, entropy = TokenWeighting(rest, moment.total_steps), assumed.entropies(batch)
     if follows_entropy(rest):
-        weighting(batch, moment.step, entropy)
+        weighting(StepBatch(moment.step, batch, entropy))
         state = weighting.state()
         now = state["structure"]
         if not isinstance(now, float):
             raise ValueError("--tokens: curriculum adaptive follows format and name tokens: give a row some of them")
         weighting.restore(state | {"structure_first": now / moment.entropy_left if moment.entropy_left else math.inf})
-    return weighting, weighting(batch, moment.step, entropy)
+    return weighting, weighting(StepBatch(moment.step, batch, entropy))

@@ -8,6 +8,7 @@ import torch
 from rest_verl.commands.plot.panels import PANELS, Panel, collect, select_panels
 from rest_verl.core.regions import Region, TaggedBatch
 from rest_verl.weighting.metrics import by_region, weight_metrics
+from rest_verl.weighting.step_batch import StepBatch
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "plot.md"
 REGIONS = {region.name.lower() for region in Region}
@@ -21,7 +22,9 @@ def panel(title):
 def test_what_the_trainer_logs_of_every_region_is_in_its_panel():
     batch = TaggedBatch(torch.tensor([list(Region)], dtype=torch.int8), torch.ones(1, len(Region)))
     ones = torch.ones(1, len(Region))
-    logged = weight_metrics(batch, ones, ones) | by_region("rest/schedule", dict.fromkeys(Region, 1.0))
+    logged = weight_metrics(StepBatch(1, batch, ones, weights=ones)) | by_region(
+        "rest/schedule", dict.fromkeys(Region, 1.0)
+    )
     scalars = {metric: {1: value} for metric, value in logged.items()}
     for title in ("Region entropy", "Region weight", "Scheduled weight"):
         assert panel(title).members(scalars) == {region: {1: 1.0} for region in REGIONS}
