@@ -157,7 +157,7 @@ FAULTS = (
         "the doctor takes a foreign entry for ours",
         "commands/doctor/registrations.py",
         'if module.partition(".")[0] != "rest_verl"}',
-        "if not holder(entries[name])}",
+        "if not module}",
         "tests/commands/doctor/test_registrations.py::test_a_name_that_another_module_holds_is_named_with_it",
     ),
     Planted(
