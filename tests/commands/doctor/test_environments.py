@@ -142,7 +142,7 @@ def test_a_plugin_that_fails_to_import_is_shown(reports):
     assert list(found) == [("plugin", "loaded by verl")]
     said = found["plugin", "loaded by verl"]
     assert said["found"].startswith("ImportError: wrapt was built for another Python (")
-    assert "wrapt.py:1" in said["found"] and "Install again" in said["remedy"]
+    assert "wrapt.py:1" in said["found"] and "Reinstall" in said["remedy"]
 
 
 @pytest.mark.release
@@ -151,7 +151,7 @@ def test_a_verl_outside_of_the_range_is_named(reports):
     assert list(found) == [("versions", "verl"), ("plugin", "loaded by verl")]
     plugin = found["plugin", "loaded by verl"]
     assert "and verl 0.8.0 is installed: pip install 'verl<0.10,>=0.9'" in plugin["found"] + plugin["remedy"]
-    assert found["versions", "verl"]["found"] == f"0.8.0; rest-verl {rest_verl.__version__} asks for <0.10,>=0.9"
+    assert found["versions", "verl"]["found"] == f"0.8.0; rest-verl {rest_verl.__version__} requires <0.10,>=0.9"
     assert found["versions", "verl"]["remedy"] == "pip install 'verl<0.10,>=0.9'"
 
 
