@@ -1,7 +1,7 @@
 """ResT (arXiv 2509.21826) for stock verl: add `+rest=paper` to a verl command, and GRPO becomes ResT.
 
-What a module of your own registers (docs/extending.md) is imported from here. Each name is loaded when it is first
-asked for: importing this package, or anything in `rest_verl.core`, imports neither verl nor Ray nor vLLM.
+Your own modules import their `register_*` functions from here (docs/extending.md). Each name is loaded on first use:
+importing this package, or anything in `rest_verl.core`, imports neither verl nor Ray nor vLLM.
 """
 
 from importlib import import_module
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rest_verl.reward.scorers import register_scorer
     from rest_verl.rollout.environment import register_environment
     from rest_verl.weighting.schemes import register_scheme
-else:  # type checkers do not see this: to them, a name that is not imported above is an error
+else:  # hidden from type checkers, which must reject names that are not imported above
     _HOMES = {
         "RestTrainerMixin": "rest_verl.plugin.trainer",
         "register_curriculum": "rest_verl.core.curriculum",

@@ -129,7 +129,7 @@ def test_a_prompt_in_two_files_is_an_error_that_names_both_rows(written):
 def test_files_without_a_common_prompt_are_said_to_be_apart(good, written):
     done = run(good, written("other", [row(0, "another")]))
     assert done.exit_code == 0
-    assert "no prompt is in two of them" in done.output.replace("\n", " ")
+    assert "no prompt is in two files" in done.output.replace("\n", " ")
 
 
 @given(
@@ -212,7 +212,7 @@ def test_a_tokenizer_that_cannot_be_used_is_one_line_that_says_why(tokenizer, go
     bare = tmp_path / "bare"
     tokenizer.save_pretrained(bare)
     (tmp_path / "nothing").mkdir()
-    for name, said in (("absent", "is no folder"), ("nothing", "no tokenizer"), ("bare", "no chat template")):
+    for name, said in (("absent", "is not a folder"), ("nothing", "no tokenizer"), ("bare", "no chat template")):
         done = run(good, "--tokenizer", tmp_path / name)
         assert done.exit_code == 1
         assert said in done.output and len(done.output.splitlines()) == 1

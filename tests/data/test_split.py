@@ -108,7 +108,7 @@ def test_a_share_of_zero_or_one_puts_all_rows_on_one_side():
 
 
 def test_an_empty_side_that_was_asked_for_is_refused():
-    with pytest.raises(ValueError, match=r"none of the 9 rows fell on the (train|validation) side.*another key"):
+    with pytest.raises(ValueError, match=r"none of the 9 rows fell on the (train|validation) side.*a different key"):
         split_by_hash([row("The same question")] * 9, 0.5)
 
 
@@ -154,7 +154,7 @@ def test_values_of_mixed_type_are_refused_with_column_and_row(tmp_path, odd):
 
 
 def test_a_dict_that_is_empty_in_every_row_is_refused_and_leaves_no_file(tmp_path):
-    with pytest.raises(ValueError, match=r"rows.parquet: parquet holds no dict that is empty"):
+    with pytest.raises(ValueError, match=r"rows.parquet: parquet cannot hold a dict that is always empty"):
         write_parquet([row("a")], tmp_path / "rows.parquet")
     assert not (tmp_path / "rows.parquet").exists()
 

@@ -87,7 +87,7 @@ def test_a_run_that_was_killed_asks_nothing_twice_and_ends_with_the_same_file(fi
         first = list(server.answered)
     if end == signal.SIGINT:
         assert process.returncode == 130
-        assert error.count("\n") == 1 and "the same command goes on from there" in error
+        assert error.count("\n") == 1 and "rerun the same command to resume" in error
     assert len(load_answers(tmp_path / "parts" / "answers.jsonl")) == 9
     with ScriptedEndpoint(find) as server:
         assert run("apibank", *options, "--out", tmp_path / "parts", "--base-url", server.url).exit_code == 0
@@ -119,7 +119,7 @@ def test_answers_of_no_run_are_not_added_to(file, tmp_path):
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        (["--seeds", 2], "--seeds 2: with --temperature 0 each seed gives the same answers; set a temperature"),
+        (["--seeds", 2], "--seeds 2: with --temperature 0 all seeds give the same answers; set a temperature"),
         (["--extra-body", "{"], "--extra-body '{': not JSON"),
         (["--extra-body", "3"], "--extra-body '3': must be a JSON object"),
         (["--api-key-file", "absent.txt"], "absent.txt"),
@@ -134,7 +134,7 @@ def test_options_that_do_not_do_are_one_line(file, tmp_path, options, error):
 def test_an_endpoint_that_is_not_there_is_one_line(file, tmp_path, monkeypatch):
     monkeypatch.setattr("rest_verl.eval.endpoint.RETRIES", 0)
     done = run("apibank", file, "--out", tmp_path / "out", "--base-url", "http://127.0.0.1:1/v1")
-    assert "http://127.0.0.1:1/v1 gives no answer" in one_error_line(done)
+    assert "http://127.0.0.1:1/v1 did not answer" in one_error_line(done)
 
 
 def test_an_api_key_is_sent_and_written_nowhere(file, tmp_path):
@@ -180,7 +180,7 @@ def test_bfcl_refuses_unknown_categories_and_options_that_contradict_each_other(
         run("bfcl", "--categories", "simple_pyton", "--out", tmp_path)
     )
     done = run("bfcl", "--categories", "multiple", "--multi-turn", "--out", tmp_path)
-    assert "leave out --multi-turn" in one_error_line(done)
+    assert "omit --multi-turn" in one_error_line(done)
 
 
 def test_without_openai_the_error_says_what_to_install(file, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from bfcl_reference import AST_CATEGORIES, Question, questions, reference
 from tiers import in_full
 
 from rest_verl.bfcl.verdict import java, javascript
-from rest_verl.bfcl.verdict.checker import accepts, check_calls, may_be_left_out
+from rest_verl.bfcl.verdict.checker import accepts, check_calls, optional_arguments
 from rest_verl.core.tool_calls import ToolCall
 
 pytestmark = pytest.mark.skipif(bfcl_reference.MISSING is not None, reason=str(bfcl_reference.MISSING))
@@ -80,7 +80,7 @@ def test_a_call_is_right_where_each_argument_is(category):
             calls = mutated(right_answer(question, category, rng), rng)
             if len(calls) == 1 and calls[0].name == name:
                 arguments = calls[0].arguments
-                due = {*accepted, *function["parameters"]["required"]} - may_be_left_out(function, accepted)
+                due = {*accepted, *function["parameters"]["required"]} - optional_arguments(function, accepted)
                 right = due <= set(arguments) and all(
                     accepts(function, accepted, key, value, category) for key, value in arguments.items()
                 )

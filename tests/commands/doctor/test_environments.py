@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from patience import UNHURRIED
 from tiers import HANG_GUARD
 
 import rest_verl
@@ -88,6 +89,7 @@ class Reports:
         else:
             before = MOUNTS
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("VERL_", "RAY_"))}
+        environment |= UNHURRIED
         environment["PYTHONPATH"] = os.pathsep.join(map(str, [*paths, ROOT]))
         done = subprocess.run(
             [*before, python, *DOCTOR, *options],
@@ -140,7 +142,7 @@ def test_a_plugin_that_fails_to_import_is_shown(reports):
     assert list(found) == [("plugin", "loaded by verl")]
     said = found["plugin", "loaded by verl"]
     assert said["found"].startswith("ImportError: wrapt was built for another Python (")
-    assert "wrapt.py:1" in said["found"] and "Install again" in said["remedy"]
+    assert "wrapt.py:1" in said["found"] and "Reinstall" in said["remedy"]
 
 
 @pytest.mark.release
@@ -149,7 +151,7 @@ def test_a_verl_outside_of_the_range_is_named(reports):
     assert list(found) == [("versions", "verl"), ("plugin", "loaded by verl")]
     plugin = found["plugin", "loaded by verl"]
     assert "and verl 0.8.0 is installed: pip install 'verl<0.10,>=0.9'" in plugin["found"] + plugin["remedy"]
-    assert found["versions", "verl"]["found"] == f"0.8.0; rest-verl {rest_verl.__version__} asks for <0.10,>=0.9"
+    assert found["versions", "verl"]["found"] == f"0.8.0; rest-verl {rest_verl.__version__} requires <0.10,>=0.9"
     assert found["versions", "verl"]["remedy"] == "pip install 'verl<0.10,>=0.9'"
 
 

@@ -41,7 +41,7 @@ FAULTS = (
     Planted(
         "answers with several seeds count as questions",
         "eval/statistics.py",
-        "answers = outcomes.of_questions()",
+        "answers = outcomes.question_means()",
         "answers = outcomes.accuracy.flatten()",
         "tests/eval/test_statistics.py::test_answers_with_more_seeds_are_no_further_questions",
     ),
@@ -78,7 +78,7 @@ FAULTS = (
     Planted(
         "a half-written answer is kept on resume",
         "eval/answers.py",
-        "os.ftruncate(file.fileno(), whole)",
+        "os.ftruncate(file.fileno(), size)",
         "pass",
         "tests/eval/test_answers.py::"
         "test_a_file_cut_anywhere_goes_on_with_every_whole_answer_and_ends_with_the_same_bytes",
@@ -156,8 +156,8 @@ FAULTS = (
     Planted(
         "the doctor takes a foreign entry for ours",
         "commands/doctor/registrations.py",
-        'if holder(entries[name]).partition(".")[0] != "rest_verl"}',
-        "if not holder(entries[name])}",
+        'if module.partition(".")[0] != "rest_verl"}',
+        "if not module}",
         "tests/commands/doctor/test_registrations.py::test_a_name_that_another_module_holds_is_named_with_it",
     ),
     Planted(
