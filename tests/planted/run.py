@@ -96,7 +96,8 @@ def run_tests(copy: Path, tests: Sequence[str], log: Path, pipe: Connection) -> 
         raise RuntimeError("verl has loaded the plugin before the fault was there")
     import_module("rest_verl.plugin.hooks")  # as verl would have done on import
     reporter = Reporter()
-    options = ["-p", "no:cacheprovider", "-p", "pytest_timeout", "-o", f"timeout={SECONDS_PER_TEST}"]
+    options = ["--assert=plain", "--tb=short", "-p", "no:cacheprovider"]  # to explain a long text would take minutes
+    options += ["-p", "pytest_timeout", "-o", f"timeout={SECONDS_PER_TEST}"]
     pytest.main([*options, *(["-x"] if len(tests) == 1 else []), *tests], plugins=[reporter])
     loaded = {Path(module.__file__) for name, module in sys.modules.items() if name == "rest_verl" and module.__file__}
     if loaded != {copy / "rest_verl" / "__init__.py"}:
@@ -222,14 +223,18 @@ def preload() -> None:
 
 
 def main(
-    only: Annotated[str, typer.Option(help="Only faults with this text in their name, file or test.")] = "",
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only faults with this text in their name, file or test. Repeatable.")
+    ] = None,
     processes: Annotated[int, typer.Option(min=1, help="Tests at a time.")] = 2,
     keep: Annotated[Path | None, typer.Option(help="Folder for the copies and the logs of pytest.")] = None,
 ) -> None:
     """Plant every fault in a copy, run the test that is to catch it, and print the table."""
-    chosen = [fault for fault in FAULTS if only in f"{fault.name} {fault.file} {fault.test}"]
+    chosen = [
+        fault for fault in FAULTS if any(text in f"{fault.name} {fault.file} {fault.test}" for text in only or [""])
+    ]
     if not chosen:
-        raise typer.BadParameter(f"--only {only}: no fault has this text")
+        raise typer.BadParameter(f"--only {' '.join(only or ())}: no fault has this text")
     began = time.monotonic()
     os.environ |= {_PLUGINS: "none", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     console = Console(width=None if sys.stdout.isatty() else 180)

@@ -184,10 +184,10 @@ FAULTS = (
         "tests/resilience/test_interrupt.py::test_a_wait_of_the_main_thread_ends_with_the_reason",
     ),
     Planted(
-        "an interruption is not delivered to the main thread",
+        "nobody looks at what the trainer waits for",
         "resilience/interrupt.py",
-        "signal.pthread_kill(main, SIGNAL)",
-        "signal.pthread_kill(threading.get_ident(), 0)",
-        "tests/resilience/test_interrupt.py::test_a_wait_of_the_main_thread_ends_with_the_reason",
+        "        while not over.wait(seconds):\n",
+        "        while not over.wait(1000 * seconds):\n",
+        "tests/resilience/test_interrupt.py::test_after_a_block_nobody_looks_any_more",
     ),
 )
