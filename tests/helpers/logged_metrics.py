@@ -46,7 +46,7 @@ def logged_metrics(tokenizer: Any) -> dict[str, float]:
         weighting(batch)
         metrics |= weight_metrics(batch) | weighting.metrics(5)
     rows = [{"reward_extra_info": row} for row in _scored(tokenizer)]
-    metrics |= reward_metrics(rows, torch.ones(len(rows), 1))
+    metrics |= reward_metrics(rows, torch.ones(len(rows), 1, dtype=torch.int8))
     return metrics | _policy_loss() | _timers()
 
 
