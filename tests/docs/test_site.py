@@ -88,5 +88,5 @@ def test_every_link_within_the_site_leads_to_a_page_and_to_its_anchor(pages):
 def test_source_files_that_pages_mention_are_pages_with_the_file_in_them(site):
     shown = (site / "source" / "rest_verl" / "core" / "entropy.py.html").read_text(encoding="utf-8")
     assert "variance_exact" in shown
-    listed = (site / "source" / "rest_verl" / "core" / "formats" / "index.html").read_text(encoding="utf-8")
+    listed = (site / "source" / "rest_verl" / "formats" / "index.html").read_text(encoding="utf-8")
     assert 'href="rlla.py.html"' in listed

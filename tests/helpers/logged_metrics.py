@@ -35,7 +35,9 @@ from rest_verl.weighting.token_weighting import TokenWeighting
 def logged_metrics(tokenizer: Any) -> dict[str, float]:
     """Name and value of each metric that some run logs, as it reaches verl's loggers."""
     # a row with all regions, and one without any
-    tagged = TaggedBatch(torch.tensor([list(Region), [Region.OTHER] * 6], dtype=torch.int8), torch.ones(2, 6))
+    tagged = TaggedBatch(
+        torch.tensor([list(Region), [Region.OTHER] * 6], dtype=torch.int8), torch.ones(2, 6, dtype=torch.int8)
+    )
     entropy = torch.linspace(0.0, 1.1, 12).reshape(2, 6)
     metrics: dict[str, float] = {}
     for scheme in scheme_names():
@@ -44,7 +46,7 @@ def logged_metrics(tokenizer: Any) -> dict[str, float]:
         weighting(batch)
         metrics |= weight_metrics(batch) | weighting.metrics(5)
     rows = [{"reward_extra_info": row} for row in _scored(tokenizer)]
-    metrics |= reward_metrics(rows, torch.ones(len(rows), 1))
+    metrics |= reward_metrics(rows, torch.ones(len(rows), 1, dtype=torch.int8))
     return metrics | _policy_loss() | _timers()
 
 
