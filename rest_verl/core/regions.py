@@ -156,7 +156,7 @@ class TaggedBatch:
         return sum(means[region] * count for region, count in tokens.items()) / total if total else None
 
     @cached_property
-    def _index(self) -> Int8[Tensor, " batch*token"]:
+    def _index(self) -> Int8[Tensor, " token"]:
         """The region of each token, one past the last region where the mask is 0. One pass over this is several times
         as fast as picking the generated tokens out."""
         return self.regions.masked_fill(~self.generated, len(Region)).flatten()

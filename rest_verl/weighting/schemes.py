@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from rest_verl.common.names import Registry
 from rest_verl.config.rest import RestConfig
@@ -23,19 +25,20 @@ from rest_verl.core.weights import (
 )
 from rest_verl.weighting.step_batch import StepBatch
 
+Weigh = Callable[[StepBatch, RestConfig], Float[Tensor, "batch token"]]
+
 
 @dataclass(frozen=True)
 class Scheme:
     """A scheme as it is registered.
 
     Attributes:
-        weigh: from a batch and the settings to weights >= 0, (B, T) float32; what it gives where the mask is 0 is
-            dropped.
+        weigh: from a batch and the settings to weights >= 0; what it gives where the mask is 0 is dropped.
         measures_entropy: whether it reads the batch's variances, which need the entropy that verl's trainer computes.
         reads: which of `SCHEME_SETTINGS` it reads; to set another in a run of this scheme is an error.
     """
 
-    weigh: Callable[[StepBatch, RestConfig], torch.Tensor]
+    weigh: Weigh
     measures_entropy: bool
     reads: frozenset[str]
 
@@ -48,12 +51,12 @@ SCHEME_SETTINGS = frozenset({"weights", "clamp_min", "clamp_max", "alpha", "eps"
 
 def register_scheme(
     name: str, measures_entropy: bool = False, reads: frozenset[str] = SCHEME_SETTINGS
-) -> Callable[[Callable[[StepBatch, RestConfig], torch.Tensor]], Callable[[StepBatch, RestConfig], torch.Tensor]]:
+) -> Callable[[Weigh], Weigh]:
     """Register a scheme: a decorator for its function; see `Scheme` for the arguments. ValueError if the name is
     taken."""
     _SCHEMES.check_free(name)
 
-    def register(weigh: Callable[[StepBatch, RestConfig], torch.Tensor]) -> Callable:
+    def register(weigh: Weigh) -> Weigh:
         _SCHEMES.add(name, Scheme(weigh, measures_entropy, reads))
         return weigh
 
@@ -71,13 +74,13 @@ def scheme_names() -> list[str]:
 
 
 @register_scheme("uniform", reads=frozenset())
-def uniform(batch: StepBatch, settings: RestConfig) -> torch.Tensor:
+def uniform(batch: StepBatch, settings: RestConfig) -> Float[Tensor, "batch token"]:
     """w = 1: the base estimator."""
     return torch.ones(batch.regions.shape)
 
 
 @register_scheme("paper", reads=frozenset({"weights", "clamp_min", "clamp_max"}))
-def paper(batch: StepBatch, settings: RestConfig) -> torch.Tensor:
+def paper(batch: StepBatch, settings: RestConfig) -> Float[Tensor, "batch token"]:
     """w = the region's weight at this step, as in the paper's released run."""
     return per_region(batch.regions, paper_weights(settings, batch.step))
 
@@ -93,7 +96,7 @@ _ENTROPY_SETTINGS = frozenset({"clamp_min", "clamp_max", "alpha", "eps", "decay"
 
 
 @register_scheme("entropy", measures_entropy=True, reads=_ENTROPY_SETTINGS)
-def entropy(batch: StepBatch, settings: RestConfig) -> torch.Tensor:
+def entropy(batch: StepBatch, settings: RestConfig) -> Float[Tensor, "batch token"]:
     """w_r = s_r^(1 - lam) g_r^lam with s_r from the mean V of the region: what the paper argues for, measured."""
     variance = torch.tensor([batch.region_variance.get(region, 0.0) for region in Region])
     targets = torch.tensor([settings.targets.of(region) for region in Region])
@@ -103,7 +106,7 @@ def entropy(batch: StepBatch, settings: RestConfig) -> torch.Tensor:
 
 
 @register_scheme("token", measures_entropy=True, reads=_ENTROPY_SETTINGS)
-def token(batch: StepBatch, settings: RestConfig) -> torch.Tensor:
+def token(batch: StepBatch, settings: RestConfig) -> Float[Tensor, "batch token"]:
     """As `entropy`, with the V of each token instead of its region's mean."""
     assert batch.variance is not None, "TokenWeighting measures it for every scheme that asks for it"
     structural = structural_weights(batch.variance, batch.response_mask, settings.alpha, settings.eps)

@@ -20,6 +20,7 @@ import pytest
 import tiny_model
 import toy_task
 from maker_rows import PROMPT_TOKENS, RESPONSE_TOKENS, MakerRows, make_rows
+from patience import VERL_UNHURRIED, take_your_time
 from registered import NAMES
 from rich.progress import Progress
 from tiers import HANG_GUARD
@@ -27,11 +28,13 @@ from verl_run import Step, read_metrics, run_verl
 
 from rest_verl.data.data_set import write_parquet
 
+take_your_time()
 EXAMPLES = Path(__file__).parents[2] / "examples" / "cpu"
 IMITATION_STEPS = 150  # enough for most responses to have tags and calls
 
 RECIPE = [
     "+platform=cpu",
+    *VERL_UNHURRIED,
     "data.train_batch_size=8",
     "data.max_prompt_length=96",
     "data.max_response_length=128",

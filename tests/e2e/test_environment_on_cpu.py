@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import train_shop
+from patience import VERL_UNHURRIED
 from read_only import can_be_read_only, make_read_only, make_writable, skip_unless_it_can_be
 from rich.progress import Progress
 from rollout_recorder import expected_outputs, read_record, recording
@@ -55,7 +56,7 @@ def run(tmp_path_factory):
     overrides["rest.modules"] = "rest.modules=[custom_environment,rollout_recorder]"
     further, path = recording(folder / "record", EXAMPLES, path=os.environ.get("PYTHONPATH", ""))
     records = folder / "records"
-    further += ["rest.rollout.per_turn=True", "trainer.test_freq=2", f"rest.dump_dir={records}"]
+    further += [*VERL_UNHURRIED, "rest.rollout.per_turn=True", "trainer.test_freq=2", f"rest.dump_dir={records}"]
     ended = threading.Event()
     closing = threading.Thread(target=close_after_first_step, args=(records, ended))
     closing.start()

@@ -198,7 +198,7 @@ def test_the_user_of_an_environment_comes_back_and_it_scores(run, records):
     rows = of_source(records, "shop")
     assert max(turn["user_turn"] for row in rows for turn in row["turns"]) == 1
     assert any(call["error"] is None for row in rows for turn in row["turns"] for call in turn["calls"])
-    assert all(0 <= row["score"] <= 1 for row in rows)
+    assert all(0 <= dict(row["reward"])["share"] <= 1 for row in rows)
 
 
 def test_weights_keep_the_gradients_scale_on_two_ranks(run):

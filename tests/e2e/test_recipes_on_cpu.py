@@ -7,6 +7,7 @@ Without it, tests/recipes checks each whole config, and test_multi_turn_on_cpu.p
 import math
 
 import pytest
+from patience import VERL_UNHURRIED
 from recipe_runs import all_runs, runs_of
 from rich.progress import Progress
 from tiers import HANG_GUARD
@@ -57,6 +58,7 @@ OF_THE_MACHINE = (
 )
 SMALL = [
     "+platform=cpu",
+    *VERL_UNHURRIED,
     "data.train_batch_size=8",
     "actor_rollout_ref.actor.ppo_mini_batch_size=4",
     "actor_rollout_ref.actor.fsdp_config.param_offload=False",

@@ -1,4 +1,8 @@
-"""All names are registered in a Ray worker, with nothing imported and no variable set by the user."""
+"""All names are registered in a Ray worker, with nothing imported and no variable set by the user.
+
+Without `--all` the worker of `rest-verl doctor` shows that (tests/commands/doctor/test_environments.py), and that of
+vLLM in a run (test_resume_on_cpu.py).
+"""
 
 import json
 import os
@@ -27,6 +31,9 @@ class Actor:
 
 print(json.dumps(ray.get(Actor.remote().names.remote())))
 """.replace("NAMES", NAMES)
+
+
+pytestmark = pytest.mark.release
 
 
 @pytest.fixture

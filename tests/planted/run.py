@@ -10,9 +10,11 @@ paid once. Exit status 1 where a fault is not caught, or where a test does not p
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sys
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
@@ -185,6 +187,16 @@ def without_faults(tests: Iterable[str], folder: Path, processes: int, show: Pro
     return unsound
 
 
+def preload() -> None:
+    """Import what is heavy, without what verl says of each accelerator that is not there."""
+    logging.disable(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in PRELOADED:
+            import_module(name)
+    logging.disable(logging.NOTSET)
+
+
 def main(
     only: Annotated[str, typer.Option(help="Only faults with this text in their name, file or test.")] = "",
     processes: Annotated[int, typer.Option(min=1, help="Tests at a time.")] = 2,
@@ -201,8 +213,7 @@ def main(
         folder = (keep or Path(scratch)).resolve()
         for number in range(processes):
             copy_checkout(folder / f"copy{number}")
-        for name in PRELOADED:
-            import_module(name)
+        preload()
         gc.freeze()  # what was imported stays in memory that all processes share
         columns = (TextColumn("{task.description}"), MofNCompleteColumn())
         with Progress(*columns, console=Console(stderr=True), auto_refresh=False) as show:

@@ -1,4 +1,4 @@
-"""What ResT writes into a step of verl's trainer, on a queue in memory; tests/e2e/test_seam_on_cpu.py has verl's own."""
+"""What ResT writes into a step of verl's trainer, on a queue in memory (tests/e2e/test_seam_on_cpu.py: verl's own)."""
 
 from collections import defaultdict
 

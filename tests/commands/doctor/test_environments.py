@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from patience import UNHURRIED
 from tiers import HANG_GUARD
 
 import rest_verl
@@ -88,6 +89,7 @@ class Reports:
         else:
             before = MOUNTS
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("VERL_", "RAY_"))}
+        environment |= UNHURRIED
         environment["PYTHONPATH"] = os.pathsep.join(map(str, [*paths, ROOT]))
         done = subprocess.run(
             [*before, python, *DOCTOR, *options],
