@@ -1,4 +1,4 @@
-"""The one carrier of a batch through a step of training: each stage adds what it knows, and later ones read it."""
+"""The data of one batch during a training step: each stage fills some fields, and later stages read them."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ from rest_verl.core.regions import Region, TaggedBatch
 class StepBatch:
     """A batch of a step, padded on the right to (B, T).
 
-    Schemes, metrics and records see all of it; what a stage has yet to fill is None or empty.
+    Schemes, metrics and records read it; fields that no stage has filled yet are None or empty.
 
     Attributes:
         step: global step, from 1.
-        tagged: regions, and the mask of the tokens that are trained: the response mask, after rollout correction once
-            the advantages are there.
-        entropy: (B, T) float, nats, of the old policy; None where verl computes none (bypass mode).
+        tagged: regions, and the mask of the trained tokens: the response mask, which includes rollout correction once
+            the advantages are computed.
+        entropy: (B, T) float, nats, entropy of the old policy; None where verl computes none (bypass mode).
         sum_pi_squared: (B, T) float, sum of squared probabilities; None unless the actor reports it.
 
-        variance: (B, T) float, V of each token (`core.entropy`). Filled by `TokenWeighting` for a scheme that measures
-            entropy, as the next two are.
+        variance: (B, T) float, V of each token (`core.entropy`). `TokenWeighting` fills this and `region_variance` for
+            schemes that measure entropy, and `lam` and `weights` for every scheme.
         region_variance: V of each region, averaged over steps.
         lam: value of the curriculum, in [0, 1]: 0 stresses structure, 1 the reasoning targets.
         weights: (B, T) float32, the result of the weighting; 0 where the mask is 0.
 
-        responses: (B, T) int64, token ids as sampled. The trainer fills this and what follows when it reads a batch.
+        responses: (B, T) int64, token ids as sampled. The trainer fills this and the next three when it reads a batch.
         generated: (B, T), the response mask before rollout correction.
-        lengths: (B,) int64, tokens of each response.
-        extra_fields: what agent loop and reward manager left with each row.
-        advantages: (B, T) float, of the base estimator, without weights; None where the weights travel next to them.
+        lengths: (B,) int64, number of tokens of each response.
+        extra_fields: extra fields of each row, from the agent loop and the reward manager.
+        advantages: (B, T) float, advantages of the base estimator without weights; None where the weights are stored
+            next to the advantages instead of multiplied into them.
     """
 
     step: int
@@ -58,10 +59,10 @@ class StepBatch:
 
     @property
     def response_mask(self) -> torch.Tensor:
-        """(B, T), 1 where the token is trained."""
+        """(B, T), 1 for each trained token."""
         return self.tagged.response_mask
 
     @property
     def counts(self) -> torch.Tensor:
-        """(len(Region),) int64, trained tokens of each region."""
+        """(len(Region),) int64, number of trained tokens of each region."""
         return self.tagged.counts
