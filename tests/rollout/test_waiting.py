@@ -9,7 +9,7 @@ import time
 import pytest
 
 from rest_verl.rollout import waiting
-from rest_verl.rollout.waiting import at_most, call_in_thread
+from rest_verl.rollout.waiting import call_in_thread, wait_at_most
 
 NAME = contextvars.ContextVar("name")
 
@@ -73,7 +73,7 @@ def test_a_wait_that_is_cancelled_does_not_wait_for_its_thread():
     async def run():
         began = time.monotonic()
         with pytest.raises(TimeoutError):
-            await at_most(0.05, call_in_thread(released.wait, 30))
+            await wait_at_most(0.05, call_in_thread(released.wait, 30))
         return time.monotonic() - began
 
     assert asyncio.run(run()) < 5
@@ -88,7 +88,7 @@ def test_work_that_ignores_its_cancellation_is_left_alone():
 
     async def run():
         with pytest.raises(TimeoutError, match=r"not done within 0\.01 s"):
-            await at_most(0.01, stubborn())
+            await wait_at_most(0.01, stubborn())
 
     began = time.monotonic()
     asyncio.run(run())
@@ -107,7 +107,7 @@ def test_work_may_clean_up_when_its_time_is_over():
 
     async def run():
         with pytest.raises(TimeoutError):
-            await at_most(0.01, work())
+            await wait_at_most(0.01, work())
         return list(cleaned)
 
     assert asyncio.run(run()) == [True]
@@ -121,8 +121,8 @@ def test_work_in_time_gives_its_value_or_its_error():
         raise LookupError("gone")
 
     async def run():
-        assert await at_most(5, value()) == 5
+        assert await wait_at_most(5, value()) == 5
         with pytest.raises(LookupError, match="gone"):
-            await at_most(5, fail())
+            await wait_at_most(5, fail())
 
     asyncio.run(run())
