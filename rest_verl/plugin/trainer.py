@@ -41,7 +41,7 @@ from rest_verl.plugin.batch_fields import read_fields, write_fields
 from rest_verl.plugin.run_checks import check_run
 from rest_verl.records.recorder import Recorder
 from rest_verl.resilience.liveness import Role
-from rest_verl.resilience.resume import CheckpointError, check_found, unreadable
+from rest_verl.resilience.resume import CheckpointError, check_found, unreadable_message
 from rest_verl.resilience.watched_trainer import WatchedTrainer
 from rest_verl.weighting.advantage import reshape_advantages
 from rest_verl.weighting.metrics import rename_actor_metrics, reward_metrics, weight_metrics
@@ -116,7 +116,7 @@ class RestTrainerMixin(WatchedTrainer):
             else:
                 logger.warning("%s is missing: the averages of measured entropy start again", state)
         except Exception as error:  # from the engine, torch or a file: the causes differ, the remedy is the same
-            raise CheckpointError(unreadable(trainer, self.global_steps, error)) from error
+            raise CheckpointError(unreadable_message(trainer, self.global_steps, error)) from error
 
     def _step_once(self, metrics: dict[str, Any], timing_raw: dict[str, float], sample_batch_size: int) -> KVBatchMeta:
         batch = super()._step_once(metrics, timing_raw, sample_batch_size)
