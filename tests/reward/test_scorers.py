@@ -116,7 +116,7 @@ def test_where_some_call_is_relevant_any_call_is_right(preset):
     ("truth", "fault"),
     [
         (RIGHT, "Invalid JSON"),
-        (None, "that is not text but None"),
+        (None, "that is no text but None"),
         ("[" * 100_000, "Invalid JSON"),
         ("\ud800", "Invalid JSON"),
         ('{"answer": 1}', "answer Input should be a valid string; functions Field required; possible_answer Field"),
