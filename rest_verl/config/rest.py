@@ -85,7 +85,7 @@ class RegionTargets:
         return getattr(self, region.label)
 
 
-def _known(get: Any) -> AfterValidator:
+def _registered_name(get: Any) -> AfterValidator:
     """Validator of a registered name; `get` is its registry's getter and raises for an unknown name."""
 
     def check(name: str) -> str:
@@ -108,7 +108,7 @@ class CurriculumConfig:
             kind=constant, lam is `high`.
     """
 
-    kind: Annotated[str, _known(curriculum.get_curriculum)] = "linear"
+    kind: Annotated[str, _registered_name(curriculum.get_curriculum)] = "linear"
     unit: Literal["step", "fraction"] = "fraction"
     begin: float = Field(default=0.0, ge=0)
     end: float = Field(default=1.0, gt=0)
@@ -157,7 +157,7 @@ class RestConfig:
     """
 
     scheme: str = "paper"
-    format: Annotated[str, _known(get_format)] = "rlla"
+    format: Annotated[str, _registered_name(get_format)] = "rlla"
     modules: list[str] = field(default_factory=list)
     apply_in: Literal["advantage", "loss"] = "advantage"
     base_estimator: str = "grpo"
@@ -206,14 +206,14 @@ def load(config: DictConfig | Mapping[str, Any]) -> RestConfig:
     if isinstance(modules, list):
         # Before validation: the names that these modules register are allowed values below.
         for module in modules:
-            import_of_run(str(module))
+            import_run_module(str(module))
     try:
         return TypeAdapter(RestConfig).validate_python(node)
     except ValidationError as error:
         raise ConfigError("\n".join(_describe(item) for item in error.errors())) from None
 
 
-def import_of_run(module: str) -> None:
+def import_run_module(module: str) -> None:
     """Import a module of `rest.modules`, which registers the user's own code; ConfigError if that fails."""
     try:
         import_module(module)

@@ -36,7 +36,7 @@ from rest_verl.common.logs import logger_of
 from rest_verl.config.rest import ConfigError
 from rest_verl.core.regions import RegionTagger, TaggedBatch
 from rest_verl.formats import get_format
-from rest_verl.plugin.alongside import Alongside
+from rest_verl.plugin.background import BackgroundCall
 from rest_verl.plugin.batch_fields import read_fields, write_fields
 from rest_verl.plugin.run_checks import check_run
 from rest_verl.records.recorder import Recorder
@@ -126,7 +126,7 @@ class RestTrainerMixin(WatchedTrainer):
         return batch
 
     def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
-        self._pending_read = Alongside(partial(self._read, batch, self.global_steps))
+        self._pending_read = BackgroundCall(partial(self._read, batch, self.global_steps))
         # V is exact instead of bounded if the actor reports the sum of squared probabilities, which verl's trainer
         # never requests. Not in the update: nothing reads it there, and it costs another pass.
         batch.extra_info["calculate_sum_pi_squared"] = self.config.actor_rollout_ref.actor.calculate_sum_pi_squared
@@ -139,7 +139,7 @@ class RestTrainerMixin(WatchedTrainer):
         with marked_timer("rest", self.timing_raw):
             step_batch, nested_mask = self._pending_read.result()
             batch = self._weigh(batch, step_batch, nested_mask)
-        self._pending_report = Alongside(partial(self._report, batch, step_batch))
+        self._pending_report = BackgroundCall(partial(self._report, batch, step_batch))
         return batch
 
     def _update_actor(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:

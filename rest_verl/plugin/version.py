@@ -19,7 +19,7 @@ class UnsupportedVerl(RuntimeError):
     """The installed verl is not supported; the message is one line with the command that fixes it."""
 
 
-def supported() -> SpecifierSet:
+def supported_versions() -> SpecifierSet:
     """Supported versions of verl, from this package's installed metadata.
 
     Raises:
@@ -37,7 +37,7 @@ def check_verl() -> None:
         UnsupportedVerl: the installed verl is outside of the range.
     """
     try:
-        allowed, found, own = supported(), version("verl"), version("rest-verl")
+        allowed, found, own = supported_versions(), version("verl"), version("rest-verl")
     except PackageNotFoundError:
         return
     if not allowed.contains(found, prereleases=True):

@@ -63,7 +63,7 @@ def pick(outputs: Sequence[Output], at_least: int, share: float, seed: int) -> d
     draw = random.Random(seed)
     picked: dict[int, str] = {}
     # Later rounds take the rest of large groups: a large share needs more than PER_GROUP of each.
-    waiting = [_in_order(sessions, outputs, draw) for _, sessions in sorted(groups.items())]
+    waiting = [_order_group(sessions, outputs, draw) for _, sessions in sorted(groups.items())]
     draw.shuffle(waiting)
     while left > 0:
         for group in waiting:
@@ -76,7 +76,7 @@ def pick(outputs: Sequence[Output], at_least: int, share: float, seed: int) -> d
     return dict(sorted(picked.items()))
 
 
-def _in_order(
+def _order_group(
     sessions: dict[int, list[int]], outputs: Sequence[Output], draw: random.Random
 ) -> list[tuple[str, list[int]]]:
     """Trajectories of a group as (reason, rows): the best, the worst, then the others in random order."""

@@ -18,7 +18,7 @@ from rest_verl.common.logs import logger_of
 from rest_verl.records.schema import meta_of, step_files, step_name, with_meta
 
 # Number of steps that may wait for the disk. Further steps are dropped: a hanging disk must not fill the memory.
-_WAITING = 2
+_MAX_PENDING = 2
 _SECONDS_AT_END = 60.0
 
 logger = logger_of(__name__)
@@ -48,7 +48,7 @@ class RecordWriter:
         self._folder, self._every, self._max_bytes = folder, every, max_bytes
         self._last: tuple[int, pa.Table] | None = None
         self._warned = False
-        self._jobs: Queue[tuple[int, Callable[[], pa.Table]] | None] = Queue(maxsize=_WAITING)
+        self._jobs: Queue[tuple[int, Callable[[], pa.Table]] | None] = Queue(maxsize=_MAX_PENDING)
         # A daemon: a hanging disk must not keep the process from ending.
         self._thread = threading.Thread(target=self._work, name="rest_verl records", daemon=True)
         self._thread.start()

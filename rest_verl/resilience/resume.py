@@ -15,7 +15,7 @@ class CheckpointError(RuntimeError):
     """A checkpoint cannot be read; the message names the override that resumes from an older one."""
 
 
-def whole_steps(folder: Path) -> list[int]:
+def complete_steps(folder: Path) -> list[int]:
     """Steps of the complete checkpoints in a folder, in order.
 
     Args:
@@ -52,7 +52,7 @@ def unreadable_message(trainer: Any, step: int, error: Exception) -> str:
         what = f"the checkpoint {trainer.resume_from_path}"
     else:
         what = f"the latest checkpoint of {folder}" + (f", {FOLDER}{step}," if step else "")
-    older = [whole for whole in whole_steps(folder) if step == 0 or whole < step]
+    older = [earlier for earlier in complete_steps(folder) if step == 0 or earlier < step]
     more = f", and {len(older) - MOST_NAMED} older ones" if len(older) > MOST_NAMED else ""
     reason = " ".join(str(error).split())
     remedy = (

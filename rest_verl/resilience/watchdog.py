@@ -38,7 +38,7 @@ class Watchdog:
     def __init__(self, liveness: Liveness, stall_seconds: float | None, batch_size: int):
         self._liveness = liveness
         self._stall_seconds = stall_seconds
-        self._most_failures = FAILED_BATCHES * batch_size
+        self._max_failures = FAILED_BATCHES * batch_size
         self._failing_seconds = FAILING_SECONDS if stall_seconds is None else min(stall_seconds, FAILING_SECONDS)
         self._seen: tuple[frozenset[str], frozenset[str]] | None = None
         self._waited = 0.0
@@ -87,7 +87,7 @@ class Watchdog:
         self._finished = frozenset(finished)
         self._failures += len(failed)
         seconds = now - self._failing_since
-        if self._failures >= self._most_failures and seconds >= self._failing_seconds:
+        if self._failures >= self._max_failures and seconds >= self._failing_seconds:
             raise StalledRunError(
                 f"{self._failures} prompts failed in a row within {seconds:.0f} s, and every worker is alive. An "
                 "inference server, a tool or a reward function raises: see the log after each `Error in _run_prompt`. "

@@ -123,4 +123,4 @@ def score_environment(response: Response, judged: Mapping[str, float], reward: R
     """
     share = judged["score"]
     further = {key: value for key, value in judged.items() if key != "score"}
-    return reward.of_share(response, share) | {"share": share} | further
+    return reward.score_share(response, share) | {"share": share} | further

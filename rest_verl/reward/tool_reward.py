@@ -49,7 +49,7 @@ class RewardAtStep:
         """Reward components of a response, given its ground truth (`ToolReward.score`)."""
         return self.reward.score(response, truth, self.step)
 
-    def of_share(self, response: Response, share: float) -> dict[str, float]:
+    def score_share(self, response: Response, share: float) -> dict[str, float]:
         """Reward components of a response whose calls were judged elsewhere (`ToolReward.score_share`)."""
         return self.reward.score_share(response, share, self.step)
 

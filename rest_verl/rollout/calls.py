@@ -15,8 +15,8 @@ T = TypeVar("T")
 # Errors of a call. `failed`: the environment refused it with a ToolError; `exception`: any other exception.
 ERRORS = ("unreadable", "unknown_tool", "wrong_arguments", "failed", "exception", "timeout", "too_many_calls")
 UNREADABLE = "This call could not be read. Write it whole, with the tool's name and its arguments as an object."
-LONGEST_NAME = 100  # characters of a name in messages
-DEEPEST = 64  # levels of nesting in arguments: verl copies trajectories recursively
+MAX_NAME_LENGTH = 100  # characters of a name in messages
+MAX_DEPTH = 64  # levels of nesting in arguments: verl copies trajectories recursively
 
 
 @dataclass(eq=False)
@@ -87,14 +87,14 @@ def read_calls(
     for number, (span, call) in enumerate(zip(turn.calls, read, strict=True), first):
         written = text[slice(*span.name)].decode(errors="replace") if span.name else None
         name = call.name if call else written
-        arguments = call.arguments if call and _is_shallow(call.arguments, DEEPEST) else None
+        arguments = call.arguments if call and _is_shallow(call.arguments, MAX_DEPTH) else None
         calls.append(Call(f"functions.{shown_name(name)}:{number}", name, arguments))
     return b"".join(text[slice(*span)] for span in turn.response).decode(errors="replace"), calls
 
 
 def shown_name(name: str | None) -> str:
     """A name short enough for a message."""
-    return (name or "unreadable")[:LONGEST_NAME]
+    return (name or "unreadable")[:MAX_NAME_LENGTH]
 
 
 async def run_tool_call(work: Coroutine[Any, Any, T], name: str) -> T:

@@ -25,11 +25,11 @@ def safe_text(tokenizer: Any) -> SafeText:
     special |= set(tokenizer.all_special_tokens)
     longest_first = sorted(filter(None, special), key=len, reverse=True)
     if not longest_first:
-        return whole_characters
+        return replace_lone_surrogates
     pattern = re.compile("|".join(map(re.escape, longest_first)))
 
     def make_safe(text: str) -> str:
-        return pattern.sub(_break_up, whole_characters(text))
+        return pattern.sub(_break_up, replace_lone_surrogates(text))
 
     return make_safe
 
@@ -77,7 +77,7 @@ def _break_up(token: re.Match[str]) -> str:
     return f"{text[0]} {text[1:]}" if len(text) > 1 else "\ufffd"
 
 
-def whole_characters(text: str) -> str:
+def replace_lone_surrogates(text: str) -> str:
     """Text with every lone surrogate replaced by U+FFFD."""
     try:
         text.encode()

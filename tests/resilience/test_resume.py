@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_module
 from step import trainer_of
 
 from rest_verl.plugin.trainer import STATE_FILE
-from rest_verl.resilience.resume import POINTER, CheckpointError, check_found, unreadable_message, whole_steps
+from rest_verl.resilience.resume import POINTER, CheckpointError, check_found, complete_steps, unreadable_message
 
 
 def save(folder, *steps, whole=True):
@@ -29,7 +29,7 @@ def test_checkpoints_that_were_written_to_their_end_are_found_in_order(tmp_path)
     save(tmp_path, 11, whole=False)
     (tmp_path / "global_step_x").mkdir()
     (tmp_path / "global_step_x" / "data.pt").write_bytes(b"")
-    assert whole_steps(tmp_path) == [2, 9, 10]
+    assert complete_steps(tmp_path) == [2, 9, 10]
 
 
 def test_the_message_names_the_override_that_goes_on_from_the_newest_older_checkpoint(tmp_path):

@@ -215,15 +215,15 @@ def read_named_call(text: bytes, call: CallSpan) -> ToolCall | None:
 
 # Levels of nested lists and objects: as many as Python's parser accepts brackets. `json` accepts as many as the stack
 # holds, but code deeper in the stack would fail to compare, copy or write such a value.
-DEEPEST = 200
+MAX_DEPTH = 200
 
 
 def strict_json(text: bytes) -> Any:
-    """Value of JSON text; ValueError if it is not JSON, RecursionError if it has more than DEEPEST levels."""
+    """Value of JSON text; ValueError if it is not JSON, RecursionError if it has more than MAX_DEPTH levels."""
     # Decoded here: json.loads guesses an encoding for bytes, and zeros in hostile text make it guess UTF-16.
     value = _DECODER.decode(text.decode("utf-8"))
-    if text.count(b"[") + text.count(b"{") > DEEPEST and _is_deeper(value, DEEPEST):
-        raise RecursionError(f"JSON of more than {DEEPEST} levels")
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+        raise RecursionError(f"JSON of more than {MAX_DEPTH} levels")
     return value
 
 

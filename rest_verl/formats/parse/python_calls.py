@@ -27,7 +27,7 @@ _END_OF_STRING = {
 }
 
 # A chain of operators of about 400 kB overflows the stack of CPython 3.10 and ends the process.
-_LONGEST = 2**16
+_MAX_BYTES = 2**16
 
 _JSON_NAMES = {"true": True, "false": False, "null": None}
 
@@ -107,7 +107,7 @@ def read_python_call(text: bytes, call: CallSpan) -> ToolCall | None:
     counts).
     """
     start, end = call.whole
-    if call.name is None or end - start > _LONGEST:
+    if call.name is None or end - start > _MAX_BYTES:
         return None
     try:
         name = text[slice(*call.name)].decode("utf-8")

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Alongside(Generic[T]):
+class BackgroundCall(Generic[T]):
     """A function that runs in a thread of its own.
 
     The thread is a daemon: a thread that waits for a dead queue must not keep the process from ending. Like every wait
