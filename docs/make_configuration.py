@@ -1,4 +1,4 @@
-"""Writes docs/configuration.md from the dataclasses of the `rest:` node and the presets, which are the one truth.
+"""Writes docs/configuration.md from the dataclasses of the `rest:` node and the presets, the single source of truth.
 
 python docs/make_configuration.py
 """
@@ -28,21 +28,20 @@ INTRO = """\
 
 <!-- made by docs/make_configuration.py: edit the dataclasses and presets that it reads, not this page -->
 
-Everything that ResT reads stands in one node of verl's config, `rest:`. A preset puts it there, and any key behind the
-preset changes it: `+rest=paper rest.weights.think.slope=0.004`. A key that does not exist, or a value out of range,
-ends the run at start-up with the nearest right name; so does a setting that the run's scheme does not read.
+All settings of ResT are in one node of verl's config, `rest:`. A preset adds the node, and keys after the preset
+change it: `+rest=paper rest.weights.think.slope=0.004`. An unknown key, a value out of range, or a setting that the
+run's scheme does not read ends the run at start-up; the error names the nearest valid key or the allowed values.
 
-All keys and defaults are made from [`config.py`](../rest_verl/config/rest.py),
-[`reward_config.py`](../rest_verl/config/reward.py), [`rollout_config.py`](../rest_verl/config/rollout.py) and
-[`dump_config.py`](../rest_verl/config/rest.py).
+This page is generated from [`config/rest.py`](../rest_verl/config/rest.py),
+[`config/reward.py`](../rest_verl/config/reward.py) and [`config/rollout.py`](../rest_verl/config/rollout.py).
 """
 BOUNDS = {Ge: ("ge", "≥"), Gt: ("gt", ">"), Le: ("le", "≤"), Lt: ("lt", "<")}
-# Names that are checked against a registry, which users add to.
+# Names that are checked against a registry, which users can extend.
 NAMES = {
     "rest.scheme": ", ".join(f"`{name}`" for name in scheme_names()) + ", or [your own](extending.md)",
     "rest.format": "[wire formats](formats.md)",
     "rest.curriculum.kind": "see meaning",
-    "rest.base_estimator": "verl's estimators but `gdpo`, `remax` and optimal baselines",
+    "rest.base_estimator": "verl's estimators except `gdpo`, `remax` and optimal baselines",
 }
 
 
@@ -53,7 +52,7 @@ def page() -> str:
 
 
 def _node(path: str, value: Any) -> Iterator[str]:
-    """A section with the keys of a dataclass, then one for each dataclass in it."""
+    """A section with the keys of a dataclass, then a section for each nested dataclass."""
     meanings = _attributes(type(value))
     rows, nested = [], []
     for field in fields(value):
@@ -75,7 +74,7 @@ def _node(path: str, value: Any) -> Iterator[str]:
 
 
 def _attributes(kind: type) -> dict[str, str]:
-    """What the docstring of a dataclass says of each attribute; one entry may be for several, `begin, end: ...`."""
+    """Descriptions of attributes in a dataclass's docstring; one entry may cover several, `begin, end: ...`."""
     found: dict[str, str] = {}
     names: list[str] = []
     for line in inspect.getdoc(kind).partition("Attributes:\n")[2].splitlines():
@@ -88,7 +87,7 @@ def _attributes(kind: type) -> dict[str, str]:
 
 
 def _summary(kind: type) -> str:
-    """A docstring up to its attributes, in one line for each paragraph."""
+    """A docstring up to its attributes, one line per paragraph."""
     text = inspect.getdoc(kind).partition("Attributes:\n")[0].strip()
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
@@ -124,7 +123,7 @@ def _readers(name: str) -> str:
 
 
 def _text(value: Any) -> str:
-    """A value as it is written on the command line, and a ramp as its formula."""
+    """A value as written on the command line, or the formula of a ramp."""
     if isinstance(value, Ramp):
         return _formula(value)
     if value is None or isinstance(value, bool):
@@ -133,7 +132,7 @@ def _text(value: Any) -> str:
 
 
 def _formula(ramp: Ramp) -> str:
-    """A ramp as people write it, s the step: min(1, 0.6 + 0.002 s), max(1, 2 - s/150)."""
+    """The formula of a ramp, with s for the step: min(1, 0.6 + 0.002 s), max(1, 2 - s/150)."""
     if ramp.limit is None:
         return f"{ramp.start:g}"
     slope, since = abs(ramp.slope), f"(s - {ramp.begin})" if ramp.begin else "s"
@@ -150,32 +149,33 @@ def _ramps() -> str:
         for described in [Ramp.__pydantic_fields__[field.name]]
     ]
     return (
-        f"## Ramps\n\n{_summary(Ramp)}\n\nAs keys: {ramp}, or one of them, `rest.weights.think.slope=0.004`. "
-        "In the tables the step is s.\n\n" + _table(["key", "type", "default", "allowed"], rows)
+        f"## Ramps\n\n{_summary(Ramp)}\n\nSet all keys at once, {ramp}, or a single one, "
+        "`rest.weights.think.slope=0.004`. In the tables, s is the step.\n\n"
+        + _table(["key", "type", "default", "allowed"], rows)
     )
 
 
 def _given(name: str) -> str:
     """The default of a key of a ramp."""
     default = getattr(Ramp(start=0.0), name)
-    return "none: must be given" if name == "start" else f"`{_text(default)}`"
+    return "required" if name == "start" else f"`{_text(default)}`"
 
 
 def _presets() -> str:
     root = files("rest_verl.hydra_configs")
     text = (
-        "## Presets\n\nEach is a file in `hydra_configs/`. `+rest=...` is the run, the others go beside it; "
-        "`+platform=cpu` is for machines without a GPU.\n"
+        "## Presets\n\nEach preset is a file in `hydra_configs/`. `+rest=...` selects the run, and the others are "
+        "added to it; `+platform=cpu` is for machines without a GPU.\n"
     )
     for group in ("rest", "rest/reward", "rest/rollout", "platform"):
         rows = []
         for path in sorted(root.joinpath(group).iterdir(), key=lambda path: path.name):
             if path.name.endswith(".yaml"):
                 name, content = path.name.removesuffix(".yaml"), path.read_text(encoding="utf-8")
-                # each line of a platform says in the file itself why it is there
+                # the file of a platform explains each of its lines
                 sets = "" if group == "platform" else "<br>".join(_sets(group, name, content))
                 rows.append([f"`+{group}={name}`", _comment(content), sets])
-        text += f"\n### +{group}\n\n{_table(['preset', 'what it is', 'sets'], rows)}"
+        text += f"\n### +{group}\n\n{_table(['preset', 'description', 'sets'], rows)}"
     return text
 
 
@@ -187,16 +187,16 @@ def _comment(content: str) -> str:
 
 
 def _sets(group: str, name: str, content: str) -> Iterator[str]:
-    """What a preset starts from, and the keys that it sets."""
+    """The base of a preset and the keys that it sets."""
     if group == "rest/reward":
-        # whole presets: what differs from the defaults says more
+        # these presets set every key: show only what differs from the defaults
         given, default = RewardConfig(**reward_preset(name)), RewardConfig()
         for field in fields(given):
             if getattr(given, field.name) != getattr(default, field.name):
                 yield f"`rest.reward.{field.name}={_text(getattr(given, field.name))}`"
         return
     config = OmegaConf.create(content)
-    config.pop("hydra", None)  # callbacks, which are no settings of a run
+    config.pop("hydra", None)  # callbacks are not settings of a run
     for base in config.pop("defaults", []):
         if base != "_self_":
             yield "the defaults above, and" if base == "/rest_defaults@rest" else f"all of `{base}`, and"
@@ -214,12 +214,12 @@ def _leaves(path: str, node: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _anchor(heading: str) -> str:
-    """The anchor of a heading, the same on a code host and in the site."""
+    """The anchor of a heading, the same on a code host and on the site."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 def _table(heads: list[str], rows: list[list[str]]) -> str:
-    """A table without the columns that are empty."""
+    """A Markdown table without empty columns."""
     kept = [column for column in range(len(heads)) if any(row[column] for row in rows)]
     lines = [[line[column] for column in kept] for line in (heads, ["---"] * len(heads), *rows)]
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)

@@ -19,7 +19,7 @@ from pymdownx.slugs import slugify
 ROOT = Path(__file__).resolve().parents[1]
 DOCS, SOURCE = "docs/", "source/"
 # Pages of the repository that stand in the site's navigation.
-PAGES = ("recipes/README.md", "CHANGELOG.md")
+PAGES = ("recipes/README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 LANGUAGES = {".py": "python", ".sh": "bash", ".yaml": "yaml", ".yml": "yaml", ".jinja": "jinja", ".toml": "toml"}
 # A link's target up to its anchor; addresses of the web and anchors of the same page are none of these.
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#|/)([^)#\s]+)")

@@ -1,13 +1,13 @@
-"""An environment of your own: a shop in which a user fills a cart, wish by wish.
+"""A custom environment: a shop in which a user fills a cart, wish by wish.
 
-This file is all that such an environment takes. `rest.modules` imports it in every process of the run, so it must be
+This file is all that such an environment needs. `rest.modules` imports it in every process of the run, so it must be
 importable there:
 
     python -m verl.trainer.main_ppo +rest=paper +rest/rollout=multi_turn rest.modules=[custom_environment] \\
         +ray_kwargs.ray_init.runtime_env.env_vars.PYTHONPATH=$PWD/examples data.train_files=shop.parquet ...
 
-A row names the environment and what it is made with (see `row`). `bash examples/custom_environment_cpu.sh` does all of
-this on a CPU, with a tiny model.
+A row names the environment and its arguments (see `row`). `bash examples/custom_environment_cpu.sh` does all of this
+on a CPU, with a tiny model.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rest_verl.rollout.environment import Message, NoEnvironment, Opening, ToolError, register_environment
+from rest_verl import register_environment
+from rest_verl.rollout.environment import Message, NoEnvironment, Opening, ToolError
 
 ITEMS = ("apple", "pear", "plum", "fig", "lemon", "melon")
 SYSTEM = """You fill the user's cart with the tools add_item(item, count) and remove_item(item, count).
@@ -28,15 +29,15 @@ Write <think>...</think>, then a <tool_call> block with one JSON call per line, 
 @register_environment("shop")
 @dataclass
 class Shop(NoEnvironment):
-    """A cart, and a user who has one wish after the other.
+    """A cart, and a user who states one wish after the other.
 
     Attributes:
-        wishes: [item, count] each; a negative count takes items out again.
+        wishes: [item, count] each; a negative count removes items again.
     """
 
     wishes: list[tuple[str, int]]
     cart: Counter[str] = field(default_factory=Counter, init=False)
-    told: int = field(default=1, init=False)  # the row's prompt holds the first wish
+    stated: int = field(default=1, init=False)  # number of wishes; the row's prompt holds the first
 
     async def reset(self) -> Opening:
         return Opening()
@@ -52,13 +53,13 @@ class Shop(NoEnvironment):
         return json.dumps(+self.cart)
 
     async def next_user_turn(self) -> Sequence[Message] | None:
-        if self.told == len(self.wishes):
+        if self.stated == len(self.wishes):
             return None
-        self.told += 1
-        return [{"role": "user", "content": said(*self.wishes[self.told - 1])}]
+        self.stated += 1
+        return [{"role": "user", "content": wish_text(*self.wishes[self.stated - 1])}]
 
     async def score(self) -> dict[str, float]:
-        """The share of items whose number is what all wishes come to; items that nobody wanted count as well."""
+        """The share of items with the number that all wishes add up to; unwanted items in the cart count too."""
         wanted: Counter[str] = Counter()
         for item, count in self.wishes:
             wanted[item] += count
@@ -67,16 +68,16 @@ class Shop(NoEnvironment):
         return {"score": right / len(items) if items else 1.0, "items_in_cart": float(self.cart.total())}
 
 
-def said(item: str, count: int) -> str:
+def wish_text(item: str, count: int) -> str:
     """A wish in the user's words."""
     return f"Add {count} {item}." if count > 0 else f"Take {-count} {item} out."
 
 
 def row(number: int, wishes: list[tuple[str, int]]) -> dict[str, Any]:
-    """A row for verl: the prompt with the first wish, and the environment by its name with what it is made with."""
+    """A row for verl: the prompt with the first wish, and the environment's name with its arguments."""
     return {
         "data_source": "shop",
-        "prompt": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": said(*wishes[0])}],
+        "prompt": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": wish_text(*wishes[0])}],
         "ability": "tool_use",
         "reward_model": {"style": "rule", "ground_truth": ""},
         "extra_info": {

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Makes .venv in the repository root with the exact CPU stack of constraints-cpu.txt and this package in it.
-# Does nothing where that is done already. Needs Python 3.11 or 3.12 (PYTHON=... to name one), about 4 GB of disk.
+# Creates .venv in the repository root with the exact CPU stack of constraints-cpu.txt and this package.
+# Does nothing if that is already done. Needs Python 3.11 or 3.12 (PYTHON=... to choose one) and about 4 GB of disk.
 #
-# pip takes torch from the index it is configured for. Its CPU build is enough and far smaller: where pip would take a
-# CUDA build, point PIP_EXTRA_INDEX_URL at PyTorch's index of CPU wheels first.
+# pip takes torch from its configured index. The CPU build is enough and far smaller: if pip would choose a CUDA build,
+# point PIP_EXTRA_INDEX_URL at PyTorch's index of CPU wheels first.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -17,7 +17,7 @@ if ! "$PYTHON" -c 'import sys; sys.exit(sys.version_info[:2] not in [(3, 11), (3
     exit 1
 fi
 
-step() { # step NAME COMMAND...: one line with its duration; the output goes to the log
+step() { # step NAME COMMAND...: print one line with the duration; the output goes to the log
     local name=$1 begin=$SECONDS
     shift
     printf '%s ... ' "$name"
@@ -34,6 +34,6 @@ mkdir -p .venv
 step "virtual environment" "$PYTHON" -m venv .venv
 step "torch" .venv/bin/pip install "$(grep '^torch==' constraints-cpu.txt)"
 step "verl, vLLM, Ray and the rest" .venv/bin/pip install --no-deps -r constraints-cpu.txt
-# strict: files are linked, so edits act at once and packages keep their installed layout, which Hydra's plugins need.
+# strict: links the files, so edits take effect at once and packages keep the layout that Hydra's plugins need.
 step "rest-verl" .venv/bin/pip install --no-deps -e . --config-settings editable_mode=strict
 touch "$STAMP"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# GRPO on Llama-3.2-3B-Instruct: what run_llama3_2_3b_rest.sh is compared with.
+# GRPO on Llama-3.2-3B-Instruct: the baseline for run_llama3_2_3b_rest.sh.
 #
-# The same run in everything but the preset: stock verl's estimator, loss and trainer, with the same reward.
+# The same run except for the preset: stock verl's estimator, loss and trainer, with the same reward.
 set -euo pipefail
 
 PRESET=grpo exec bash "$(dirname "${BASH_SOURCE[0]}")/run_llama3_2_3b_rest.sh" "$@"

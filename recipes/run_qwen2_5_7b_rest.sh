@@ -5,14 +5,14 @@
 #
 # Data:
 #     rest-verl data rlla rlla_4k/train.parquet --out data/rlla --validation-share 0.02
-# Published: no number for this model is known to us.
+# Published: we know of no number for this model.
 set -euo pipefail
 
 MODEL_PATH=${MODEL_PATH:-Qwen/Qwen2.5-7B-Instruct}
 PRESET=${PRESET:-paper}
 SEED=${SEED:-0}
 EXPERIMENT=${EXPERIMENT:-qwen2_5_7b_${PRESET}_seed$SEED}
-OFFLOAD=${OFFLOAD:-True} # what weights and optimizer take of each GPU is worth more to vLLM
+OFFLOAD=${OFFLOAD:-True} # vLLM makes better use of the memory that weights and optimizer take
 
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# GRPO on Qwen3-1.7B: what run_qwen3_1_7b_rest.sh is compared with.
+# GRPO on Qwen3-1.7B: the baseline for run_qwen3_1_7b_rest.sh.
 #
-# The same run in everything but the preset: stock verl's estimator, loss and trainer, with the same reward.
+# The same run except for the preset: stock verl's estimator, loss and trainer, with the same reward.
 set -euo pipefail
 
 PRESET=grpo exec bash "$(dirname "${BASH_SOURCE[0]}")/run_qwen3_1_7b_rest.sh" "$@"

@@ -5,7 +5,7 @@
 #
 # Data:
 #     rest-verl data rlla rlla_4k/train.parquet --out data/rlla --validation-share 0.02
-# Published: no number for this model is known to us.
+# Published: we know of no number for this model.
 set -euo pipefail
 
 MODEL_PATH=${MODEL_PATH:-Qwen/Qwen3-1.7B}

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # ResT on Qwen3-4B-Instruct-2507: one node of 8 GPUs of 80 GB, FSDP2 and vLLM.
 #
-# Reproduces: the paper's main run. The one to begin with.
+# Reproduces: the paper's main run. Start with this recipe.
 #
 # Data:
 #     rest-verl data rlla rlla_4k/train.parquet --out data/rlla --validation-share 0.02

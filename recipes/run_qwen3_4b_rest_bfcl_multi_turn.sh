@@ -2,8 +2,8 @@
 # ResT on Qwen3-4B-Instruct-2507 in BFCL's multi-turn environments: one node of 8 GPUs of 80 GB, FSDP2 and vLLM.
 # Needs: pip install --no-deps bfcl-eval==2026.3.23
 #
-# Reproduces: nothing published; the authors train on single turns. Questions that were trained on say nothing about a
-# model's score: compare on the validation rows alone.
+# Reproduces: nothing published; the authors train on single turns. Scores on training questions say nothing about a
+# model: compare on the validation rows only.
 #
 # Data:
 #     rest-verl data bfcl --multi-turn --out data/bfcl_multi_turn
@@ -14,8 +14,8 @@ PRESET=${PRESET:-paper}
 SEED=${SEED:-0}
 EXPERIMENT=${EXPERIMENT:-qwen3_4b_bfcl_multi_turn_${PRESET}_seed$SEED}
 DATA_DIR=${DATA_DIR:-data/bfcl_multi_turn}
-MAX_PROMPT=${MAX_PROMPT:-6144}     # the longest is 5,050 in Qwen's tokens
-MAX_RESPONSE=${MAX_RESPONSE:-16384} # of all turns, what tools and users say included
+MAX_PROMPT=${MAX_PROMPT:-6144}     # the longest prompt has 5,050 of Qwen's tokens
+MAX_RESPONSE=${MAX_RESPONSE:-16384} # all turns together, including text from tools and users
 TOKENS_PER_GPU=${TOKENS_PER_GPU:-$((MAX_PROMPT + MAX_RESPONSE))}
 OFFLOAD=${OFFLOAD:-True}
 
@@ -24,9 +24,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 MULTI_TURN=(
     +rest/rollout=multi_turn
-    # There are 720 questions to train on: 5 steps an epoch.
+    # 720 training questions: 5 steps per epoch.
     data.train_batch_size=128
-    # rest.rollout.per_turn=True would make each turn a sample of its own.
+    # rest.rollout.per_turn=True would make each turn a separate sample.
 )
 
 train "${AUTHORS_RUN[@]}" "${FSDP[@]}" "${MULTI_TURN[@]}" "$@"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # ResT on Qwen3-4B-Instruct-2507 with asynchronous rollouts on the same GPUs: one node of 8 GPUs of 80 GB.
 #
-# A step begins as soon as a batch is whole; responses that are unfinished go on after it, under newer weights.
-# Reproduces: nothing published; ours is on-policy in run_qwen3_4b_rest.sh.
+# A step begins as soon as a batch is complete; unfinished responses continue after it, with newer weights.
+# Reproduces: nothing published; run_qwen3_4b_rest.sh is our on-policy run.
 #
 # Data:
 #     rest-verl data rlla rlla_4k/train.parquet --out data/rlla --validation-share 0.02
@@ -18,7 +18,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 ASYNC=(
     "$(mode colocate_async)"
-    # Tokens of older weights count by their probability ratio, cut at rollout_is_threshold.
+    # Tokens sampled with older weights are weighted by their probability ratio, capped at rollout_is_threshold.
     algorithm.rollout_correction.rollout_is=token
 )
 

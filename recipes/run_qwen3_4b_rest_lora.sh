@@ -19,9 +19,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 LORA=(
     "actor_rollout_ref.model.lora_rank=$LORA_RANK"
     "actor_rollout_ref.model.lora_alpha=$LORA_RANK"
-    # vLLM gets the base model from its files, and after each step only the adapter.
+    # vLLM loads the base model from its files, and after each step receives only the adapter.
     actor_rollout_ref.rollout.load_format=safetensors
-    # Adapters want a greater one than all weights do.
+    # Adapters need a larger learning rate than full training.
     actor_rollout_ref.actor.optim.lr=1e-5
 )
 

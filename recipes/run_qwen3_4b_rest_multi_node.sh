@@ -4,10 +4,10 @@
 # Reproduces: the run of run_qwen3_4b_rest.sh, faster. Start it on each node, with the same NNODES and HEAD_ADDRESS:
 #     NNODES=2 NODE_RANK=0 HEAD_ADDRESS=10.0.0.1 bash recipes/run_qwen3_4b_rest_multi_node.sh   # on 10.0.0.1
 #     NNODES=2 NODE_RANK=1 HEAD_ADDRESS=10.0.0.1 bash recipes/run_qwen3_4b_rest_multi_node.sh   # on the other
-# SLURM gives the first two: HEAD_ADDRESS=$(scontrol show hostnames | head -n 1) srun bash recipes/run_...multi_node.sh
-# Node 0 waits RAY_WAIT seconds for the others; they end when it ends. Every process of Ray on the nodes is then
-# stopped, so the nodes must be this run's alone. Data, model and OUT are on storage that all nodes share, and so is
-# ~/.ray/auth_token: `ray get-auth-token --generate` makes it, once.
+# Slurm sets the first two: HEAD_ADDRESS=$(scontrol show hostnames | head -n 1) srun bash recipes/run_...sh
+# Node 0 waits RAY_WAIT seconds for the others, and they end when it ends. Every Ray process on the nodes is then
+# stopped, so use nodes that no other run uses. Keep data, model, OUT and ~/.ray/auth_token on storage that all nodes
+# share; `ray get-auth-token --generate` creates the token once.
 #
 # Data:
 #     rest-verl data rlla rlla_4k/train.parquet --out data/rlla --validation-share 0.02

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# ResT on Qwen3-4B-Instruct-2507 with SGLang in place of vLLM: one node of 8 GPUs of 80 GB, FSDP2.
+# ResT on Qwen3-4B-Instruct-2507 with SGLang instead of vLLM: one node of 8 GPUs of 80 GB, FSDP2.
 # Needs: pip install 'verl[fsdp,sglang]'
 #
-# Reproduces: the run of run_qwen3_4b_rest.sh by another engine.
+# Reproduces: the run of run_qwen3_4b_rest.sh with another engine.
 #
 # Data:
 #     rest-verl data rlla rlla_4k/train.parquet --out data/rlla --validation-share 0.02

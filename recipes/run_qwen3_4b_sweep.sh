@@ -8,8 +8,8 @@
 #   fixed_reward          without dynamic reward            token_high        tokens of high entropy weigh more
 #   no_think              without gradient from reasoning
 #
-# All but fixed_reward have the paper's reward, so that only the weights differ. A sweep that was broken off goes on
-# when it is started again: a run that is over ends at once, one that is not resumes from its last checkpoint.
+# All but fixed_reward use the paper's reward, so that only the weights differ. An interrupted sweep resumes when it is
+# started again: a finished run ends at once, an unfinished one resumes from its latest checkpoint.
 #
 # Data:
 #     rest-verl data rlla rlla_4k/train.parquet --out data/rlla --validation-share 0.02
@@ -22,14 +22,14 @@ SEEDS=${SEEDS:-0 1 2}
 HERE=$(dirname "${BASH_SOURCE[0]}")
 read -ra variants <<<"$VARIANTS"
 read -ra seeds <<<"$SEEDS"
-if [[ ${DRY_RUN:-0} != 0 ]]; then seeds=("${seeds[0]}"); fi # there is no more to check in the others
+if [[ ${DRY_RUN:-0} != 0 ]]; then seeds=("${seeds[0]}"); fi # the other seeds have the same config otherwise
 
-# Seeds outside: the table is whole, if thin, after the first.
+# Seeds in the outer loop: after the first seed the table is already complete.
 for seed in "${seeds[@]}"; do
     for variant in "${variants[@]}"; do
         preset=$variant changes=()
         case $variant in
-            # ToolRL's bounds, which do not move; its rules are the paper's.
+            # ToolRL's fixed bounds, with the paper's rules.
             fixed_reward) preset=paper changes=(+rest/reward=toolrl rest.reward.reading=parser) ;;
             entropy* | token_*) changes=(+rest/reward=paper) ;;
         esac

@@ -13,7 +13,7 @@ MODEL_PATH=${MODEL_PATH:-Qwen/Qwen3-8B}
 PRESET=${PRESET:-paper}
 SEED=${SEED:-0}
 EXPERIMENT=${EXPERIMENT:-qwen3_8b_${PRESET}_seed$SEED}
-OFFLOAD=${OFFLOAD:-True} # what weights and optimizer take of each GPU is worth more to vLLM
+OFFLOAD=${OFFLOAD:-True} # vLLM makes better use of the memory that weights and optimizer take
 
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

@@ -16,7 +16,7 @@ SEED=${SEED:-0}
 EXPERIMENT=${EXPERIMENT:-qwen3_8b_megatron_${PRESET}_seed$SEED}
 TRAIN_TP=${TRAIN_TP:-2}
 ROLLOUT_TP=${ROLLOUT_TP:-1}
-OFFLOAD=${OFFLOAD:-True} # what weights and optimizer take of each GPU is worth more to vLLM
+OFFLOAD=${OFFLOAD:-True} # vLLM makes better use of the memory that weights and optimizer take
 
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

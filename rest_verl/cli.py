@@ -24,6 +24,6 @@ app.command()(doctor)
 app.command()(export)
 app.command()(inspect)
 app.command()(plot)
-# after the first override everything is an override
+# everything after the first override is an override
 app.command(context_settings={"allow_interspersed_args": False})(check)
 app.command(context_settings={"allow_interspersed_args": False})(preview)

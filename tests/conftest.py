@@ -1,23 +1,48 @@
 """Tokenizers for the tests, one that was really trained and one whose tokens are any bytes; the registered names."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from jaxtyping import install_import_hook
+from tiers import choose_tier, register_tiers, soon
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-settings.register_profile("rest_verl", deadline=None)
-settings.load_profile("rest_verl")
+# Before anything imports these rooms: every call in them is checked against its annotations, shapes included.
+install_import_hook(
+    ["rest_verl.core", "rest_verl.weighting"],
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",  # an int is a float
+)
+
+register_tiers()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--every-recipe", action="store_true", help="run the algorithm of every recipe on the CPU: 20 minutes more"
-    )
+    parser.addoption("--all", action="store_true", help="run every test in full, as for a release: more than an hour")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    choose_tier(everything=config.getoption("--all"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--all"):
+        return
+    later = [item for item in items if item.get_closest_marker("release")]
+    if later:
+        config.hook.pytest_deselected(items=later)
+        items[:] = [item for item in items if item not in set(later)]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    if item.get_closest_marker("soon") is None:
+        return (yield)
+    with soon():
+        return (yield)
 
 
 END_OF_TURN, PADDING = "<|im_end|>", "<|endoftext|>"

@@ -9,7 +9,8 @@ from render import RENDERERS
 from rest_verl.formats import get_format
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FORMATS = ROOT / "rest_verl" / "formats"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -40,3 +41,11 @@ def test_every_format_is_on_its_page():
     named = set(re.findall(r"^\| `([\w-]+)` \|", (ROOT / "docs" / "formats.md").read_text(), re.MULTILINE))
     assert named == set(RENDERERS)
     assert all(get_format(name) for name in named)
+
+
+def test_every_file_on_the_map_for_contributors_exists():
+    named = re.findall(r"`([\w./]+\.(?:py|md))`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert len(named) > 15
+    assert [
+        path for path in named if not any((room / path).exists() for room in (ROOT, ROOT / "rest_verl", FORMATS))
+    ] == []

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiers import HANG_GUARD
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 
@@ -42,14 +43,28 @@ answer = "<think> t </think>\\n<response> Here you are, please. </response>"
 response = reward.read([answer.encode()], get_format("rlla"))
 found = shop.score(response, shop.read(answer), lambda asked, due: reward.score(asked, due, 0))
 assert (found["score"], found["polite"], found["acc"]) == (4.5, 1.0, 1.0)
+
+import asyncio
+from rest_verl.rollout.environment import environment_of, score_of
+
+async def count_to_two():
+    row = {"environment": "counter", "environment_kwargs": '{"goal": 2}'}
+    async with environment_of(row, close_seconds=9) as counter:
+        await counter.reset()
+        assert await counter.call("add", {"number": 2}) == "The count is 2."
+        return await score_of(counter, seconds=9)
+
+assert asyncio.run(count_to_two()) == {"acc": 1.0, "score": 1.0}
 """
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_the_module_on_the_page_registers_a_scheme_a_curriculum_a_format_and_a_scorer(tmp_path, times):
+def test_everything_on_the_page_registers_and_works(tmp_path, times):
     page = PAGE.read_text()
     (tmp_path / "my_rest.py").write_text("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)))
     turn = re.search(r"^    (<plan>.*)$", page, re.MULTILINE).group(1)
     script = RUN.replace("PAGE_TURN", repr(turn)) * times  # settings are read more than once in a process
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=HANG_GUARD
+    )
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,7 @@
 """The package is a house of rooms: what a room may import, and that no two need each other."""
 
 import ast
+import re
 from collections import defaultdict
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -74,3 +75,9 @@ def test_no_module_imports_itself_by_a_detour():
 def test_core_is_mathematics_alone():
     below = {room(b) for a, b in imports() if room(a + ".") == "core"}
     assert below <= CORE_MAY_IMPORT
+
+
+def test_the_map_for_contributors_shows_the_rooms_in_this_order():
+    page = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
+    rooms = page.partition("## The rooms")[2].partition("\n## ")[0]
+    assert tuple(re.findall(r"^\| `(\w+)(?:/|\.py)` \|", rooms, re.MULTILINE)) == ROOMS

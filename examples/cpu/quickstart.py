@@ -1,14 +1,14 @@
-"""ResT in stock verl on a CPU, from nothing to a picture, in minutes.
+"""ResT in stock verl on a CPU, from scratch to a chart in minutes.
 
-1. A small tool-use task is generated (toy_task.py).
-2. A tokenizer and a model of under a million parameters imitate an unreliable teacher until they half know the task
-   (tiny_model.py).
-3. Stock verl (V1 trainer, Ray, FSDP2, vLLM) trains the model with `+rest=entropy_adaptive +platform=cpu`, or
+1. Generate a small tool-use task (toy_task.py).
+2. Train a tokenizer, and a model of under a million parameters that imitates an unreliable teacher until it half knows
+   the task (tiny_model.py).
+3. Train the model with stock verl (V1 trainer, Ray, FSDP2, vLLM) and `+rest=entropy_adaptive +platform=cpu`, or
    another preset.
-4. A table, a picture and summary.json say what came of it.
+4. Show the result in a table, a chart and summary.json.
 
-What this is good for: every link of the chain is the real one. What it is not: the model is a toy, so the numbers say
-that learning works, not how well ResT does on language models.
+Every part of the chain is the real one, but the model is a toy: the numbers show that learning works, not how well
+ResT does on language models.
 
     bash examples/quickstart_cpu.sh
     bash examples/quickstart_cpu.sh --preset grpo --seed 1 --out runs/grpo-1
@@ -63,7 +63,7 @@ PRESETS = preset_names()
 
 
 def known_preset(preset: str) -> str:
-    """The preset, if there is one of that name."""
+    """Return the preset's name if it exists."""
     if preset not in PRESETS:
         raise typer.BadParameter(unknown_name("preset", preset, PRESETS))
     return preset
@@ -73,15 +73,15 @@ def main(
     steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 15,
     seed: Annotated[int, typer.Option(help="Seed of the task, the starting model and the rollouts.")] = 0,
     preset: Annotated[
-        str, typer.Option(callback=known_preset, help=f"What to train with: {', '.join(PRESETS)}.")
+        str, typer.Option(callback=known_preset, help=f"Preset to train with: {', '.join(PRESETS)}.")
     ] = "entropy_adaptive",
-    out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("runs/quickstart"),
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("runs/quickstart"),
 ) -> None:
     """Train a tiny model on a small tool-use task with ResT in stock verl."""
     out.mkdir(parents=True, exist_ok=True)
     wanted = {"preset": preset, "seed": seed, "steps": steps}
     if (done := read_summary(out / "summary.json")) and {key: getattr(done, key) for key in wanted} == wanted:
-        console.print(f"{out} already holds this run; give another --out to run it again.")
+        console.print(f"{out} already holds this run; give another --out to repeat it.")
         show(done, out)
         return
     console.print(f"verl's output: {out / 'verl' / 'verl.log'}")
@@ -100,11 +100,11 @@ def main(
                 f"trainer.save_freq={steps}",
                 f"trainer.default_local_dir={(out / CHECKPOINTS).resolve()}",
             ]
-            if preset != "grpo":  # which has neither regions nor weights to write down
+            if preset != "grpo":  # grpo has neither regions nor weights to record
                 overrides.append(f"rest.dump_dir={(out / RECORDS).resolve()}")
             run = run_verl(overrides, out / "verl", steps, progress, TIMEOUT_SECONDS)
     except RunFailed as failure:
-        console.print(str(failure), style="red", markup=False)  # a log's brackets are no markup
+        console.print(str(failure), style="red", markup=False)  # brackets in a log are not markup
         raise typer.Exit(1) from None
     summary = summarise(run, SOURCE, preset, seed)
     draw_runs({preset: [read_log(out / "verl" / "metrics.jsonl")]}, out / "training")
@@ -113,7 +113,7 @@ def main(
 
 
 def prepare_start(out: Path, seed: int, progress: Progress) -> Path:
-    """Make the task and the starting model, or reuse those that an earlier run with the same seed left here."""
+    """Make the task and the starting model, or reuse those of an earlier run with the same seed."""
     start = (out / f"start-seed{seed}").resolve()
     finished = start / "finished.json"
     bar = progress.add_task("task and starting model", total=IMITATION_STEPS)
@@ -143,14 +143,14 @@ def prepare_start(out: Path, seed: int, progress: Progress) -> Path:
 
 
 def show(summary: Summary, out: Path) -> None:
-    """Print what came of the run and where to look."""
+    """Print the results and where to find more."""
     console.print(table(summary))
     console.print(f"picture: {out / 'training.png'}   table: {out / 'summary.json'}", soft_wrap=True)
     if (out / RECORDS).exists():
-        console.print(f"to look at every token: rest-verl inspect {out / RECORDS}", soft_wrap=True)
+        console.print(f"to inspect every token: rest-verl inspect {out / RECORDS}", soft_wrap=True)
     console.print(f"to serve the model: rest-verl export {out / CHECKPOINTS} --out {out / 'model'}", soft_wrap=True)
 
 
 if __name__ == "__main__":
-    disable_progress_bar()  # transformers' own bars would tear ours
+    disable_progress_bar()  # transformers' own bars would break ours
     typer.run(main)

@@ -1,4 +1,4 @@
-"""What a run leaves for a person to look at beside its picture: a table, and the table as JSON."""
+"""The summary of a run: a table, and the table as JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Summary:
     Attributes:
         acc_before, acc_after: validation accuracy of the starting model and at the last step, in [0, 1].
         reward: validation reward by component, as [before, after]. `score`, `format` and `correctness` follow the
-            dynamic schedule of the paper, so their bounds have moved in between; the others have fixed ranges.
+            paper's dynamic schedule, so their bounds change in between; the others have fixed ranges.
         seconds_per_step: mean over all training steps.
     """
 
@@ -33,7 +33,7 @@ class Summary:
 
 
 def summarise(run: list[Step], source: str, preset: str, seed: int) -> Summary:
-    """Read the outcome off the metrics of a run that validated before training and at its last step."""
+    """Summarise the metrics of a run that validated before training and at its last step."""
     first, last = run[0].metrics, run[-1].metrics
     seconds = [step.metrics["timing_s/step"] for step in run[1:]]
     accuracy = f"val-core/{source}/acc/mean@1"
@@ -67,5 +67,5 @@ def write_summary(summary: Summary, path: Path) -> None:
 
 
 def read_summary(path: Path) -> Summary | None:
-    """Read a summary back; None where there is none."""
+    """Read a summary; None if there is none."""
     return Summary(**json.loads(path.read_text())) if path.exists() else None

@@ -1,4 +1,4 @@
-"""Right answers to rows that `rest-verl data` made: what the examples' tiny models are warmed up on."""
+"""Right answers to rows of `rest-verl data`, on which the examples' tiny models are warmed up."""
 
 from __future__ import annotations
 

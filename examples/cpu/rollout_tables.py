@@ -1,10 +1,10 @@
-"""Tables of a run with multi-turn rollouts: what validation said, and what the steps logged of their rollouts."""
+"""Tables of a run with multi-turn rollouts: the validation metrics, and the rollout metrics of each step."""
 
 from rich.console import Console
 from rich.table import Table
 from verl_run import Step
 
-# heading -> what is logged
+# heading -> metric
 SHOWN = {
     "reward": "critic/score/mean",
     "share": "rest/reward/share",
@@ -17,10 +17,10 @@ SHOWN = {
 
 
 def show(run: list[Step], console: Console) -> None:
-    """Print both.
+    """Print both tables.
 
     Args:
-        run: the steps, from the validation before training on.
+        run: the steps, starting with the validation before training.
         console: where to print.
     """
     first, last = run[0].metrics, run[-1].metrics

@@ -1,7 +1,7 @@
 """A tokenizer and a language model of at most about a million parameters, trained in minutes on a CPU.
 
-No model hub is needed: the tokenizer is learnt from the texts at hand and the model imitates demonstrations from
-scratch. What comes out is an ordinary Hugging Face folder with Qwen2 weights, which verl and vLLM load like any other.
+No model hub is needed: the tokenizer is learnt from the given texts, and the model is trained from scratch to imitate
+demonstrations. The result is an ordinary Hugging Face folder with Qwen2 weights for verl and vLLM.
 """
 
 import random
@@ -21,7 +21,7 @@ Demonstration = tuple[Sequence[Message], str]
 
 PAD, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 TAGS = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<response>", "</response>")
-# vLLM's CPU attention has kernels for some head sizes only; this is the smallest.
+# The smallest head size for which vLLM's CPU attention has kernels.
 HEAD_SIZE = 32
 BATCHES_PER_BUCKET = 16
 CHAT_TEMPLATE = """\
@@ -43,11 +43,11 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     """Learn a byte-level BPE tokenizer with single digits, ChatML turns and one token per format tag.
 
     The tags are added tokens but not special ones, as in Qwen's tokenizers: decoding with `skip_special_tokens=True`
-    must keep them, because rewards are computed from such text. Every text comes back from its ids unchanged.
+    must keep them, because rewards are computed from such text. Decoding restores every text unchanged.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        # Numbers are copied digit by digit: a model this small never sees enough of each longer number.
+        # Single digits: a model this small sees too few examples of each longer number.
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
     tokenizer.decoder = decoders.ByteLevel()
@@ -76,7 +76,7 @@ def new_model(
     max_positions: int = 4096,
     seed: int = 0,
 ) -> Qwen2ForCausalLM:
-    """Make a randomly initialised float32 Qwen2 with tied embeddings. `hidden` is a multiple of the head size, 32."""
+    """Make a randomly initialised float32 Qwen2 with tied embeddings; `hidden` is a multiple of the head size, 32."""
     config = Qwen2Config(
         vocab_size=len(tokenizer),
         hidden_size=hidden,
@@ -89,7 +89,7 @@ def new_model(
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        # The usual 0.02 suits wide models; at these widths copying is learnt in half the steps from a larger start.
+        # The usual 0.02 suits wide models; at these widths larger weights halve the steps needed to learn copying.
         initializer_range=0.05,
         dtype="float32",
     )
@@ -99,7 +99,7 @@ def new_model(
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, demonstration: Demonstration) -> tuple[list[int], list[int]]:
-    """Token ids of the prompt, up to where the assistant speaks, and of the response with its end of turn."""
+    """Token ids of the prompt with the generation prompt, and of the response with its end of turn."""
     messages, response = demonstration
     prompt = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
     prompt_ids = tokenizer.encode(prompt, add_special_tokens=False)
@@ -107,7 +107,7 @@ def encode(tokenizer: PreTrainedTokenizerFast, demonstration: Demonstration) -> 
 
 
 def batches(lengths: Sequence[int], batch_size: int, rng: random.Random) -> Iterator[list[int]]:
-    """Yield index batches forever. Each batch holds texts of similar length, to spare padding, in random order."""
+    """Yield index batches forever, in random order. Each batch holds texts of similar length, to save padding."""
     batch_size = min(batch_size, len(lengths))
     while True:
         order = rng.sample(range(len(lengths)), len(lengths))
@@ -121,7 +121,7 @@ def batches(lengths: Sequence[int], batch_size: int, rng: random.Random) -> Iter
 def imitation_loss(model: Qwen2ForCausalLM, pairs: Sequence[tuple[list[int], list[int]]], pad_id: int) -> Tensor:
     """Mean cross-entropy in nats per response token of (prompt ids, response ids) pairs, a scalar.
 
-    Padding stands on the right, where causal attention keeps it out of every real token: no attention mask is needed.
+    Padding is on the right, where causal attention hides it from all real tokens, so no attention mask is needed.
     """
     width = max(len(prompt) + len(response) for prompt, response in pairs)
     ids = torch.full((len(pairs), width), pad_id)
@@ -131,7 +131,7 @@ def imitation_loss(model: Qwen2ForCausalLM, pairs: Sequence[tuple[list[int], lis
         ids[row, :end] = torch.tensor(prompt + response)
         predicts_response[row, len(prompt) - 1 : end - 1] = True
     hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
-    # The vocabulary is projected for the response only: long prompts would make it the larger part of the work.
+    # Compute logits only for the response: with long prompts they would be most of the work.
     logits = model.lm_head(hidden[predicts_response])
     return torch.nn.functional.cross_entropy(logits, ids.roll(-1, dims=1)[predicts_response])
 
@@ -151,8 +151,8 @@ def train_model(
 ) -> list[float]:
     """Imitate the demonstrations in place and return the loss of each step, in nats per response token.
 
-    The learning rate warms up, then falls linearly to zero at the end of `steps` or of `seconds`, whichever is nearer;
-    without `seconds` the result depends on the seed alone. `on_progress(step, steps, loss)` is called after each step.
+    The learning rate warms up, then falls linearly to zero at the end of `steps` or of `seconds`, whichever is first;
+    without `seconds` the result depends only on the seed. `on_progress(step, steps, loss)` is called after each step.
     """
     pairs = [encode(tokenizer, demonstration) for demonstration in demonstrations]
     lengths = [len(prompt) + len(response) for prompt, response in pairs]

@@ -4,9 +4,9 @@ The user asks for one thing, for two things, or for something that no tool does;
 calls two tools, or answers in words. Arguments are copied from the request. Responses use the `rlla` wire format: a
 `<think>` block, then a `<tool_call>` block with one JSON call per line, or a `<response>` block.
 
-The demonstrations come from an unreliable teacher: it reasons well, but its calls often carry the one mistake that the
-tool invites. A model that imitates it samples right and wrong responses to the same prompt, and that difference is all
-that a group-relative policy gradient has to learn from.
+The demonstrations come from an unreliable teacher: it reasons well, but its calls often have a mistake typical of the
+tool. A model that imitates it samples right and wrong responses to the same prompt, and a group-relative policy
+gradient learns only from that difference.
 """
 
 import json
@@ -63,28 +63,28 @@ Mistake = Callable[[Call], Call]
 
 
 def renamed(name: str) -> Mistake:
-    """Call another tool with the right arguments."""
+    """Make the mistake of calling another tool with the right arguments."""
     return lambda call: replace(call, name=name)
 
 
 def rekeyed(old: str, new: str) -> Mistake:
-    """Pass an argument under a key that the tool does not have."""
+    """Make the mistake of passing an argument under a key that the tool does not have."""
     return lambda call: replace(call, arguments={new if k == old else k: v for k, v in call.arguments.items()})
 
 
 def swapped(a: str, b: str) -> Mistake:
-    """Exchange the values of two arguments."""
+    """Make the mistake of swapping the values of two arguments."""
     return lambda call: replace(call, arguments={**call.arguments, a: call.arguments[b], b: call.arguments[a]})
 
 
 def quoted(key: str) -> Mistake:
-    """Write a number as a string."""
+    """Make the mistake of writing a number as a string."""
     return lambda call: replace(call, arguments={**call.arguments, key: str(call.arguments[key])})
 
 
 @dataclass(frozen=True)
 class Tool:
-    """A tool, how users ask for it, and what the teacher gets wrong about it in this share of its calls.
+    """A tool, requests for it, and the teacher's mistake with its rate as a share of the calls.
 
     The `{placeholders}` of the first request are the tool's parameters in order; each names the pool of its values.
     """
@@ -96,8 +96,8 @@ class Tool:
     mistake_rate: float
 
 
-# Greedy decoding follows the majority of the demonstrations. Mistakes on either side of one half leave a start that
-# knows part of the task, with the right response of every other part still among the samples.
+# Greedy decoding follows the majority of the demonstrations. With mistake rates on both sides of one half, the
+# starting model knows part of the task and still samples right responses for the rest.
 OFTEN, SOMETIMES = 0.68, 0.4
 TOOLS = (
     Tool(
@@ -165,7 +165,7 @@ SHARE_OF_ANSWERS = 0.15
 
 @dataclass(frozen=True)
 class Task:
-    """Rows in verl's parquet layout, and one demonstration (messages, response) for each training row, in order."""
+    """Rows in verl's parquet layout, and one demonstration (messages, response) per training row, in order."""
 
     train: list[Row]
     validation: list[Row]
@@ -174,7 +174,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Example:
-    """A request with the right response to it and the one that the teacher gives."""
+    """A request with the right response and the teacher's response."""
 
     kind: str
     request: str
@@ -183,7 +183,7 @@ class Example:
 
 
 def render(thought: str, calls: Sequence[Call], answer: str = "") -> str:
-    """Write a response in the `rlla` wire format; without calls it is an answer."""
+    """Render a response in the `rlla` wire format; without calls it is an answer."""
     if not calls:
         return f"<think> {thought} </think>\n<response> {answer} </response>"
     lines = [json.dumps({"name": call.name, "parameters": call.arguments}) for call in calls]
@@ -198,7 +198,7 @@ def parameters(tool: Tool) -> list[str]:
 def draw_values(
     rng: random.Random, names: Sequence[str], pools: Mapping[str, Sequence[Any]] = POOLS
 ) -> dict[str, Any]:
-    """Draw one value per name, all different, so that a swap of two values is always a mistake."""
+    """Draw one value per name, all different, so that swapping two values is always a mistake."""
     while True:
         values = {name: rng.choice(pools[name]) for name in names}
         if len(set(values.values())) == len(values):
@@ -212,7 +212,7 @@ def draw_clause(rng: random.Random, tool: Tool) -> tuple[str, Call]:
 
 
 def draw_example(rng: random.Random) -> Example:
-    """Draw a request of any kind, the right response, and the teacher's."""
+    """Draw a request of any kind with the right response and the teacher's."""
     opener, reason, share = rng.choice(OPENERS), rng.choice(REASONS), rng.random()
     if share < SHARE_OF_ANSWERS:
         values = draw_values(rng, ("deed", "topic", "person"))
@@ -234,7 +234,7 @@ def draw_example(rng: random.Random) -> Example:
 
 
 def to_row(example: Example, split: str, index: int) -> Row:
-    """Lay an example out as verl's rule-based data sets are, the right response being the ground truth."""
+    """Convert an example to the layout of verl's rule-based data sets, with the right response as ground truth."""
     return {
         "data_source": "toy_tools",
         "prompt": [{"role": "user", "content": example.request}],
@@ -245,7 +245,7 @@ def to_row(example: Example, split: str, index: int) -> Row:
 
 
 def make_task(seed: int, train_rows: int = 4000, validation_rows: int = 128) -> Task:
-    """Draw a task. No request occurs twice in it, so that training and validation share no prompt."""
+    """Draw a task without repeated requests, so that training and validation share no prompt."""
     rng = random.Random(seed)
     examples: dict[str, Example] = {}
     while len(examples) < train_rows + validation_rows:

@@ -1,9 +1,9 @@
 """ResT in stock verl on a CPU, on real questions: BFCL's, or a ToolRL parquet.
 
-The rows are the real ones, in verl's parquet layout. The model is not: it is tiny, learnt from scratch on the training
-rows' own right answers for minutes, so that it writes the format and sometimes a right name. Rows with prompts that
-are too long for a laptop are left out. This shows that data, reward and validation work on what users train on; no
-score of such a model means anything.
+The rows are the real ones, in verl's parquet layout, but the model is tiny: it is trained from scratch for minutes on
+the training rows' own right answers, so that it writes the format and sometimes a right name. Rows with prompts too
+long for a laptop are left out. This shows that data, reward and validation work on users' training data; the scores of
+such a model mean nothing.
 
     bash examples/train_bfcl_cpu.sh
     bash examples/train_bfcl_cpu.sh --category simple_python --category multiple --steps 5
@@ -58,10 +58,10 @@ console = Console()
 
 
 def main(
-    data: Annotated[Path | None, typer.Option(help="A ToolRL parquet to train on instead of BFCL.")] = None,
-    category: Annotated[list[str] | None, typer.Option(help="BFCL categories; repeat for several.")] = None,
+    data: Annotated[Path | None, typer.Option(help="ToolRL parquet file to train on instead of BFCL.")] = None,
+    category: Annotated[list[str] | None, typer.Option(help="BFCL category. Repeatable.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 3,
-    out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("runs/real-data"),
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("runs/real-data"),
 ) -> None:
     """Train a tiny model on real tool-use questions with ResT in stock verl."""
     rows = read_rlla(data) if data else bfcl_rows(category or CATEGORIES)
@@ -78,7 +78,7 @@ def main(
             ]
             run = run_verl(overrides, out / "verl", steps, progress, TIMEOUT_SECONDS)
     except RunFailed as failure:
-        console.print(str(failure), style="red", markup=False)  # a log's brackets are no markup
+        console.print(str(failure), style="red", markup=False)  # brackets in a log are not markup
         raise typer.Exit(1) from None
     show(run)
 
@@ -91,7 +91,7 @@ def prepare(rows: list[Row], out: Path, progress: Progress) -> None:
     short = [row for row in rows if fits(row, tokenizer)]
     training, validation = split_by_hash(short, validation_share=0.2)
     write_parquet(training[:TRAINING_ROWS], out / "train.parquet")
-    # Every n-th row, so that each category keeps its share.
+    # every n-th row, so that each category keeps its share
     write_parquet(validation[:: max(1, len(validation) // VALIDATION_ROWS)], out / "validation.parquet")
     model = tiny_model.new_model(tokenizer, max_positions=PROMPT_TOKENS + RESPONSE_TOKENS)
     tiny_model.train_model(
@@ -108,13 +108,13 @@ def prepare(rows: list[Row], out: Path, progress: Progress) -> None:
 
 
 def fits(row: Row, tokenizer: Any) -> bool:
-    """Whether prompt and right answer stay within the limits of the run."""
+    """Whether prompt and right answer are within the run's limits."""
     prompt, response = tiny_model.encode(tokenizer, (row["prompt"], right_answer(row)))
     return len(prompt) <= PROMPT_TOKENS and len(response) <= RESPONSE_TOKENS
 
 
 def show(run: list[Step]) -> None:
-    """Print the validation metrics before and after, and what each step logged."""
+    """Print the validation metrics before and after training, and those of each step."""
     first, last = run[0].metrics, run[-1].metrics
     metrics = Table("validation metric", "before", "after")
     for key in sorted(first):
@@ -130,5 +130,5 @@ def show(run: list[Step]) -> None:
 
 
 if __name__ == "__main__":
-    disable_progress_bar()  # transformers' own bars would tear ours
+    disable_progress_bar()  # transformers' own bars would break ours
     typer.run(main)

@@ -1,8 +1,8 @@
 """ResT in stock verl on a CPU, on BFCL's multi-turn questions: stateful tools, several user turns.
 
-Questions, tools, state and verdicts are the real ones. The model is not: it is tiny and imitates a few of the right
-answers for two minutes, so that it writes calls. Only the questions with the shortest prompts are taken, those of
-2,300 tokens. This shows that rollouts, environment, reward and validation work; no score of such a model says more.
+Questions, tools, state and verdicts are the real ones, but the model is tiny: it imitates a few of the right answers
+for two minutes, so that it writes calls. Only the questions with the shortest prompts are used, of 2,300 tokens. This
+shows that rollouts, environment, reward and validation work; the scores of such a model mean nothing more.
 
     bash examples/train_bfcl_multi_turn_cpu.sh
     bash examples/train_bfcl_multi_turn_cpu.sh --steps 5 --out runs/my-bfcl
@@ -34,7 +34,7 @@ VOCABULARY = 4096
 PROMPT_TOKENS, RESPONSE_TOKENS = 2560, 768
 TRAINING_ROWS, VALIDATION_ROWS = 48, 8
 SHORT_STEPS, WHOLE_STEPS = 200, 160
-MOST_TOKENS = 3072  # of a turn that is imitated, with its prompt
+MOST_TOKENS = 3072  # in an imitated turn with its prompt
 TIMEOUT_SECONDS = 1800.0
 RECIPE = [
     "+rest=paper",
@@ -60,7 +60,7 @@ console = Console()
 
 def main(
     steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 3,
-    out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("runs/bfcl-multi-turn"),
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("runs/bfcl-multi-turn"),
 ) -> None:
     """Train a tiny model on BFCL's multi-turn questions with ResT in stock verl."""
     out = out.resolve()
@@ -77,7 +77,7 @@ def main(
             ]
             run = run_verl(overrides, out / "verl", steps, progress, TIMEOUT_SECONDS)
     except RunFailed as failure:
-        console.print(str(failure), style="red", markup=False)  # a log's brackets are no markup
+        console.print(str(failure), style="red", markup=False)  # brackets in a log are not markup
         raise typer.Exit(1) from None
     show(run, console)
 
@@ -97,7 +97,7 @@ def prepare(out: Path, progress: Progress) -> None:
 
     def imitate(cut: Callable[[str], str], steps: int, batch_size: int, done: int) -> None:
         turns = [turn for row in training[:TRAINING_ROWS] for turn in asyncio.run(right_turns(row, cut))]
-        # a tool's result can be longer than all the rest
+        # a tool's result can be longer than everything else
         turns = [turn for turn in turns if sum(map(len, tiny_model.encode(tokenizer, turn))) <= MOST_TOKENS]
         tiny_model.train_model(
             model,
@@ -110,15 +110,14 @@ def prepare(out: Path, progress: Progress) -> None:
             ),
         )
 
-    # First what a turn looks like, from prompts without their tools, which are nine tenths of them; then the rest.
+    # First learn the form of a turn from prompts without their tools, which are nine tenths of them; then the rest.
     imitate(without_tools, SHORT_STEPS, batch_size=8, done=0)
     imitate(str, WHOLE_STEPS, batch_size=2, done=SHORT_STEPS)
     tiny_model.save(model, tokenizer, out / "model")
 
 
 async def right_turns(row: Row, cut: Callable[[str], str]) -> list[tiny_model.Demonstration]:
-    """The right turns for the user's first wish, its calls and the answer once they are done, with prompts that are
-    cut."""
+    """The right turns for the user's first request, with shortened prompts: the calls, then the answer."""
     kwargs: dict[str, Any] = json.loads(row["extra_info"]["environment_kwargs"])
     environment = get_environment(row["extra_info"]["environment"])(**kwargs)
     await environment.reset()
@@ -127,18 +126,18 @@ async def right_turns(row: Row, cut: Callable[[str], str]) -> list[tiny_model.De
     calls = "<think> I use the tools. </think>\n<tool_call>\n" + "\n".join(lines) + "\n</tool_call>"
     results = [await environment.call(call["name"], call["arguments"]) for call in due]
     await environment.close()
-    told = [{"role": "assistant", "content": calls}, *({"role": "tool", "content": result} for result in results)]
+    done = [{"role": "assistant", "content": calls}, *({"role": "tool", "content": result} for result in results)]
     answer = "<think> It is done. </think>\n<response> Done. </response>"
     prompt = [{**message, "content": cut(message["content"])} for message in row["prompt"]]
     turns: list[tiny_model.Demonstration] = [(prompt, calls)] if due else []
-    return [*turns, ([*prompt, *(told if due else [])], answer)]
+    return [*turns, ([*prompt, *(done if due else [])], answer)]
 
 
 def without_tools(content: str) -> str:
-    """The part of a system message behind the list of tools; any other message whole."""
+    """The part of a system message after the list of tools; any other message unchanged."""
     return content[max(0, content.find("**Steps for Each Turn**")) :]
 
 
 if __name__ == "__main__":
-    disable_progress_bar()  # transformers' own bars would tear ours
+    disable_progress_bar()  # transformers' own bars would break ours
     typer.run(main)

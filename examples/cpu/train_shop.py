@@ -1,7 +1,7 @@
-"""ResT in stock verl on a CPU, over several user turns, in an environment that is not part of this package.
+"""ResT in stock verl on a CPU, with several user turns, in an environment outside this package.
 
 A tiny model first imitates a clerk who makes mistakes, then ResT trains it in the shop of
-examples/custom_environment.py. Needs a few minutes and two cores.
+examples/custom_environment.py. Takes a few minutes on two cores.
 
     bash examples/custom_environment_cpu.sh
     bash examples/custom_environment_cpu.sh --steps 10 --out runs/my-shop
@@ -58,27 +58,27 @@ console = Console()
 
 def main(
     steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 3,
-    out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("runs/shop"),
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("runs/shop"),
 ) -> None:
     """Train a tiny model in the shop with ResT in stock verl."""
     out = out.resolve()
-    # rest.modules is imported in this command's verl as well, which composes and checks the config
+    # rest.modules is also imported in the process of verl's command, which composes and checks the config
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(EXAMPLES), os.environ.get("PYTHONPATH")]))
     console.print(f"verl's output: {out / 'verl' / 'verl.log'}")
     try:
         with stages(console) as progress:
             prepare(out, progress)
-            further = [f"trainer.test_freq={steps}", f"rest.dump_dir={out / 'records'}"]
-            run = run_verl([*RECIPE, *files(out), *further], out / "verl", steps, progress, TIMEOUT_SECONDS)
+            extra = [f"trainer.test_freq={steps}", f"rest.dump_dir={out / 'records'}"]
+            run = run_verl([*RECIPE, *files(out), *extra], out / "verl", steps, progress, TIMEOUT_SECONDS)
     except RunFailed as failure:
-        console.print(str(failure), style="red", markup=False)  # a log's brackets are no markup
+        console.print(str(failure), style="red", markup=False)  # brackets in a log are not markup
         raise typer.Exit(1) from None
     show(run, console)
-    console.print(f"to look at every token: rest-verl inspect {out / 'records'}", soft_wrap=True)
+    console.print(f"to inspect every token: rest-verl inspect {out / 'records'}", soft_wrap=True)
 
 
 def files(out: Path) -> list[str]:
-    """What the run reads."""
+    """Overrides for the run's input files."""
     return [
         f"data.train_files={out / 'train.parquet'}",
         f"data.val_files={out / 'validation.parquet'}",
@@ -94,7 +94,7 @@ def prepare(out: Path, progress: Progress) -> None:
     write_parquet(rows[VALIDATION_ROWS:], out / "train.parquet")
     write_parquet(rows[:VALIDATION_ROWS], out / "validation.parquet")
     turns = [turn for row in rows[VALIDATION_ROWS:] for turn in dialogue(row, rng)]
-    # The words that end a turn are learnt at once; copying a wish into a call is what takes long.
+    # The text that ends a turn is learnt quickly; copying a wish into a call takes much longer.
     demonstrations = [turn for turn in turns if "<tool_call>" in turn[1] or rng.random() < 0.2]
     texts = [message["content"] for messages, _ in demonstrations for message in messages]
     tokenizer = tiny_model.train_tokenizer(texts, 400)
@@ -112,7 +112,7 @@ def prepare(out: Path, progress: Progress) -> None:
 
 
 def wishes(rng: random.Random) -> list[tuple[str, int]]:
-    """One to three things to add, and sometimes one to take out again."""
+    """One to three items to add, and sometimes one to remove again."""
     made = [(rng.choice(shop.ITEMS), rng.randint(2, 9)) for _ in range(rng.randint(1, 3))]
     if rng.random() < 0.3:
         item, count = rng.choice(made)
@@ -121,14 +121,14 @@ def wishes(rng: random.Random) -> list[tuple[str, int]]:
 
 
 def dialogue(row: dict, rng: random.Random) -> list[tiny_model.Demonstration]:
-    """Every turn of the clerk's in a trajectory, with all that came before it."""
+    """All turns of the clerk in a trajectory, each with all messages before it."""
     messages = list(row["prompt"])
     cart: dict[str, int] = {}
     demonstrations: list[tiny_model.Demonstration] = []
     wanted = json.loads(row["extra_info"]["environment_kwargs"])["wishes"]
     for number, (item, count) in enumerate(wanted):
         if number > 0:
-            messages.append({"role": "user", "content": shop.said(item, count)})
+            messages.append({"role": "user", "content": shop.wish_text(item, count)})
         meant = max(1, abs(count) + (rng.choice([-1, 1]) if rng.random() < MISTAKES else 0))
         call = {"name": "add_item" if count > 0 else "remove_item", "parameters": {"item": item, "count": meant}}
         cart[item] = cart.get(item, 0) + (meant if count > 0 else -meant)
@@ -145,5 +145,5 @@ def dialogue(row: dict, rng: random.Random) -> list[tiny_model.Demonstration]:
 
 
 if __name__ == "__main__":
-    disable_progress_bar()  # transformers' own bars would tear ours
+    disable_progress_bar()  # transformers' own bars would break ours
     typer.run(main)

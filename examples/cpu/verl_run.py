@@ -1,7 +1,7 @@
-"""Runs stock verl in a process of its own: output into a log file, progress on the terminal, metrics as Python values.
+"""Run stock verl in a separate process: output in a log file, progress on the terminal, metrics as Python values.
 
-verl, Ray and vLLM print more than a thousand lines before the first step. All of it goes to `verl.log`; what a person
-wants to know (which stage, which step, how long still) is read from the log and from verl's own `file` logger.
+verl, Ray and vLLM print more than a thousand lines before the first step, which all go to `verl.log`; the stage, the
+step and the remaining time are read from the log and from verl's own `file` logger.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.progress import Progress, TaskID
 
 POLL_SECONDS = 0.5
-# What verl logs when a stage of its start-up is over.
+# What verl logs at the end of each start-up stage.
 STARTUP_STAGES = {
     "Started a local Ray instance": "verl: loading the trainer",
     "train and validate dataloader initialized": "verl: building the actor (FSDP2)",
@@ -29,12 +29,12 @@ STARTUP_STAGES = {
 
 
 class RunFailed(RuntimeError):
-    """verl ended with an error or ran out of time; the message says where its log is."""
+    """verl failed or ran out of time; the message names its log."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What verl logged at one global step; step 0 is the validation before training."""
+    """verl's metrics at one global step; step 0 is the validation before training."""
 
     step: int
     metrics: dict[str, float]
@@ -45,16 +45,16 @@ def run_verl(overrides: list[str], out: Path, steps: int, progress: Progress, ti
 
     Args:
         overrides: Hydra overrides.
-        out: folder for `verl.log`, `metrics.jsonl` and what verl writes itself.
+        out: folder for `verl.log`, `metrics.jsonl` and verl's own files.
         steps: number of training steps, for the progress bar.
-        progress: where to draw.
-        timeout: seconds after which the run is ended: a worker that crashed can leave verl waiting for ever.
+        progress: the display.
+        timeout: seconds after which the run is killed: after a worker's crash verl may wait for ever.
 
     Returns:
-        every logged step, in order.
+        all logged steps, in order.
 
     Raises:
-        RunFailed: see there.
+        RunFailed: verl failed or ran out of time.
     """
     out.mkdir(parents=True, exist_ok=True)
     log, metrics = out / "verl.log", out / "metrics.jsonl"
@@ -72,7 +72,7 @@ def run_verl(overrides: list[str], out: Path, steps: int, progress: Progress, ti
         process = subprocess.Popen(
             command, cwd=out, stdout=sink, stderr=subprocess.STDOUT, env=environment, start_new_session=True
         )
-    # Being ended from outside must not leave verl and Ray behind: turned into an exception it passes the clean-up.
+    # SIGTERM must not leave verl and Ray running: as an exception it triggers the clean-up.
     previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         _follow(process, log, metrics, steps, progress, time.monotonic() + timeout)
@@ -80,12 +80,12 @@ def run_verl(overrides: list[str], out: Path, steps: int, progress: Progress, ti
         _end(process)
         signal.signal(signal.SIGTERM, previous)
     if process.returncode != 0:
-        raise RunFailed(f"verl ended with status {process.returncode}. Its log: {log}\n{_last_words(log)}")
+        raise RunFailed(f"verl exited with status {process.returncode}. Its log: {log}\n{_error_lines(log)}")
     return read_metrics(metrics)
 
 
 def read_metrics(path: Path) -> list[Step]:
-    """Read what verl's `file` logger wrote; a line that is still being written is left out."""
+    """Read the metrics of verl's `file` logger, without a line that is still being written."""
     if not path.exists():
         return []
     lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
@@ -100,13 +100,13 @@ def _follow(
     passed: list[str] = []
     while process.poll() is None:
         if time.monotonic() > deadline:
-            raise RunFailed(f"verl did not end in time. Its log: {log}\n{_last_words(log)}")
+            raise RunFailed(f"verl did not finish in time. Its log: {log}\n{_error_lines(log)}")
         time.sleep(POLL_SECONDS)
         trained = [step for step in read_metrics(metrics) if step.step > 0]
         if len(passed) < len(STARTUP_STAGES):
             text = log.read_text(errors="replace")
             passed = [title for marker, title in STARTUP_STAGES.items() if marker in text]
-            if trained:  # of a run without initial validation this is the only sign that it has started
+            if trained:  # without initial validation this is the only sign that the run has started
                 passed = list(STARTUP_STAGES.values())
             if passed:
                 progress.update(startup, completed=len(passed), description=passed[-1])
@@ -120,7 +120,7 @@ def _follow(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the run and the Ray processes it started, which share its session."""
+    """Stop the run and the Ray processes it started, which share its session."""
     for kind in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, kind)
@@ -133,8 +133,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _last_words(log: Path) -> str:
-    """The last lines of a log that say what went wrong, without Ray's prefixes and verl's warnings."""
+def _error_lines(log: Path) -> str:
+    """The last error lines of a log, without verl's warnings; its last lines if there are none."""
     lines = log.read_text(errors="replace").splitlines()
-    telling = [line for line in lines if "Error" in line and "Warning" not in line]
-    return "\n".join((telling or lines)[-5:])
+    errors = [line for line in lines if "Error" in line and "Warning" not in line]
+    return "\n".join((errors or lines)[-5:])

@@ -1,4 +1,4 @@
-"""The Berkeley Function Calling Leaderboard (BFCL), whole: data, verdicts, stateful tools, scorer.
+"""The Berkeley Function Calling Leaderboard (BFCL): data, verdicts, stateful tools, scorer.
 
-The model for a benchmark of your own: everything reaches the rest of the package through the registries.
+A template for your own benchmark: the rest of the package uses it only through the registries.
 """

@@ -1,8 +1,8 @@
 """The Berkeley Function Calling Leaderboard (BFCL), single-turn: `acc` is the leaderboard's own verdict.
 
-A ground truth is a JSON object as text: `answer`, one right turn in the rlla format; `functions`, the tools'
-descriptions as BFCL has them; `possible_answer`, the accepted values of every argument; `category`. In the reward,
-under the rules `strict`, each value counts as right that the leaderboard accepts.
+A ground truth is a JSON object as text: `answer`, one right turn in the rlla format; `functions`, BFCL's descriptions
+of the tools; `possible_answer`, the accepted values of every argument; `category`. In the reward, under the rules
+`strict`, every value that the leaderboard accepts counts as right.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from rest_verl.bfcl.verdict.checker import CATEGORIES, accepts, check_calls, may_be_left_out
+from rest_verl.bfcl.verdict.checker import CATEGORIES, accepts, check_calls, optional_arguments
 from rest_verl.core.tool_calls import Kind
 from rest_verl.reward.response import Response
 from rest_verl.reward.scorers import register_scorer
@@ -24,7 +24,7 @@ from rest_verl.reward.truth import DueCall, GroundTruth, read_ground_truth
 
 @dataclass(frozen=True)
 class _Written:
-    """A ground truth as the row has it."""
+    """The ground truth of a row."""
 
     answer: str
     functions: list[dict[str, Any]]
@@ -37,7 +37,7 @@ _WRITTEN = TypeAdapter(_Written)
 
 @dataclass(frozen=True)
 class BfclTruth:
-    """What a row of BFCL asks for.
+    """The expected answer of a BFCL row.
 
     Attributes:
         truth: for the reward.
@@ -54,18 +54,18 @@ def read_bfcl(text: Any) -> BfclTruth:
     """Read a ground truth (`Scorer.read`).
 
     Raises:
-        ValueError: it is no JSON object with these keys, its category is unknown, or its answer cannot be read or is
-            not the calls that are accepted.
+        ValueError: it is not a JSON object with these keys, its category is unknown, or its answer cannot be read or
+            differs from the accepted calls.
     """
     if not isinstance(text, str):
-        raise ValueError(f"ground truth of BFCL that is no text but {text!r:.120}")
+        raise ValueError(f"ground truth of BFCL that is not text but {text!r:.120}")
     try:
         written = _WRITTEN.validate_json(text.encode("utf-8", "surrogatepass"))
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, item['loc']))} {item['msg']}".strip() for item in error.errors())
         raise ValueError(f"ground truth of BFCL: {faults}: {text!r:.120}") from None
     if written.category not in CATEGORIES:
-        raise ValueError(f"ground truth of BFCL of category {written.category!r}; known are {', '.join(CATEGORIES)}")
+        raise ValueError(f"ground truth of BFCL of category {written.category!r}; allowed: {', '.join(CATEGORIES)}")
     if written.category == "live_relevance":
         truth = GroundTruth(Kind(calls=True, answer=False), [])
     else:
@@ -75,7 +75,7 @@ def read_bfcl(text: Any) -> BfclTruth:
 
 @register_scorer("bfcl_*", read=read_bfcl)
 def score_bfcl(response: Response, asked: BfclTruth, reward: RewardAtStep) -> dict[str, float]:
-    """Score a response (`Scorer.score`). Calls of which one cannot be read count as none, as on the leaderboard."""
+    """Score a response (`Scorer.score`). If one call is unreadable, all count as absent, as on the leaderboard."""
     wrong = check_calls(asked.functions, response.readable, asked.possible_answer, asked.category)
     return reward(response, asked.truth) | {"acc": float(wrong is None)}
 
@@ -83,7 +83,7 @@ def score_bfcl(response: Response, asked: BfclTruth, reward: RewardAtStep) -> di
 def _with_accepted_values(answer: GroundTruth, written: _Written) -> GroundTruth:
     wanted = [item for accepted in written.possible_answer for item in accepted.items()]
     if (calls := [call.name for call in answer.calls]) != (names := [name for name, _ in wanted]):
-        raise ValueError(f"ground truth of BFCL whose answer calls {calls} where {names} are due")
+        raise ValueError(f"ground truth of BFCL whose answer calls {calls} instead of {names}")
     described = {function.get("name"): function for function in written.functions}
     if missing := set(names) - described.keys():
         raise ValueError(f"ground truth of BFCL that calls {sorted(missing)}, which its functions do not describe")
@@ -100,7 +100,7 @@ def _due_call(
     return DueCall(
         call.name,
         call.arguments,
-        optional=may_be_left_out(function, accepted) - call.arguments.keys(),
+        optional=optional_arguments(function, accepted) - call.arguments.keys(),
         accepts=partial(_accepts, function, accepted, category),
     )
 

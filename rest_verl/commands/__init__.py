@@ -1,1 +1,1 @@
-"""What a person runs next to a training: check, doctor, export, inspect, plot, preview."""
+"""Commands to run before, during and after a training: check, doctor, export, inspect, plot, preview."""

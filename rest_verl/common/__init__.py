@@ -1,1 +1,1 @@
-"""What every room may use: console, logs, figures, names, plain text."""
+"""Helpers shared by all packages here: console, charts, logs, names, plain text."""

@@ -1,4 +1,4 @@
-"""What all commands share: progress, errors of one line, and text of any origin on its way to a terminal."""
+"""What all commands share: progress bars, one-line errors and safe printing of untrusted text."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from rest_verl.common.plain_text import plain
 
 
 def say(text: str, err: bool = False) -> None:
-    """Print text of any origin as a line, on standard output or on standard error."""
+    """Print untrusted text as one line on standard output or standard error."""
     typer.echo(plain(text), err=err)
 
 
 def plain_text(text: str, style: str = "", fold: bool = False) -> Text:
-    """Text of any origin for a table or a console of Rich: no markup, nothing that a terminal obeys.
+    """Untrusted text for a Rich table or console: no markup, no terminal control characters.
 
     Args:
-        style: one of Rich's.
-        fold: break a long word over lines instead of cutting it.
+        style: a Rich style.
+        fold: wrap a long word instead of cutting it off.
     """
     return Text(plain(text), style=style, overflow="fold" if fold else None)
 
 
 @contextmanager
 def progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar on standard error where that is a terminal; give the function that moves it, which takes
-    how much is done and how much there is."""
+    """Show a progress bar on standard error if it is a terminal; yield its update function `(done, total)`."""
     console = Console(stderr=True)
     with bars(console) as progress:
         task = progress.add_task(plain(description), total=None)
@@ -39,8 +38,8 @@ def progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def bars(console: Console) -> Progress:
-    """Progress bars whose descriptions are plain text, where the console is a terminal; none else."""
-    # Rich's own first column takes brackets in a file's name for markup
+    """Progress bars with plain-text descriptions; disabled unless the console is a terminal."""
+    # Rich's own first column reads brackets in a file name as markup
     description = TextColumn("{task.description}", style="progress.description", markup=False)
     columns = (description, *Progress.get_default_columns()[1:], MofNCompleteColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
@@ -48,8 +47,8 @@ def bars(console: Console) -> Progress:
 
 @contextmanager
 def stages() -> Iterator[Callable[[str], None]]:
-    """Show what is being done and for how long on standard error where that is a terminal; give the function that
-    names the next stage."""
+    """Show the current stage and its duration on standard error if it is a terminal; yield the function that names
+    the next stage."""
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -59,10 +58,10 @@ def stages() -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """End the command with status 1 and one line, without a traceback, where what it was given does not do."""
+    """Exit with status 1 and a one-line message instead of a traceback if the input is invalid."""
     try:
         yield
     except (ValueError, OSError, ModuleNotFoundError) as error:
-        # a library's own message, quoted in ours, may have several lines
+        # a library's message quoted in ours may have several lines
         say(" ".join(str(error).split()), err=True)
         raise typer.Exit(1) from None

@@ -1,4 +1,4 @@
-"""What all charts share: matplotlib, where it is installed, and a PNG and an SVG, the same for the same data."""
+"""What all charts share: an optional matplotlib, and reproducible PNG and SVG files."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _KINDS = ("png", "svg")
 
 
 def new_figure(width: float, height: float, dpi: int = 150) -> Figure:
-    """An empty figure whose parts make room for each other.
+    """An empty figure with constrained layout.
 
     Args:
         width, height: in inches.
-        dpi: pixels of the PNG in an inch.
+        dpi: pixels per inch of the PNG.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed; the message says how to install it.
@@ -32,19 +32,19 @@ def write_figure(figure: Figure, path: Path) -> list[Path]:
     """Write a figure as PNG and as SVG.
 
     Args:
-        figure: of `new_figure`.
-        path: of the files without their suffix; its folder is made if it is not there.
+        figure: from `new_figure`.
+        path: the files' path without a suffix; a missing folder is created.
 
     Returns:
-        the files.
+        the paths of the two files.
     """
     import matplotlib
 
     path.parent.mkdir(parents=True, exist_ok=True)
     files = [path.with_name(f"{path.name}.{kind}") for kind in _KINDS]
-    # a fixed salt and no date or version: the same figure gives the same files
+    # a fixed salt and no date or version, so that the same figure gives the same files
     with matplotlib.rc_context({"svg.hashsalt": "rest-verl"}):
         for file, kind in zip(files, _KINDS, strict=True):
             figure.savefig(file, metadata={"Date": None} if kind == "svg" else {"Software": None})
-            figure.set_layout_engine("none")  # all has its place now, and finding it takes as long as drawing
+            figure.set_layout_engine("none")  # the layout is done, and computing it again takes as long as drawing
     return files

@@ -1,4 +1,4 @@
-"""What is logged in verl's processes: where this package's warnings go, and what of verl's a command keeps quiet."""
+"""Logging in verl's processes: where this package's warnings go, and how a command silences verl's."""
 
 import logging
 import warnings
@@ -9,16 +9,16 @@ from rest_verl.common.plain_text import plain
 
 
 def logger_of(module: str) -> logging.Logger:
-    """The logger of a module of this package: one below verl's own.
+    """The logger of a module of this package, a child of verl's logger.
 
-    In a run of vLLM the root logger lets nothing below an error through. verl keeps a handler of its own for that
-    reason, at the level VERL_LOGGING_LEVEL, and what is logged below `verl` reaches it.
+    In a vLLM run the root logger only passes errors. verl therefore has its own handler, at the level
+    VERL_LOGGING_LEVEL, which receives everything logged below `verl`.
 
-    What it says is plain text: a scorer's or an environment's error may quote data or what a model wrote, and a log is
-    read in a terminal.
+    Messages become plain text: the error of a scorer or an environment may quote data or a model's output, and logs
+    are read in a terminal.
     """
     logger = logging.getLogger(f"verl.{module}")
-    logger.addFilter(_make_plain)  # adds it once, however often the logger is asked for
+    logger.addFilter(_make_plain)  # added only once, however often the logger is requested
     return logger
 
 
@@ -31,7 +31,7 @@ def _make_plain(record: logging.LogRecord) -> bool:
 
 @contextmanager
 def quiet_verl() -> Iterator[None]:
-    """Silence what verl says on import of each accelerator that is not there."""
+    """Silence verl's import-time warnings about each missing accelerator."""
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():

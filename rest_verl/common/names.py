@@ -1,4 +1,4 @@
-"""Names that users choose from: one wording for an unknown name, and a registry for what users may add."""
+"""Names that users choose from: one message for unknown names, and a registry that users can extend."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 
 def unknown_name(kind: str, given: str, allowed: Iterable[str]) -> str:
-    """Message for a name that is not among the allowed ones."""
+    """Error message for a name that is not allowed."""
     names = sorted(allowed)
     near = get_close_matches(given, names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
@@ -26,9 +26,9 @@ class Registry(Generic[T]):
         """
         Args:
             kind: what the values are, for messages.
-            built_in: those that are there from the start.
-            modules: by name, the module that registers it when it is imported, which happens when somebody asks for
-                the name: so this package's own can live in rooms that nobody else has to import.
+            built_in: the initial values.
+            modules: maps a name to the module that registers it on import. The module is imported when the name is
+                first requested, so built-in values can live in packages that nobody else has to import.
         """
         self._kind = kind
         self._values = dict(built_in or {})
@@ -36,7 +36,7 @@ class Registry(Generic[T]):
 
     def check_free(self, name: str) -> None:
         """Raise ValueError if the name is taken."""
-        self._import(name)  # does nothing where that module is the one that asks
+        self._import(name)  # does nothing if that module itself is asking
         if name in self._values:
             raise ValueError(f"{self._kind} {name!r} is already registered")
 
@@ -46,7 +46,7 @@ class Registry(Generic[T]):
         self._values[name] = value
 
     def get(self, name: str) -> T:
-        """Return a value; ValueError names the nearest and all known ones."""
+        """Return a value; ValueError with the closest name and all known names if there is none."""
         self._import(name)
         if name not in self._values:
             raise ValueError(unknown_name(self._kind, name, self.names()))

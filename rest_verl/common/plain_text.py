@@ -1,15 +1,15 @@
-"""Text that only shows: what models, data, servers and logs hold is printed, and a terminal obeys some of it.
+"""Make untrusted text safe to print: output of models, data, servers and logs may control a terminal.
 
-An escape sequence can retitle a window, move the cursor over what was said before or write to the clipboard, and a
-character that turns the direction of text makes one name look like another. Rich and click pass both on.
+An escape sequence can change a window's title, overwrite earlier output or write to the clipboard, and a
+bidirectional control character makes one name look like another. Rich and click pass both through.
 """
 
 from __future__ import annotations
 
 
 def plain(text: str) -> str:
-    """Any text with every character that would control how text is shown written as Python escapes it, as in `\\x1b`;
-    line breaks and tabs stay. No lone surrogate is left, so that every stream takes it."""
+    """The text with every control character escaped as in Python (`\\x1b`), except for line breaks and tabs. Lone
+    surrogates are escaped too, so that every stream accepts the result."""
     if text.isprintable():
         return text
     return "".join(

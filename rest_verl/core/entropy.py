@@ -15,19 +15,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from rest_verl.core.regions import Region, TaggedBatch
 
 STRUCTURE = (Region.FORMAT, Region.NAME)  # what the model has to get right before anything else counts
 
 
-def variance_bound(entropy: torch.Tensor) -> torch.Tensor:
-    """Upper bound of V from the entropy: 1 - exp(-H). Any shape, float, nats; in [0, 1)."""
+def variance_bound(entropy: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """Upper bound of V, in [0, 1), from the entropy in nats: 1 - exp(-H)."""
     return -torch.expm1(-entropy.clamp_min(0.0))  # fused kernels give entropies of -1e-7
 
 
-def variance_exact(sum_pi_squared: torch.Tensor) -> torch.Tensor:
-    """V from the sum of squared probabilities: 1 - sum_a p(a)^2. Any shape, float; in [0, 1)."""
+def variance_exact(sum_pi_squared: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """V, in [0, 1), from the sum of squared probabilities: 1 - sum_a p(a)^2."""
     return (1.0 - sum_pi_squared).clamp_min(0.0)
 
 
@@ -51,8 +53,10 @@ class RegionAverages:
     structure: float | None = None
     structure_first: float | None = None
 
-    def update(self, batch: TaggedBatch, entropy: torch.Tensor, variance: torch.Tensor) -> None:
-        """Take in a batch: entropy in nats and V of each token, both (B, T) float."""
+    def update(
+        self, batch: TaggedBatch, entropy: Float[Tensor, "batch token"], variance: Float[Tensor, "batch token"]
+    ) -> None:
+        """Take in a batch: entropy in nats and V of each token."""
         means = batch.means(entropy)
         self._blend(self.entropy, means)
         self._blend(self.variance, batch.means(variance))

@@ -16,9 +16,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Float64, Int8, Int64, Integer
+from torch import Tensor
 
 from rest_verl.core.tokens import TokenBytes
 from rest_verl.core.tool_calls import Span, Turn, WireFormat
+
+# 1 where the policy generated the token; verl writes such masks as integers or as booleans.
+Mask = Bool[Tensor, "batch token"] | Integer[Tensor, "batch token"]
 
 
 class Region(IntEnum):
@@ -45,18 +50,18 @@ class RegionTagger:
         self._parse = wire_format.parse
         self._table = TokenBytes.from_tokenizer(tokenizer)
 
-    def __call__(self, responses: torch.Tensor, response_mask: torch.Tensor) -> torch.Tensor:
+    def __call__(self, responses: Integer[Tensor, "batch token"], response_mask: Mask) -> Int8[Tensor, "batch token"]:
         """Region of every response token.
 
         Each run of generated tokens is a turn and is tagged by itself: a tag opened in one turn never reaches into
         another, and what a tool wrote is never tagged.
 
         Args:
-            responses: (B, T) int64 token ids as sampled.
-            response_mask: (B, T), 1 where the policy generated the token.
+            responses: token ids as sampled.
+            response_mask: 1 where the policy generated the token.
 
         Returns:
-            (B, T) int8 of `Region`; OTHER where the mask is 0.
+            the `Region` of each token; OTHER where the mask is 0.
         """
         mask = response_mask.numpy().astype(bool)
         text, starts = self._table.gather(responses.numpy()[mask])
@@ -77,16 +82,18 @@ class RegionTagger:
         return torch.from_numpy(regions)
 
 
-def paint_tokens(starts: np.ndarray, labels: Sequence[int], begins: Sequence[int], ends: Sequence[int]) -> np.ndarray:
+def paint_tokens(
+    starts: Int64[np.ndarray, " edge"], labels: Sequence[int], begins: Sequence[int], ends: Sequence[int]
+) -> Int8[np.ndarray, " edge-1"]:
     """Give every token that a span touches the span's region; of several spans the later one wins.
 
     Args:
-        starts: (N + 1,) int64, ascending; token k owns the bytes [starts[k], starts[k + 1]).
+        starts: ascending; token k owns the bytes [starts[k], starts[k + 1]).
         labels: the `Region` of each span.
         begins, ends: the bytes [begin, end) of each span; none of them is empty.
 
     Returns:
-        (N,) int8 of `Region`; OTHER for tokens without bytes.
+        the `Region` of each token; OTHER for tokens without bytes.
     """
     regions = np.zeros(len(starts) - 1, dtype=np.int8)
     first = np.searchsorted(starts, np.asarray(begins, dtype=np.int64), side="right") - 1
@@ -97,15 +104,9 @@ def paint_tokens(starts: np.ndarray, labels: Sequence[int], begins: Sequence[int
     return regions
 
 
-def turn_edges(mask: np.ndarray) -> np.ndarray:
-    """Where the runs of True begin, row by row, counted in masked tokens, and the number of masked tokens at the end.
-
-    Args:
-        mask: (B, T) bool.
-
-    Returns:
-        (turns + 1,) int64.
-    """
+def turn_edges(mask: Bool[np.ndarray, "batch token"]) -> Int64[np.ndarray, " edge"]:
+    """Where the runs of True begin, row by row, counted in masked tokens, and the number of masked tokens at the end:
+    one edge more than there are runs."""
     begins = mask.copy()
     begins[:, 1:] &= ~mask[:, :-1]
     return np.append(np.flatnonzero(begins[mask]), mask.sum())
@@ -125,26 +126,26 @@ class TaggedBatch:
     """Regions of a batch.
 
     Attributes:
-        regions: (B, T) int8 of `Region`.
-        response_mask: (B, T), 1 where the policy generated the token; only these count below.
+        regions: the `Region` of each token.
+        response_mask: 1 where the policy generated the token; only these count below.
     """
 
-    regions: torch.Tensor
-    response_mask: torch.Tensor
+    regions: Int8[Tensor, "batch token"]
+    response_mask: Mask
 
     @cached_property
-    def generated(self) -> torch.Tensor:
-        """The mask as (B, T) bool."""
+    def generated(self) -> Bool[Tensor, "batch token"]:
+        """The mask as truth values."""
         return self.response_mask.bool()
 
     @cached_property
-    def counts(self) -> torch.Tensor:
-        """Number of tokens of each region: (len(Region),) int64."""
+    def counts(self) -> Int64[Tensor, " region"]:
+        """Number of tokens of each `Region`, in its order."""
         return sum_by(self._index, None, len(Region) + 1)[: len(Region)].long()
 
-    def means(self, values: torch.Tensor) -> dict[Region, float]:
-        """Mean of a per-token quantity, (B, T) float such as entropy in nats, over the tokens of each region; regions
-        without a token are left out."""
+    def means(self, values: Float[Tensor, "batch token"]) -> dict[Region, float]:
+        """Mean of a per-token quantity, such as entropy in nats, over the tokens of each region; regions without a
+        token are left out."""
         sums = sum_by(self._index, values.flatten(), len(Region) + 1)
         return {region: float(sums[region] / self.counts[region]) for region in Region if self.counts[region] > 0}
 
@@ -155,28 +156,27 @@ class TaggedBatch:
         return sum(means[region] * count for region, count in tokens.items()) / total if total else None
 
     @cached_property
-    def _index(self) -> torch.Tensor:
-        """(B T,) int8: the region of each token, one past the last region where the mask is 0. One pass over this is
-        several times as fast as picking the generated tokens out."""
+    def _index(self) -> Int8[Tensor, " token"]:
+        """The region of each token, one past the last region where the mask is 0. One pass over this is several times
+        as fast as picking the generated tokens out."""
         return self.regions.masked_fill(~self.generated, len(Region)).flatten()
 
 
 CHUNK = 1 << 17
 
 
-def sum_by(index: torch.Tensor, values: torch.Tensor | None, bins: int) -> torch.Tensor:
+def sum_by(
+    index: Integer[Tensor, " value"], values: Float[Tensor, " value"] | None, bins: int
+) -> Float64[Tensor, " {bins}"]:
     """Sum values by bin, in double precision; count where there are no values.
 
     In chunks, whose copies in wider types stay in the cache: fresh memory for millions of tokens costs more than the
     sums.
 
     Args:
-        index: (N,) integers in [0, bins).
-        values: (N,) float, or None.
+        index: bin of each value, in [0, bins).
+        values: what to sum; None to count.
         bins: number of bins.
-
-    Returns:
-        (bins,) float64.
     """
     total = torch.zeros(bins, dtype=torch.float64)
     for start in range(0, len(index), CHUNK):

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from jaxtyping import Int64, Integer, UInt8
 
 
 @dataclass(frozen=True)
@@ -65,28 +66,30 @@ class TokenBytes:
         """Build the table from the bytes of each id."""
         return cls(pa.array([*pieces, b""], type=pa.large_binary()))
 
-    def gather(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def gather(
+        self, ids: Integer[np.ndarray, " token"]
+    ) -> tuple[UInt8[np.ndarray, " byte"], Int64[np.ndarray, " token+1"]]:
         """Bytes of a flat run of ids.
 
         Args:
-            ids: (N,) integers; ids outside the vocabulary have no bytes.
+            ids: ids outside the vocabulary have no bytes.
 
         Returns:
-            text: (total bytes,) uint8, the bytes of all ids in order; read-only.
-            starts: (N + 1,) int64; token k owns text[starts[k]:starts[k + 1]]; read-only.
+            text: the bytes of all ids in order; read-only.
+            starts: token k owns text[starts[k]:starts[k + 1]]; read-only.
         """
         # Arrow copies token by token; numpy would need an index for every byte, which takes twice as long.
         _, starts, text = self.of(ids).buffers()
         return np.frombuffer(text, dtype=np.uint8), np.frombuffer(starts, dtype=np.int64)
 
-    def of(self, ids: np.ndarray) -> pa.LargeBinaryArray:
-        """Bytes of each id, one entry an id: (N,) integers; ids outside the vocabulary have no bytes."""
+    def of(self, ids: Integer[np.ndarray, " token"]) -> pa.LargeBinaryArray:
+        """Bytes of each id, one entry an id; ids outside the vocabulary have no bytes."""
         # Taken as unsigned, a negative id lies beyond the vocabulary too: one minimum makes both the empty entry.
         rows = np.minimum(np.asarray(ids, dtype=np.int64).view(np.uint64), len(self.pieces) - 1)
         return self.pieces.take(pa.array(rows))
 
-    def decode(self, ids: np.ndarray) -> bytes:
-        """Bytes of a run of ids: (N,) integers."""
+    def decode(self, ids: Integer[np.ndarray, " token"]) -> bytes:
+        """Bytes of a run of ids."""
         return self.gather(ids)[0].tobytes()
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from jaxtyping import Bool, Float, Float32, Int8, Integer
+from torch import Tensor
 
 from rest_verl.core.curriculum import Schedule
-from rest_verl.core.regions import Region, sum_by
+from rest_verl.core.regions import Mask, Region, sum_by
 
 
 def scheduled_weights(schedules: Mapping[Region, Schedule], step: int) -> dict[Region, float]:
@@ -18,50 +20,52 @@ def scheduled_weights(schedules: Mapping[Region, Schedule], step: int) -> dict[R
     return {region: max(schedule(step), 0.0) for region, schedule in schedules.items()}
 
 
-def structural_weights(variance: torch.Tensor, tokens: torch.Tensor, alpha: float, eps: float) -> torch.Tensor:
+def structural_weights(
+    variance: Float[Tensor, "*any"],
+    tokens: Bool[Tensor, "*any"] | Integer[Tensor, "*any"],
+    alpha: float,
+    eps: float,
+) -> Float[Tensor, "*any"]:
     """s = (V + eps)^(-alpha), scaled to mean 1 over the batch's generated tokens.
 
     With independent noise of variance V, alpha = 1 minimises the variance of the weighted gradient at a fixed total
     weight; alpha = 0 weights all alike; alpha < 0 prefers tokens of high entropy.
 
     Args:
-        variance: any shape, float in [0, 1), V of each token or of each region.
-        tokens: same shape, how many generated tokens each value stands for: the mask, or the counts of the regions.
+        variance: V, in [0, 1), of each token or of each region.
+        tokens: how many generated tokens each value stands for: the mask, or the counts of the regions.
         alpha: exponent.
         eps: what keeps the weight of a token without variance finite, > 0.
 
     Returns:
-        same shape, float; it means nothing where `tokens` is 0.
+        weights; they mean nothing where `tokens` is 0.
     """
     raw = (variance + eps) ** -alpha
     return raw * (tokens.sum() / (raw * tokens).sum().clamp_min(torch.finfo(raw.dtype).tiny))
 
 
-def blend(structural: torch.Tensor, targets: torch.Tensor, lam: float) -> torch.Tensor:
+def blend(structural: Float[Tensor, "*any"], targets: Float[Tensor, "*any"], lam: float) -> Float[Tensor, "*any"]:
     """w = s^(1 - lam) g^lam: from the structural weights s at lam = 0 to the reasoning targets g at lam = 1.
 
     Args:
-        structural: any shape, float >= 0.
-        targets: same shape, float >= 0.
+        structural: s >= 0.
+        targets: g >= 0.
         lam: in [0, 1].
-
-    Returns:
-        same shape, float.
     """
     return structural ** (1.0 - lam) * targets**lam
 
 
-def per_region(regions: torch.Tensor, values: Mapping[Region, float]) -> torch.Tensor:
-    """Value of every token's region: (B, T) int8 of `Region` to (B, T) float32; 0 for a region without a value."""
+def per_region(regions: Int8[Tensor, "batch token"], values: Mapping[Region, float]) -> Float32[Tensor, "batch token"]:
+    """Value of every token's `Region`; 0 for a region without a value."""
     return torch.tensor([values.get(region, 0.0) for region in Region], dtype=torch.float32)[regions.int()]
 
 
-def clamp_positive(weights: torch.Tensor, low: float, high: float) -> torch.Tensor:
-    """Clamp positive weights into [low, high]; 0 stays 0. Any shape, float."""
+def clamp_positive(weights: Float[Tensor, "*any"], low: float, high: float) -> Float[Tensor, "*any"]:
+    """Clamp positive weights into [low, high]; 0 stays 0."""
     return torch.where(weights > 0, weights.clamp(low, high), 0.0)
 
 
-def normalise_rows(weights: torch.Tensor, response_mask: torch.Tensor) -> torch.Tensor:
+def normalise_rows(weights: Float32[Tensor, "batch token"], response_mask: Mask) -> Float32[Tensor, "batch token"]:
     """Scale every row so that sum_t m_t w_t = sum_t m_t.
 
     The learning rate and verl's token mean then carry over from GRPO unchanged, however rows are split into
@@ -69,11 +73,8 @@ def normalise_rows(weights: torch.Tensor, response_mask: torch.Tensor) -> torch.
     weight 1 everywhere and trains as under GRPO, for else a malformed rollout would never be punished.
 
     Args:
-        weights: (B, T) float32, >= 0.
-        response_mask: (B, T).
-
-    Returns:
-        (B, T) float32.
+        weights: >= 0.
+        response_mask: 1 where the policy generated the token.
     """
     mask = response_mask.to(torch.float32)
     total = (weights * mask).sum(dim=-1, keepdim=True)
@@ -81,18 +82,15 @@ def normalise_rows(weights: torch.Tensor, response_mask: torch.Tensor) -> torch.
     return torch.where(total > 0, weights * mask * (tokens / total.where(total > 0, tokens.new_ones(()))), mask)
 
 
-def normalise_positive(weights: torch.Tensor, response_mask: torch.Tensor) -> torch.Tensor:
+def normalise_positive(weights: Float32[Tensor, "batch token"], response_mask: Mask) -> Float32[Tensor, "batch token"]:
     """Scale every row to mean 1 over its tokens of positive weight, as the authors do, then the whole batch by
     sum(m) / sum(m w), so that its total is that of uniform weights.
 
     Rows with few weighted tokens then count less than under `normalise_rows`; a row without any has weight 0.
 
     Args:
-        weights: (B, T) float32, >= 0.
-        response_mask: (B, T).
-
-    Returns:
-        (B, T) float32.
+        weights: >= 0.
+        response_mask: 1 where the policy generated the token.
     """
     mask = response_mask.to(torch.float32)
     weights = weights * mask
@@ -102,19 +100,19 @@ def normalise_positive(weights: torch.Tensor, response_mask: torch.Tensor) -> to
     return rows * (mask.sum() / rows.sum()) if rows.any() else mask
 
 
-def effective_share(weights: torch.Tensor, response_mask: torch.Tensor) -> float:
+def effective_share(weights: Float32[Tensor, "batch token"], response_mask: Mask) -> float:
     """Effective share of tokens, (sum w)^2 / (n sum w^2) in (0, 1]: 1 when all n weights are equal; 0 for no token.
 
     Args:
-        weights: (B, T) float32, 0 where the mask is 0.
-        response_mask: (B, T).
+        weights: >= 0, and 0 where the mask is 0.
+        response_mask: 1 where the policy generated the token.
     """
     flat = weights.flatten()
     tokens, squares = float(response_mask.sum()), float(flat @ flat)
     return float(flat.sum()) ** 2 / (tokens * squares) if squares > 0 else 0.0
 
 
-def gini(weights: torch.Tensor, response_mask: torch.Tensor) -> float:
+def gini(weights: Float32[Tensor, "batch token"], response_mask: Mask) -> float:
     """Gini coefficient of the weights of generated tokens, in [0, 1): 0 when all are equal, towards 1 when few tokens
     hold all the weight; 0 for no token.
 
@@ -122,8 +120,8 @@ def gini(weights: torch.Tensor, response_mask: torch.Tensor) -> float:
     the time of sorting millions.
 
     Args:
-        weights: (B, T) float32, 0 where the mask is 0.
-        response_mask: (B, T).
+        weights: >= 0, and 0 where the mask is 0.
+        response_mask: 1 where the policy generated the token.
     """
     flat = weights.flatten()
     if not len(flat):

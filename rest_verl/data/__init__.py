@@ -1,4 +1,4 @@
-"""Training and test data as verl reads it: prompts, rows of ToolRL and API-Bank, the split, files, `data check`.
+"""Training and test data in verl's layout: prompts, rows of ToolRL and API-Bank, the split, files, `data check`.
 
-Nothing in this package imports torch, verl or Ray when it is imported, so that data can be made on any machine.
+Importing this package imports neither torch nor verl nor Ray, so that data can be made on any machine.
 """

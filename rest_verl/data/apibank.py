@@ -1,4 +1,4 @@
-"""API-Bank as ToolRL processed it: questions whose answer is a call, one file for each level."""
+"""API-Bank as processed by ToolRL: questions whose answer is a call, one file per level."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ def apibank_rows(
     level: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Row]:
-    """Return the rows of ToolRL's API-Bank files in the layout that verl reads, index counting through all files.
+    """Return the rows of ToolRL's API-Bank files in verl's layout, with `index` counting through all files.
 
-    data_source is "apibank_level<N>", id the data source and the number of the row in its file.
+    data_source is "apibank_level<N>", id is the data source and the row's number in its file.
 
     Args:
         paths: .json, .jsonl or parquet; a row is {"system": str, "user": str, "answer": {"name", "parameters"}, or a
-            list of these}. The prompt is taken as it is.
-        level: of all the files; read out of each file's name if left out.
+            list of these}. The prompt is used unchanged.
+        level: level of all files; None to read it from each file's name.
         on_progress: called with the number of rows made and of all rows.
 
     Raises:
-        ValueError: a level is not 1 to 3 or not to be found, two files have the same level, a file is empty, cut short
-            or of another kind, or a row is unusable. The message names file and row (counted from 0).
-        FileNotFoundError: there is no file at a path.
+        ValueError: a level is unknown or not 1 to 3, two files have the same level, a file is empty, truncated or of
+            another kind, or a row is unusable. The message names file and row (counted from 0).
+        FileNotFoundError: a file does not exist.
     """
     files = [Path(path) for path in paths]
     levels = [_level_of(path, level) for path in files]
     if len(set(levels)) < len(levels):
-        raise ValueError(f"files of the same level: {', '.join(map(str, files))}; give one file for each level")
+        raise ValueError(f"files of the same level: {', '.join(map(str, files))}; give one file per level")
     given = [(f"apibank_level{n}", path, read_rows(path)) for n, path in zip(levels, files, strict=True)]
     total = sum(len(rows) for _, _, rows in given)
     made: list[Row] = []
@@ -55,7 +55,7 @@ def _level_of(path: Path, given: int | None) -> int:
     found = _LEVEL.search(path.stem)
     level = given if given is not None else int(found[1]) if found else None
     if level is None:
-        raise ValueError(f"{path}: the name does not say the level (as in level2.json); give it with --level")
+        raise ValueError(f"{path}: the name does not contain the level (as in level2.json); give it with --level")
     if level not in LEVELS:
         raise ValueError(f"{path}: level {level} does not exist; API-Bank has {', '.join(map(str, LEVELS))}")
     return level
@@ -66,7 +66,7 @@ def _row(raw: Mapping[str, Any], data_source: str, number: int, index: int) -> R
         if not isinstance(raw.get(field), str):
             raise ValueError(
                 f"{field!r} is not text (the fields are {', '.join(map(str, raw))}); "
-                "give a file of API-Bank as ToolRL processed it"
+                "give an API-Bank file as processed by ToolRL"
             )
     prompt = [{"role": role, "content": raw[role]} for role in ("system", "user")]
     truth = turn_of_calls(_calls(raw.get("answer")))

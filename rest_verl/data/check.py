@@ -1,4 +1,4 @@
-"""Look through data files before a run: every row, and every two files against each other."""
+"""Check data files before a run: every row, and every pair of files."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from rest_verl.data.prompt import Prompt, Refused
 from rest_verl.reward.scorers import get_scorer
 from rest_verl.rollout.environment import get_environment
 
-_BATCH = 256  # rows held at a time: a file may be larger than the memory, and a bar moves while tokens are counted
+_BATCH = 256  # rows in memory at a time: files may be larger than the memory, and the progress bar has to move
 
 
 class _UnusableError(Exception):
-    """A file of which no row can be looked at, and why; the message leaves out the name of the file."""
+    """Why no row of a file can be checked; the message does not name the file."""
 
 
 def check_files(
@@ -33,13 +33,13 @@ def check_files(
     max_prompt_length: int | None = None,
     watch: Callable[[Path, int, int], None] = lambda path, done, rows: None,
 ) -> Report:
-    """Look through parquet files in verl's layout. Nothing is raised for what is wrong with them: it is the report.
+    """Check parquet files in verl's layout. Problems are reported, not raised.
 
     Args:
         paths: the files.
-        count_tokens: function from prompts to their lengths; without one no length is known.
-        max_prompt_length: longer prompts are a warning.
-        watch: called with (path, rows done, all rows) as a file is read.
+        count_tokens: function from prompts to their lengths in tokens; None to check no lengths.
+        max_prompt_length: longer prompts, in tokens, are a warning.
+        watch: called with (path, rows done, all rows) while a file is read.
     """
     files, unusable = [], []
     for path in paths:
@@ -62,7 +62,7 @@ def _check_file(
     seen: dict[bytes, tuple[int, bytes]] = {}
     lengths: list[int] = []
     done = 0
-    with _opened(path) as file:
+    with _open(path) as file:
         _require_rows(file)
         for rows in _batches(file):
             prompts = {}
@@ -71,7 +71,7 @@ def _check_file(
                 found = list(_row_problems(row))
                 if Kind.PROMPT not in dict(found):
                     prompts[number] = row["prompt"]
-                    found += _repetition(number, row, seen)
+                    found += _repetitions(number, row, seen)
                 problems += [Problem(kind, str(path), reason, number) for kind, reason in found]
             if count_tokens is not None:
                 counted = dict(zip(prompts, count_tokens(list(prompts.values())), strict=True))
@@ -83,23 +83,23 @@ def _check_file(
         return FileReport(path, done, sources, tuple(problems), _summary(lengths), file.schema_arrow, first_rows)
 
 
-def _opened(path: Path) -> pq.ParquetFile:
+def _open(path: Path) -> pq.ParquetFile:
     try:
         with path.open("rb") as file:
             empty = not file.read(1)
     except OSError as error:
         raise _UnusableError(f"cannot be read ({error.strerror})") from None
     if empty:
-        raise _UnusableError("the file is empty (0 bytes); make it again")
+        raise _UnusableError("the file is empty (0 bytes); recreate it")
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        reason = f"not a whole parquet file, perhaps cut short on the way ({error}); make it again"
+        reason = f"not a complete parquet file, perhaps truncated ({error}); recreate it"
         raise _UnusableError(reason) from None
 
 
 def _require_rows(file: pq.ParquetFile) -> None:
-    """Raise _UnusableError where the file has another layout or no rows."""
+    """Raise _UnusableError if the file has another layout or no rows."""
     if faults := schema_faults(file.schema_arrow):
         raise _UnusableError(f"{'; '.join(faults)} (found: {', '.join(file.schema_arrow.names)})")
     if not file.metadata.num_rows:
@@ -109,10 +109,10 @@ def _require_rows(file: pq.ParquetFile) -> None:
 def _batches(file: pq.ParquetFile) -> Iterator[list[dict[str, Any]]]:
     try:
         for batch in file.iter_batches(_BATCH, columns=columns_to_read(file.schema_arrow)):
-            batch.validate(full=True)  # else broken text comes up as a UnicodeDecodeError without a reason
+            batch.validate(full=True)  # otherwise invalid text raises a UnicodeDecodeError without a reason
             yield batch.to_pylist()
     except (pa.ArrowException, OSError) as error:
-        raise _UnusableError(f"damaged inside ({error}); make it again") from None
+        raise _UnusableError(f"damaged inside ({error}); recreate it") from None
 
 
 def _row_problems(row: Mapping[str, Any]) -> Iterator[tuple[Kind, str]]:
@@ -129,7 +129,7 @@ def _row_problems(row: Mapping[str, Any]) -> Iterator[tuple[Kind, str]]:
     if fault is not None:
         yield Kind.TRUTH, fault
     if (row.get("extra_info") or {}).get("index") is None:
-        yield Kind.INDEX, "no extra_info.index; verl tells prompts apart by it in its traces"
+        yield Kind.INDEX, "no extra_info.index, by which verl's traces distinguish prompts"
 
 
 def _truth(row: Mapping[str, Any]) -> str | None:
@@ -149,40 +149,40 @@ def _truth_fault(data_source: str | None, truth: str | None) -> str | None:
 
 
 def _environment(row: Mapping[str, Any]) -> tuple[Any, Any]:
-    """The name of the environment that a row acts on, and what it is made with; None where it has none."""
+    """The name of a row's environment and its arguments; None if it has none."""
     extra_info = row.get("extra_info") or {}
     return extra_info.get("environment"), extra_info.get("environment_kwargs")
 
 
 def _environment_fault(data_source: str | None, name: Any, kwargs: Any) -> str | None:
-    """What keeps the agent loop from making the environment of a row, which scores it."""
+    """Why the agent loop cannot create the row's environment, which scores it; None if it can."""
     if data_source is None:
         return "no data_source, which metrics are grouped by"
     try:
         make = get_environment(name)
         given = json.loads(kwargs)
     except (TypeError, ValueError, RecursionError) as error:
-        return f"the environment cannot be made: {error}"
+        return f"the environment cannot be created: {error}"
     if not isinstance(given, dict):
         return f"environment_kwargs must be a JSON object as text, got {kwargs!r:.120}"
     try:
         make(**given)
-    except Exception as error:  # an environment is somebody's program: it can fail in every way that a program can
+    except Exception as error:  # an environment is user code and can fail in any way
         return f"the environment {name!r} refuses its environment_kwargs: {error or type(error).__name__}"
     return None
 
 
-def _repetition(
+def _repetitions(
     number: int, row: Mapping[str, Any], seen: dict[bytes, tuple[int, bytes]]
 ) -> Iterator[tuple[Kind, str]]:
-    """Compare a row with the first of the same prompt, and note the row in `seen` where it is the first."""
+    """Compare a row with the first one with the same prompt; a first one is added to `seen`."""
     messages = [[message["role"], message["content"]] for message in row["prompt"]]
     environment = _environment(row)
     truth = _digest([_truth(row), environment])
     first, first_truth = seen.setdefault(_digest(messages), (number, truth))
     if first != number and truth == first_truth:
         yield Kind.DUPLICATE, f"same prompt and ground truth as row {first}"
-    elif first != number and environment == (None, None):  # else later turns may tell two rows of one prompt apart
+    elif first != number and environment == (None, None):  # with one, later turns may differ
         yield Kind.CONTRADICTION, f"same prompt as row {first}, but another ground truth"
 
 

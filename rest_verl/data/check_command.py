@@ -1,4 +1,4 @@
-"""The command `rest-verl data check`: shows the report on data files."""
+"""The command `rest-verl data check`, which shows a report on data files."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ from rest_verl.common.console import bars, plain_text, say
 from rest_verl.common.plain_text import plain
 from rest_verl.data.check_report import FileReport, Kind, PairReport, Problem, Report
 
-_SHOWN = 20
+_MOST_SHOWN = 20
 _ROW_KINDS = [kind for kind in Kind if kind not in (Kind.FILE, Kind.OVERLAP, Kind.SCHEMAS)]
-_MEASURED = (Kind.TEMPLATE, Kind.LONG)
+_NEED_TOKENIZER = (Kind.TEMPLATE, Kind.LONG)
 
 
 def check(
     files: Annotated[list[Path], typer.Argument(help="Parquet files in verl's layout.")],
     tokenizer: Annotated[
-        Path | None, typer.Option(help="Folder of the model's tokenizer, to count the prompts' tokens.")
+        Path | None, typer.Option(help="Folder of the model's tokenizer, for prompt lengths in tokens.")
     ] = None,
     max_prompt_length: Annotated[
-        int | None, typer.Option(min=1, help="verl's data.max_prompt_length: name the prompts that are longer.")
+        int | None, typer.Option(min=1, help="Report prompts with more tokens, as data.max_prompt_length.")
     ] = None,
     module: Annotated[
         list[str] | None,
-        typer.Option(help="Module that registers scorers of your own, as in rest.modules; repeatable."),
+        typer.Option(help="Module that registers your own scorers, as in rest.modules. Repeatable."),
     ] = None,
     show_all: Annotated[
-        bool, typer.Option("--all", help="Show every problem, not only 20 of a kind and file.")
+        bool, typer.Option("--all", help="Show all problems instead of 20 per kind and file.")
     ] = False,
 ) -> None:
-    """Say what is wrong with data files before a run is started on them.
+    """Check data files before a run.
 
     Errors (exit status 1): a file that verl cannot read;
     a row that the reward manager rest_tool cannot score
     (a run skips it and counts it as `skipped`);
     a row whose prompt cannot be read or rendered;
-    a prompt that two files share.
+    a prompt that is in two files.
 
-    Warnings: repeated prompts, too long ones, rows without index,
+    Warnings: repeated or too long prompts, rows without index,
     files that verl cannot read as one data set.
     """
-    # pyarrow and jinja2 are heavy: imported here, `rest-verl --help` stays quick
+    # pyarrow and jinja2 are slow to import; imported here, so that `rest-verl --help` stays quick
     from rest_verl.config.rest import import_run_module
     from rest_verl.data.check import check_files
     from rest_verl.data.prompt import length_counter
@@ -71,15 +71,15 @@ def check(
     for file in report.files:
         console.print(_file_table(file, measured=tokenizer is not None))
     if report.pairs:
-        console.print(_between(report.pairs))
-    for line in _problem_lines(report, None if show_all else _SHOWN):
+        console.print(_pair_table(report.pairs))
+    for line in _problem_lines(report, None if show_all else _MOST_SHOWN):
         say(line)
     raise typer.Exit(int(report.failed))
 
 
 @contextmanager
 def _progress() -> Iterator[Callable[[Path, int, int], None]]:
-    """A bar per file while it is read, where a person looks on."""
+    """Show a progress bar per file if standard error is a terminal."""
     tasks: dict[Path, TaskID] = {}
     with bars(Console(stderr=True)) as progress:
 
@@ -104,13 +104,13 @@ def _file_table(file: FileReport, measured: bool) -> Table:
         )
     counts = Counter(problem.kind for problem in file.problems)
     for kind in _ROW_KINDS:
-        if measured or kind not in _MEASURED:
+        if measured or kind not in _NEED_TOKENIZER:
             table.add_row(kind.title, _count(counts[kind], kind))
     return table
 
 
-def _between(pairs: Sequence[PairReport]) -> Table | str:
-    """The pairs of files that have to do with each other: n files make n * (n - 1) / 2 pairs, too many to list all."""
+def _pair_table(pairs: Sequence[PairReport]) -> Table | str:
+    """The pairs of files with problems; n files make n * (n - 1) / 2 pairs, too many to list them all."""
     table = Table(title="Between the files")
     for heading in ("one file", "other file", Kind.OVERLAP.title, "verl can concatenate them"):
         table.add_column(heading, overflow="fold")
@@ -121,7 +121,7 @@ def _between(pairs: Sequence[PairReport]) -> Table | str:
             table.add_row(
                 plain_text(str(pair.first)), plain_text(str(pair.second)), _count(pair.shared, Kind.OVERLAP), together
             )
-    return table if table.rows else "Between the files: no prompt is in two of them, and verl can concatenate them."
+    return table if table.rows else "Between the files: no prompt is in two files, and verl can concatenate them."
 
 
 def _count(number: int, kind: Kind) -> Text:
@@ -129,7 +129,7 @@ def _count(number: int, kind: Kind) -> Text:
 
 
 def _problem_lines(report: Report, limit: int | None) -> Iterator[str]:
-    """One line per problem, and one that counts those beyond the limit of each kind and file."""
+    """One line per problem, and one line per kind and file with the number of problems over the limit."""
 
     def kind_and_file(problem: Problem) -> tuple[Kind, str]:
         return problem.kind, problem.file

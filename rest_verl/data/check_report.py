@@ -1,4 +1,4 @@
-"""What a check of data files finds: plain values, to be shown or tested."""
+"""The result of a check of data files: plain values that can be shown and tested."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Kind(Enum):
-    """What can be wrong. An error makes the check fail; a warning may be meant."""
+    """Kinds of problems. Errors make the check fail; warnings may be intended."""
 
     FILE = ("files that cannot be used", True)
     PROMPT = ("rows without a readable prompt", True)
@@ -33,7 +33,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a file, with two (`file` names both) or with a row (counted from 0)."""
+    """A problem with a file, with two files (`file` names both) or with a row (counted from 0)."""
 
     kind: Kind
     file: str
@@ -47,7 +47,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Lengths:
-    """Prompt lengths of a file in tokens; the median and p95 are lengths that occur (nearest rank)."""
+    """A file's prompt lengths in tokens; median and p95 are actual lengths (nearest rank)."""
 
     minimum: int
     median: int
@@ -57,7 +57,7 @@ class Lengths:
 
 @dataclass(frozen=True)
 class FileReport:
-    """What was found in one file that could be read to its end; rows count from 0."""
+    """The findings in one completely read file; rows count from 0."""
 
     path: Path
     rows: int
@@ -65,12 +65,12 @@ class FileReport:
     problems: tuple[Problem, ...]
     lengths: Lengths | None
     schema: pa.Schema = field(repr=False)
-    prompts: Mapping[bytes, int] = field(repr=False)  # digest of each prompt -> the first row that has it
+    prompts: Mapping[bytes, int] = field(repr=False)  # digest of each prompt -> the first row with it
 
 
 @dataclass(frozen=True)
 class PairReport:
-    """What two files have to do with each other."""
+    """The findings on a pair of files; `shared` is their number of common prompts."""
 
     first: Path
     second: Path
@@ -88,7 +88,7 @@ class Report:
 
     @property
     def problems(self) -> list[Problem]:
-        """All problems, those of one kind and file together."""
+        """All problems, grouped by kind and file."""
         found = list(self.unusable)
         for file in self.files:
             found += file.problems
@@ -99,5 +99,5 @@ class Report:
 
     @property
     def failed(self) -> bool:
-        """Whether anything is an error."""
+        """Whether any problem is an error."""
         return any(problem.kind.is_error for problem in self.problems)

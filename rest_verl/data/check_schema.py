@@ -1,4 +1,4 @@
-"""Which Arrow schemas verl and the reward manager can read, and which of them verl can concatenate."""
+"""Check Arrow schemas: which ones verl and the reward manager can read, and which verl can concatenate."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _has_texts(kind: pa.DataType, *names: str) -> bool:
-    """Whether a struct has each of these fields as text; it may have others."""
+    """Whether a struct has all these fields as text; it may have others."""
     if not pa.types.is_struct(kind):
         return False
     fields = {field.name: field.type for field in kind}
     return all(name in fields and _is_text(fields[name]) for name in names)
 
 
-# verl reads prompt and extra_info, the reward manager data_source and reward_model; nobody reads ability.
+# verl reads prompt and extra_info, the reward manager reads data_source and reward_model; nobody reads ability.
 _COLUMNS = (
     _Column("data_source", "string", _is_text),
     _Column(
@@ -42,7 +42,7 @@ _COLUMNS = (
         lambda kind: _is_list(kind) and _has_texts(kind.value_type, "role", "content"),
     ),
     _Column("reward_model", "struct<ground_truth: string>", lambda kind: _has_texts(kind, "ground_truth")),
-    # a column that is null in every row has the type null; verl takes such a row for one without extra_info
+    # a column that is null in every row has the type null; verl treats such rows as rows without extra_info
     _Column("extra_info", "struct", lambda kind: pa.types.is_struct(kind) or pa.types.is_null(kind), needed=False),
 )
 
@@ -50,12 +50,12 @@ _EXTRA_INFO = ("index", "environment", "environment_kwargs")
 
 
 def schema_faults(schema: pa.Schema) -> list[str]:
-    """What keeps verl or the reward manager from reading a file of this schema; further columns are no fault."""
+    """Why verl or the reward manager cannot read a file with this schema; extra columns are allowed."""
     faults = []
     for column in _COLUMNS:
         count = schema.names.count(column.name)
         if count > 1:
-            faults.append(f"{count} columns are named {column.name!r}, keep one")
+            faults.append(f"{count} columns are named {column.name!r}; keep one")
         elif count == 1 and not column.fits(found := schema.field(column.name).type):
             faults.append(f"the column {column.name!r} must be {column.wanted} but is {found}")
         elif not count and column.needed:
@@ -64,7 +64,7 @@ def schema_faults(schema: pa.Schema) -> list[str]:
 
 
 def columns_to_read(schema: pa.Schema) -> list[str]:
-    """The columns and struct fields that a check needs, of a schema without faults."""
+    """The columns and struct fields that a check needs; the schema has no faults."""
     columns = ["data_source", "prompt", "reward_model.ground_truth"]
     if "extra_info" in schema.names and pa.types.is_struct(kind := schema.field("extra_info").type):
         columns += [f"extra_info.{field.name}" for field in kind if field.name in _EXTRA_INFO]
@@ -72,10 +72,10 @@ def columns_to_read(schema: pa.Schema) -> list[str]:
 
 
 def schema_differences(first: pa.Schema, second: pa.Schema) -> list[str]:
-    """Name the fields over which verl (`datasets.concatenate_datasets`) refuses to put two files together.
+    """The fields that keep verl (`datasets.concatenate_datasets`) from concatenating two files.
 
-    It fills columns and struct fields that one file lacks, and those that are null in every row of it, with None. What
-    both have must be of one type; within a list, where nothing can be filled, down to the last field of its structs.
+    It fills columns and struct fields that one file lacks, or that are null in all its rows, with None. Common ones
+    must have the same type; in a list, where nothing can be filled, down to the last field of its structs.
     """
     return list(_differences("", _fields(first), _fields(second)))
 
@@ -86,7 +86,7 @@ def _fields(parent: pa.Schema | pa.StructType) -> dict[str, pa.DataType]:
 
 def _differences(path: str, first: dict[str, pa.DataType], second: dict[str, pa.DataType]) -> Iterator[str]:
     for name, one in first.items():
-        other = second.get(name, one)  # what one of them lacks is filled
+        other = second.get(name, one)  # a missing field is filled
         if pa.types.is_struct(one) and pa.types.is_struct(other):
             yield from _differences(f"{path}{name}.", _fields(one), _fields(other))
         elif _shape(one) != _shape(other) and not _fills(one, other) and not _fills(other, one):
@@ -94,14 +94,14 @@ def _differences(path: str, first: dict[str, pa.DataType], second: dict[str, pa.
 
 
 def _fills(empty: pa.DataType, other: pa.DataType) -> bool:
-    """Whether a column without a single value can stand beside the other; beside a struct `datasets` fails."""
+    """Whether a column without values can be concatenated with the other; with a struct, `datasets` fails."""
     while _is_list(empty):
         empty = empty.value_type
     return pa.types.is_null(empty) and not pa.types.is_struct(other)
 
 
 def _shape(kind: pa.DataType) -> Any:
-    """A type as `datasets` compares it: the order of a struct's fields and the name of a list's item do not count."""
+    """A type as `datasets` compares it: without the order of a struct's fields and the name of a list's item."""
     if pa.types.is_struct(kind):
         return {field.name: _shape(field.type) for field in kind}
     if _is_list(kind):

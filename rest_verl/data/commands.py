@@ -1,4 +1,4 @@
-"""The commands `rest-verl data rlla` and `apibank`, and what every command shares that makes a data set."""
+"""The commands `rest-verl data rlla` and `apibank`, and what all commands that make a data set share."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ if TYPE_CHECKING:
     from rest_verl.data.data_set import Origin
     from rest_verl.data.rows import Row
 
-# pyarrow and jinja2 are heavy: what needs them is imported where it is used, so that `rest-verl --help` stays quick
+# pyarrow and jinja2 are slow to import, so modules that need them are imported where they are used, and
+# `rest-verl --help` stays quick
 
 app = typer.Typer(help="Make training data in verl's parquet layout, and check it.", no_args_is_help=True)
 
 Out = Annotated[Path, typer.Option(help="Folder for train.parquet, validation.parquet and manifest.json.")]
 Share = Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of prompts to hold out for validation.")]
-BakedFormat = Annotated[str, typer.Option(help="Only rlla: the file holds whole prompts, which ask for it.")]
-BakedTemplate = Annotated[Path | None, typer.Option(help="Refused: the file holds whole prompts.")]
+FixedFormat = Annotated[str, typer.Option(help="Only rlla: the file holds whole prompts, which ask for it.")]
+FixedTemplate = Annotated[Path | None, typer.Option(help="Refused: the file holds whole prompts.")]
 
-_BAKED = "the file holds whole prompts, which ask for rlla; leave the option out, or rewrite the prompts in the file"
+_WHOLE_PROMPTS = "the file holds whole prompts, which ask for rlla; omit the option, or rewrite the file's prompts"
 
 
 @app.command()
@@ -32,15 +33,15 @@ def rlla(
     source: Annotated[Path, typer.Argument(help="ToolRL's parquet, .json or .jsonl file.")],
     out: Out,
     validation_share: Share = 0.1,
-    format: BakedFormat = "rlla",
-    template: BakedTemplate = None,
+    format: FixedFormat = "rlla",
+    template: FixedTemplate = None,
 ) -> None:
-    """ToolRL's data, checked, brought into one layout and split."""
+    """Check ToolRL's data, convert it to verl's layout and split it."""
     with one_line_errors():
         from rest_verl.data.data_set import Origin, file_source
         from rest_verl.data.rlla import read_rlla
 
-        _check_baked(format, template)
+        _check_unchanged(format, template)
         with progress_bar(source.name) as on_progress:
             rows = read_rlla(source, on_progress)
         write_and_show(rows, validation_share, out, Origin("rlla", [file_source(source)], {"format": format}))
@@ -50,32 +51,32 @@ def rlla(
 def apibank(
     sources: Annotated[list[Path], typer.Argument(help="API-Bank's files as ToolRL processed them.")],
     out: Out,
-    level: Annotated[int | None, typer.Option(help="1, 2 or 3; read out of the file's name if left out.")] = None,
+    level: Annotated[int | None, typer.Option(help="API-Bank level: 1, 2 or 3; default: from the file name.")] = None,
     validation_share: Share = 1.0,
-    format: BakedFormat = "rlla",
-    template: BakedTemplate = None,
+    format: FixedFormat = "rlla",
+    template: FixedTemplate = None,
 ) -> None:
-    """API-Bank's questions; all go to validation, as befits a benchmark, unless --validation-share says otherwise."""
+    """Convert API-Bank's questions to verl's layout; by default all are for validation, since it is a benchmark."""
     with one_line_errors():
         from rest_verl.data.apibank import apibank_rows
         from rest_verl.data.data_set import Origin, file_source
 
-        _check_baked(format, template)
+        _check_unchanged(format, template)
         with progress_bar("API-Bank") as on_progress:
             rows = apibank_rows(sources, level, on_progress)
         origin = Origin("apibank", [file_source(source) for source in sources], {"format": format, "level": level})
         write_and_show(rows, validation_share, out, origin)
 
 
-def _check_baked(format: str, template: Path | None) -> None:
+def _check_unchanged(format: str, template: Path | None) -> None:
     if format != "rlla":
-        raise ValueError(f"--format {format}: {_BAKED}")
+        raise ValueError(f"--format {format}: {_WHOLE_PROMPTS}")
     if template is not None:
-        raise ValueError(f"--template {template}: {_BAKED}")
+        raise ValueError(f"--template {template}: {_WHOLE_PROMPTS}")
 
 
 def write_and_show(rows: list[Row], validation_share: float, out: Path, origin: Origin) -> None:
-    """Write a data set and show how many rows each side has of every data source."""
+    """Write a data set and show the number of rows of each data source on each side."""
     from rest_verl.data.data_set import SIDES, write_data_set
 
     counts = write_data_set(rows, validation_share, out, origin)

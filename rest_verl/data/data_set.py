@@ -1,4 +1,4 @@
-"""A folder with train.parquet, validation.parquet and the manifest that says what they were made from."""
+"""Split rows and write train.parquet, validation.parquet and a manifest of their origin."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import rest_verl
-from rest_verl.data.files import replacing, sha256_of, write_whole
+from rest_verl.data.files import replace_file, sha256_of, write_whole
 from rest_verl.data.rows import Row
 
 
-def _asked(row: Row, number: int) -> list[list[str]]:
-    """Return [[role, content], ...] of the messages that ask: all but the system's, or all if there is no other."""
+def _question_messages(row: Row, number: int) -> list[list[str]]:
+    """Return [[role, content], ...] of the question: all messages except the system's, or all if there is no other."""
     prompt = row.get("prompt")
     messages = [] if prompt is None or isinstance(prompt, str | Mapping) else list(prompt)
     if not messages or not all(isinstance(message, Mapping) and "content" in message for message in messages):
@@ -29,9 +29,9 @@ def _asked(row: Row, number: int) -> list[list[str]]:
     return [pair for pair in pairs if pair[0] != "system"] or pairs
 
 
-def _hash(asked: list[list[str]], key: str) -> int:
+def _hash(messages: list[list[str]], key: str) -> int:
     """A number in [0, 2**64) that is the same in every process and on every machine, unlike Python's hash()."""
-    digest = hashlib.sha256(json.dumps([key, asked]).encode()).digest()
+    digest = hashlib.sha256(json.dumps([key, messages]).encode()).digest()
     return int.from_bytes(digest[:8], "big")
 
 
@@ -40,31 +40,31 @@ def split_by_hash(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return (training rows, validation rows), each in the given order, with extra_info.split set to its side.
 
-    A row's side depends on nothing but the question (its messages besides the system's) and `key`. So the same prompt
-    is never on both sides, nor is one question asked with other tools, and adding rows moves none of the old ones.
-    The price is that validation_share is met only on average. The given rows are not changed.
+    A row's side depends only on the question (its messages except the system's) and `key`. So no prompt is on both
+    sides, no question is either with different tools, and adding rows moves none of the old ones. In return,
+    validation_share holds only on average. The given rows are not changed.
 
     Args:
         rows: verl rows; "prompt" is a list of {"role", "content"}.
-        validation_share: expected share of the validation rows, 0 to 1.
+        validation_share: expected share of validation rows, 0 to 1.
         key: any text; another key gives another split.
 
     Raises:
-        ValueError: the share is not in [0, 1], a row has no prompt, or a side that was asked for came out empty
-            (verl would fail on the empty file much later).
+        ValueError: the share is not in [0, 1], a row has no prompt, or a requested side is empty (verl would fail on
+            the empty file much later).
     """
     if not 0 <= validation_share <= 1:
         raise ValueError(f"validation_share must lie between 0 and 1, got {validation_share}")
     sides: dict[str, list[dict[str, Any]]] = {"train": [], "validation": []}
     for number, row in enumerate(rows):
-        held_out = _hash(_asked(row, number), key) < validation_share * 2**64
+        held_out = _hash(_question_messages(row, number), key) < validation_share * 2**64
         side = "validation" if held_out else "train"
         sides[side].append({**row, "extra_info": {**(row.get("extra_info") or {}), "split": side}})
     for side in sides:
         if 0 < validation_share < 1 and not sides[side]:
             raise ValueError(
                 f"none of the {len(rows)} rows fell on the {side} side at validation_share={validation_share}: "
-                "give more rows (with different questions), another share or another key"
+                "give more rows (with different questions), a different share or a different key"
             )
     return sides["train"], sides["validation"]
 
@@ -85,7 +85,7 @@ def _column(name: str, rows: Sequence[Row]) -> pa.Array:
         number = bisect.bisect_left(range(len(values) + 1), True, key=breaks) - 1
         raise ValueError(
             f"column {name!r}: the value of row {number} does not fit those before it ({error}). A parquet column has "
-            "one type, down to every nested key: store values of mixed type as one JSON string, as ground_truth is."
+            "one type, down to every nested key: store values of mixed types as one JSON string, like ground_truth."
         ) from error
 
 
@@ -93,22 +93,22 @@ def write_parquet(rows: Sequence[Row], path: str | Path) -> None:
     """Write rows as a parquet file that verl's RLHFDataset reads: prompt comes back as a list of dicts.
 
     A parquet column has one type. A key that only some rows (or nested dicts) have comes back as None in the others,
-    and ints beside floats come back as floats. Missing parent folders are made. The file is there as a whole or not at
-    all: an older one stays until the new one is written.
+    and ints mixed with floats come back as floats. Missing parent folders are created. The file is written atomically:
+    an older one stays until the new one is complete.
 
     Raises:
-        ValueError: there are no rows, or values of one column differ in type; the message names column and row.
+        ValueError: there are no rows, or the values of a column differ in type; the message names column and row.
     """
     if not rows:
         raise ValueError(f"there are no rows to write to {path}")
-    # The columns are gathered from all rows: left to itself, pyarrow looks at the first row and drops what it lacks.
+    # Collect the columns of all rows: pyarrow itself would use the first row and drop columns that it lacks.
     names = list(dict.fromkeys(name for row in rows for name in row))
     table = pa.table({name: _column(name, rows) for name in names})
     try:
-        with replacing(Path(path)) as part:
+        with replace_file(Path(path)) as part:
             pq.write_table(table, part)
     except pa.ArrowNotImplementedError as error:
-        raise ValueError(f"{path}: parquet holds no dict that is empty in every row; drop it ({error})") from error
+        raise ValueError(f"{path}: parquet cannot hold a dict that is always empty; drop it ({error})") from error
 
 
 SIDES = ("train", "validation")
@@ -116,12 +116,12 @@ SIDES = ("train", "validation")
 
 @dataclass(frozen=True)
 class Origin:
-    """What a data set is made from. It names no folder, so that the same data gives the same manifest everywhere.
+    """The origin of a data set. It names no folder, so that the same data gives the same manifest everywhere.
 
     Attributes:
-        command: of `rest-verl data`.
-        sources: packages with their versions, or files with their digests.
-        options: all that decides what the rows are.
+        command: subcommand of `rest-verl data`.
+        sources: packages with versions, or files with digests.
+        options: all options that determine the rows.
     """
 
     command: str
@@ -135,18 +135,17 @@ def file_source(path: Path) -> dict[str, str]:
 
 
 def write_data_set(rows: Sequence[Row], validation_share: float, out: Path, origin: Origin) -> dict[str, Counter[str]]:
-    """Split rows, write both sides and `manifest.json` into the folder `out`; return the rows of each data source.
+    """Split rows; write both sides and `manifest.json` into the folder `out`.
 
-    The manifest of an earlier run is removed first and the new one is written last, so that a folder with a manifest
-    is whole. A side that gets no rows has no file: that of an earlier run is removed, for its rows may now stand on
-    the other side.
+    An earlier manifest is removed first and the new one is written last, so that a folder with a manifest is complete.
+    A side without rows has no file: an earlier one is removed, since its rows may now be on the other side.
 
     Returns:
-        {"train": {data source: rows}, "validation": {data source: rows}}
+        the number of rows: {"train": {data source: rows}, "validation": {data source: rows}}
 
     Raises:
         ValueError: as `split_by_hash` and `write_parquet`.
-        OSError: the folder cannot be written to.
+        OSError: the folder is not writable.
     """
     sides = dict(zip(SIDES, split_by_hash(rows, validation_share), strict=True))
     counts = {name: Counter(row["data_source"] for row in side) for name, side in sides.items()}

@@ -1,4 +1,4 @@
-"""Files that are written as a whole or not at all, and their digests."""
+"""Write files atomically, compute their digests, and read rows from them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a path to write to; behind the block, what was written there is at `path`.
+def replace_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path to write to, which is moved to `path` after the block.
 
-    Missing parent folders are made. Where the block raises, `path` is as it was.
+    Missing parent folders are created. If the block raises, `path` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
@@ -30,13 +30,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file as UTF-8; missing parent folders are made, and a failure leaves what was there."""
-    with replacing(path) as part:
+    """Write a text file as UTF-8, atomically; missing parent folders are created."""
+    with replace_file(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 def sha256_of(path: Path) -> str:
-    """Return the digest of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 digest of a file in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -51,11 +51,11 @@ _JSON_SUFFIXES = (".json", ".jsonl")
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a file: JSON if its name ends in .json or .jsonl, else parquet.
 
-    JSON is one list of objects, or one object a line, whatever the name says.
+    With either name, JSON may be one list of objects or one object per line.
 
     Raises:
-        ValueError: the file is empty, cut short, of another kind, or has no rows.
-        FileNotFoundError: there is no file at the path.
+        ValueError: the file is empty, truncated, of another kind, or has no rows.
+        FileNotFoundError: the file does not exist.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file. Give the path of a parquet, .json or .jsonl file.")
@@ -69,15 +69,13 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 def _parquet_rows(path: Path) -> list[dict[str, Any]]:
     try:
-        # Read as one file and with no guessing from folder names such as split=train above it.
+        # Read as one file, without guessing columns from folder names such as split=train.
         with pq.ParquetFile(path) as file:
             table = file.read()
-        table.validate(full=True)  # else broken text surfaces later, as a UnicodeDecodeError without a file name
+        table.validate(full=True)  # otherwise invalid text raises a UnicodeDecodeError later, without a file name
         return table.to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise ValueError(
-            f"{path}: not a whole parquet file, perhaps cut short on the way ({error}). {_GET_AGAIN}"
-        ) from error
+        raise ValueError(f"{path}: not a complete parquet file, perhaps truncated ({error}). {_GET_AGAIN}") from error
 
 
 def _json_rows(path: Path) -> list[dict[str, Any]]:
@@ -97,4 +95,4 @@ def _json(source: bytes, where: str) -> Any:
     try:
         return json.loads(source)
     except (ValueError, RecursionError) as error:  # broken JSON or UTF-8, or brackets nested thousands deep
-        raise ValueError(f"{where}: not whole JSON, perhaps cut short on the way ({error}). {_GET_AGAIN}") from error
+        raise ValueError(f"{where}: not complete JSON, perhaps truncated ({error}). {_GET_AGAIN}") from error

@@ -21,7 +21,7 @@ _TURN_TAGS = ("<think>", "<tool_call>", "<response>")
 
 @cache
 def built_in_template() -> PromptTemplate:
-    """The template that is used where none is given."""
+    """The default template."""
     return PromptTemplate()
 
 
@@ -34,7 +34,7 @@ def _tool(number: int, tool: Any) -> Tool:
         tool = tool["function"]  # verl's and OpenAI's schemas wrap the same three fields
     if not isinstance(tool, Mapping) or not isinstance(tool.get("name"), str):
         raise ValueError(f"tool {number} of the prompt must be a dict with a string 'name', got {tool!r:.200}")
-    # The whole schema is shown, not only its properties: which parameters are required decides what a right call is.
+    # The whole schema, not only its properties: a right call depends on which parameters are required.
     return Tool(tool["name"], tool.get("description") or "", tool.get("parameters") or {})
 
 
@@ -44,14 +44,14 @@ def system_message(
     format: str = "rlla",
     template: PromptTemplate | None = None,
 ) -> str:
-    """Return the system message that offers `tools` and fixes the output format.
+    """Return the system message that offers `tools` and specifies the output format.
 
     Args:
         tools: each {"name": str, "description": str, "parameters": JSON-able dict}; the last two may be missing.
             {"type": "function", "function": {...}} is unwrapped.
-        instructions: what the task itself says to the system (a role to play, a language to use); its own section.
-        format: a wire format, by the name that `rest.format` takes.
-        template: what renders it; the built-in one if left out.
+        instructions: the task's own system instructions (a role, a language), shown in a section of their own.
+        format: name of a wire format, as in `rest.format`.
+        template: renders the message; None for the built-in one.
 
     Raises:
         ValueError: a tool is not a dict with a string name, the format is unknown, or the template fails.
@@ -68,42 +68,42 @@ def make_prompt(
 ) -> list[Message]:
     """Return the messages of a row: one system message, then the dialogue.
 
-    The words of the dialogue's own system messages become the instructions. For `rlla` the rest is packed into one
-    user message; for the other formats messages stay messages, since the models' chat templates know them.
+    The dialogue's own system messages become the instructions. For `rlla` the rest is packed into one user message;
+    for the other formats messages stay separate, since the models' chat templates support them.
 
     Args:
         tools, format, template: as for `system_message`.
         dialogue: [{"role": system | user | assistant | tool, "content": str}, ...].
 
     Raises:
-        ValueError: as `system_message`; or nothing but system messages is there, or a message is unusable.
+        ValueError: as `system_message`; or there are only system messages, or a message is unusable.
     """
     system = [message for message in dialogue if _role(message) == "system"]
     rest = [message for message in dialogue if _role(message) != "system"]
     instructions = "\n\n".join(str(message.get("content") or "") for message in system)
     messages = [{"role": "system", "content": system_message(tools, instructions, format, template)}]
-    checked = _checked(rest)
+    checked = _check_dialogue(rest)
     if format == "rlla":
         return [*messages, {"role": "user", "content": rlla_user_message(checked)}]
     return messages + checked
 
 
 def later_messages(dialogue: Iterable[Mapping[str, Any]], format: str = "rlla") -> list[Message]:
-    """Return the messages of a later turn of the user, in the way in which `make_prompt` writes those of the first.
+    """Return the messages of a later user turn, in the form that `make_prompt` gives those of the first.
 
-    For `rlla` they are one user message with tags in it; for the other formats they stay as they are.
+    For `rlla` they are one user message with tags; for the other formats they stay unchanged.
 
     Raises:
         ValueError: as `rlla_user_message`.
     """
-    checked = _checked(dialogue)
+    checked = _check_dialogue(dialogue)
     if format != "rlla":
         return checked
-    return [{"role": "user", "content": _tagged(checked)}]
+    return [{"role": "user", "content": _join_tagged(checked)}]
 
 
 def tool_list(tools: Iterable[Mapping[str, Any]], format: str = "rlla", template: PromptTemplate | None = None) -> str:
-    """Return the list of tools by itself, as the system message has it; arguments and errors as `system_message`.
+    """Return only the list of tools, as in the system message; arguments and errors as `system_message`.
 
     Raises:
         ValueError: the template has no block `tools`.
@@ -114,15 +114,15 @@ def tool_list(tools: Iterable[Mapping[str, Any]], format: str = "rlla", template
 def rlla_user_message(dialogue: Iterable[Mapping[str, str]]) -> str:
     """Pack the dialogue so far, [{"role": user | assistant | tool, "content": str}, ...], into one user message.
 
-    An assistant message that already carries rlla tags is kept as it is; plain text becomes a `<response>`.
+    An assistant message that already has rlla tags is kept unchanged; plain text becomes a `<response>`.
 
     Raises:
         ValueError: the dialogue is empty, or a message has another role or no text.
     """
-    return f"**Dialogue Records History**\n{_tagged(_checked(dialogue))}"
+    return f"**Dialogue Records History**\n{_join_tagged(_check_dialogue(dialogue))}"
 
 
-def _tagged(dialogue: Iterable[Message]) -> str:
+def _join_tagged(dialogue: Iterable[Message]) -> str:
     first, *rest = [_rlla_turn(message) for message in dialogue]
     return first[1] + "".join(gap + text for gap, text in rest)
 
@@ -131,7 +131,7 @@ def _role(message: Any) -> Any:
     return message.get("role") if isinstance(message, Mapping) else None
 
 
-def _checked(dialogue: Iterable[Any]) -> list[Message]:
+def _check_dialogue(dialogue: Iterable[Any]) -> list[Message]:
     messages = []
     for number, message in enumerate(dialogue, start=1):
         if not isinstance(message, Mapping) or not isinstance(message.get("content"), str):
@@ -141,8 +141,8 @@ def _checked(dialogue: Iterable[Any]) -> list[Message]:
         if message.get("role") not in _ROLES:
             raise ValueError(
                 f"message {number} of the dialogue has the role {message.get('role')!r}; "
-                f"{', '.join(_ROLES)} are known here. The words of a system message are instructions: "
-                "give them to system_message, or the whole dialogue to make_prompt."
+                f"allowed: {', '.join(_ROLES)}. Give the text of a system message to system_message as "
+                "instructions, or the whole dialogue to make_prompt."
             )
         messages.append({"role": message["role"], "content": message["content"]})
     if not messages:
@@ -151,12 +151,12 @@ def _checked(dialogue: Iterable[Any]) -> list[Message]:
 
 
 def _rlla_turn(message: Message) -> tuple[str, str]:
-    """Return (what separates the message from the one before it, its text in tags)."""
+    """Return (separator from the message before, tagged text)."""
     content = message["content"].strip()
     if message["role"] == "user":
         return "\n\n", f"<user> {content} </user>"
     if message["role"] == "tool":
-        return "\n", f"<obs> {content} </obs>"  # sits directly under the call that it answers
+        return "\n", f"<obs> {content} </obs>"  # directly below the call that it answers
     tagged = any(tag in content for tag in _TURN_TAGS)
     return "\n\n", content if tagged else f"<response> {content} </response>"
 
@@ -166,24 +166,24 @@ Prompt = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Refused:
-    """A prompt that the chat template does not render, and why."""
+    """Why the chat template refuses to render a prompt."""
 
     reason: str
 
 
 def templated_tokenizer(folder: Path) -> Any:
-    """Load the tokenizer in a folder, which has to have a chat template.
+    """Load a tokenizer that has a chat template.
 
     Args:
-        folder: where the tokenizer is, as in verl's `actor_rollout_ref.model.path`.
+        folder: folder with the tokenizer, as in verl's `actor_rollout_ref.model.path`.
 
     Raises:
-        ValueError: there is no tokenizer, or it has no chat template; the message says which.
+        ValueError: there is no tokenizer, or it has no chat template.
     """
     from transformers import AutoTokenizer
 
-    if not folder.is_dir():  # else transformers takes the path for a name on the model hub and says so
-        raise ValueError(f"{folder} is no folder; give one that holds a model's tokenizer")
+    if not folder.is_dir():  # otherwise transformers takes the path for a name on the model hub
+        raise ValueError(f"{folder} is not a folder; give one with a model's tokenizer")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
@@ -192,27 +192,27 @@ def templated_tokenizer(folder: Path) -> Any:
         tokenizer.get_chat_template()
     except ValueError:
         raise ValueError(
-            f"the tokenizer in {folder} has no chat template, so verl could not render a prompt with it either; "
-            "take that of an instruction-tuned model"
+            f"the tokenizer in {folder} has no chat template, which verl needs to render prompts; use that of an "
+            "instruction-tuned model"
         ) from None
     return tokenizer
 
 
 def length_counter(folder: Path) -> Callable[[Sequence[Prompt]], list[int | Refused]]:
-    """Return the function that counts the tokens of prompts (lists of messages), opening of the answer included.
+    """Return a function that counts the tokens of prompts (lists of messages), including the generation prompt.
 
     Args:
-        folder: where the tokenizer is.
+        folder: folder with the tokenizer.
 
     Raises:
-        ValueError: as `templated_tokenizer` does.
+        ValueError: as `templated_tokenizer`.
     """
     tokenizer = templated_tokenizer(folder)
 
     def count(prompts: Sequence[Prompt]) -> list[int | Refused]:
         rendered = [_render(tokenizer, prompt) for prompt in prompts]
         texts = [text for text in rendered if isinstance(text, str)]
-        # rendered one by one and tokenised at once: one refusal spoils no other prompt, and batches are faster
+        # rendered one by one, so that a refusal affects no other prompt, but tokenised in a batch, which is faster
         ids = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
         lengths = iter(map(len, ids))
         return [text if isinstance(text, Refused) else next(lengths) for text in rendered]
@@ -223,7 +223,7 @@ def length_counter(folder: Path) -> Callable[[Sequence[Prompt]], list[int | Refu
 def _render(tokenizer: Any, prompt: Prompt) -> str | Refused:
     try:
         return tokenizer.apply_chat_template(list(prompt), add_generation_prompt=True, tokenize=False)
-    except (TemplateError, TypeError, ValueError) as error:  # a template is a program that came with the model
+    except (TemplateError, TypeError, ValueError) as error:  # a chat template is code from the model
         return Refused(f"{type(error).__name__}: {_first_line(error)}")
 
 

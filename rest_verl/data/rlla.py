@@ -1,4 +1,4 @@
-"""ToolRL's training rows (`rlla`), checked before a run is started on them and brought into one layout."""
+"""Check ToolRL's training rows (`rlla`) and convert them to verl's layout."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 from rest_verl.data.files import read_rows
 from rest_verl.data.rows import Row, make_row
 
-# the names that ToolRL's raw files have used for the same field
+# alternative names of these fields in ToolRL's raw files
 _SYSTEM, _USER = ("system", "instruction"), ("user", "input")
 
 
 def read_rlla(path: str | Path, on_progress: Callable[[int, int], None] = lambda done, total: None) -> list[Row]:
-    """Return ToolRL's rows in the layout that verl reads, index counting through the file.
+    """Return ToolRL's rows in verl's layout, with `index` counting through the file.
 
     Args:
         path: parquet, .json or .jsonl. A row is either {"prompt": [{"role", "content"}, ...], "reward_model":
-            {"ground_truth": str}}, with data_source and extra_info if it has them, or {"system" or "instruction",
+            {"ground_truth": str}}, optionally with data_source and extra_info, or {"system" or "instruction",
             "user" or "input", "output"}, all text. The ground truth, or output, is in the rlla wire format.
         on_progress: called with the number of rows checked and of all rows.
 
     Raises:
-        ValueError: the file is empty, cut short or of another kind, has no rows, or a row is unusable. The message
+        ValueError: the file is empty, truncated or of another kind, has no rows, or a row is unusable. The message
             names the file, the first bad row (counted from 0) and what to do.
-        FileNotFoundError: there is no file at the path.
+        FileNotFoundError: the file does not exist.
     """
     path = Path(path)
     rows: list[Row] = []
@@ -44,7 +44,7 @@ def read_rlla(path: str | Path, on_progress: Callable[[int, int], None] = lambda
 
 
 def _row(raw: Mapping[str, Any], index: int) -> Row:
-    prompt, truth = _in_verls_layout(raw) if "prompt" in raw else _in_three_fields(raw)
+    prompt, truth = _from_verl_layout(raw) if "prompt" in raw else _from_three_fields(raw)
     if "<tool_call>" not in truth and "<response>" not in truth:
         raise ValueError(
             f"the ground truth has neither <tool_call> nor <response>, so no answer could be right: {truth!r:.80}; "
@@ -60,7 +60,7 @@ def _text(fields: Any, name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _in_verls_layout(raw: Mapping[str, Any]) -> tuple[list[dict[str, str]], str]:
+def _from_verl_layout(raw: Mapping[str, Any]) -> tuple[list[dict[str, str]], str]:
     prompt, reward_model = raw["prompt"], raw.get("reward_model")
     if not isinstance(prompt, list) or not prompt:
         raise ValueError("'prompt' is not a list of messages; write it as [{'role': ..., 'content': ...}, ...]")
@@ -76,14 +76,14 @@ def _in_verls_layout(raw: Mapping[str, Any]) -> tuple[list[dict[str, str]], str]
     return prompt, truth
 
 
-def _in_three_fields(raw: Mapping[str, Any]) -> tuple[list[dict[str, str]], str]:
+def _from_three_fields(raw: Mapping[str, Any]) -> tuple[list[dict[str, str]], str]:
     system, user, truth = (
         next((text for name in names if (text := _text(raw, name)) is not None), None)
         for names in (_SYSTEM, _USER, ("output",))
     )
     if system is None or user is None or truth is None:
         raise ValueError(
-            f"the fields are {', '.join(map(str, raw))}; needed are either prompt and reward_model, "
-            "or as text instruction (or system), input (or user) and output; rename or add them"
+            f"the fields are {', '.join(map(str, raw))}; expected either prompt and reward_model, "
+            "or instruction (or system), input (or user) and output as text; rename or add them"
         )
     return [{"role": "system", "content": system}, {"role": "user", "content": user}], truth

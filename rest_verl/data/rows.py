@@ -1,4 +1,4 @@
-"""The one layout of every row that is made here, so that verl can concatenate any of the files."""
+"""The common layout of all rows made here, so that verl can concatenate any of their files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCHEMA = pa.schema(
     ]
 )
 
-# Rows that act on an environment. verl fills the two fields with None where it puts them together with other rows.
+# Rows with an environment. verl fills the two extra fields of other rows with None when it concatenates them.
 ENVIRONMENT_SCHEMA = SCHEMA.set(
     SCHEMA.get_field_index("extra_info"),
     pa.field(
@@ -37,15 +37,15 @@ class RowEnvironment:
     """The environment that a row acts on.
 
     Attributes:
-        name: as it is registered.
-        kwargs: JSON values that it is made with.
+        name: its registered name.
+        kwargs: its arguments, JSON values.
     """
 
     name: str
     kwargs: Mapping[str, Any]
 
     def extra_info(self) -> dict[str, str]:
-        """The fields of extra_info; the arguments are text, so that all environments have one schema."""
+        """The fields of extra_info; the arguments are JSON text, so that all environments have the same schema."""
         return {
             "environment": self.name,
             "environment_kwargs": json.dumps(self.kwargs, ensure_ascii=False, allow_nan=False),
@@ -61,16 +61,16 @@ def make_row(
     ground_truth: str,
     environment: RowEnvironment | None = None,
 ) -> Row:
-    """Return one row in the layout of SCHEMA, or of ENVIRONMENT_SCHEMA where it has an environment.
+    """Return one row in the layout of SCHEMA, or of ENVIRONMENT_SCHEMA if it has an environment.
 
     Args:
-        data_source: what verl chooses the scorer by and groups metrics by.
-        index: number of the row in its data set; verl tells prompts apart by it.
-        id: a name by which the row is found again where it came from.
+        data_source: determines the scorer and groups verl's metrics.
+        index: number of the row in its data set, by which verl distinguishes prompts.
+        id: identifies the row in its original data.
         split: train, validation or test.
         prompt: [{"role": str, "content": str}, ...].
-        ground_truth: what the scorer of the data source reads; an environment scores in its place.
-        environment: that the row acts on.
+        ground_truth: read by the data source's scorer; an environment scores instead of it.
+        environment: the environment that the row acts on.
     """
     return {
         "data_source": data_source,
@@ -91,7 +91,7 @@ _THINK_CALL = "<think> The tools at hand can do what is asked, so I call them wi
 def turn_of_calls(calls: Iterable[tuple[str, dict[str, Any]]]) -> str:
     """Return a turn that makes these (name, parameters) calls.
 
-    Text is not escaped, since that is how a model would write it.
+    Text is not escaped, as a model would write it.
     """
     lines = [json.dumps({"name": name, "parameters": given}, ensure_ascii=False) for name, given in calls]
     return "\n".join([_THINK_CALL, "<tool_call>", *lines, "</tool_call>"])

@@ -1,4 +1,4 @@
-"""The Jinja2 template of the system message: the one beside this module, or a file of the user's own."""
+"""The Jinja2 template of the system message: the one next to this module, or the user's own file."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ BUILT_IN = Path(__file__).with_name("prompt.jinja")
 
 @dataclass(frozen=True)
 class Tool:
-    """A tool as the template sees it.
+    """A tool as passed to the template.
 
     Attributes:
-        name: what a call names.
+        name: its name in calls.
         description: what it does; may be empty.
-        parameters: its JSON schema, as given; may be empty.
+        parameters: its unchanged JSON schema; may be empty.
     """
 
     name: str
@@ -37,35 +37,35 @@ def _fail(message: str) -> NoReturn:
 
 
 def _json(value: Any) -> str:
-    # Text stays as it is (no \u escapes, no HTML escapes), since that is how a model would write it back.
+    # Text is not escaped (no \u, no HTML escapes), as a model would write it.
     return json.dumps(value, ensure_ascii=False)
 
 
 class PromptTemplate:
-    """A template file, read and compiled once.
+    """A compiled template file.
 
     Attributes:
         path: the file.
-        sha256: digest of its bytes.
+        sha256: digest of the file.
     """
 
     def __init__(self, path: str | Path = BUILT_IN):
         """
         Args:
-            path: a template; what it is given is said at the top of the built-in one.
+            path: a template; the comment at the top of the built-in one documents its variables.
 
         Raises:
-            FileNotFoundError: there is no file at the path.
-            ValueError: it is not UTF-8, or no template; the message names file and line.
+            FileNotFoundError: the file does not exist.
+            ValueError: it is not UTF-8, or not a template; the message names file and line.
         """
         self.path = Path(path)
         if not self.path.is_file():
             raise FileNotFoundError(f"{path}: no such file. Give the path of a Jinja2 template; start from {BUILT_IN}")
         source = self.path.read_bytes()
         self.sha256 = hashlib.sha256(source).hexdigest()
-        # The sandbox keeps a template that came with somebody's data from reaching into this process.
+        # The sandbox keeps an untrusted template from accessing this process.
         environment = SandboxedEnvironment(
-            undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=_NoOtherFile()
+            undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=_RefusingLoader()
         )
         environment.filters["json"] = _json
         environment.globals["fail"] = _fail
@@ -79,43 +79,43 @@ class PromptTemplate:
         self._template = environment.template_class.from_code(environment, code, environment.globals)
 
     def render(self, tools: Sequence[Tool], instructions: str, format: str) -> str:
-        """Return the system message, without white space at its ends.
+        """Return the system message, stripped of white space.
 
         Raises:
             ValueError: the template fails; the message names file and line.
         """
-        return self._rendered(self._template.root_render_func, tools, instructions, format)
+        return self._render(self._template.root_render_func, tools, instructions, format)
 
     def render_tools(self, tools: Sequence[Tool], format: str) -> str:
-        """Return the list of tools by itself, without white space at its ends: the template's block `tools`.
+        """Return only the list of tools, stripped of white space: the template's block `tools`.
 
         Raises:
             ValueError: the template has no such block, or fails; the message names the file.
         """
         if "tools" not in self._template.blocks:
             raise ValueError(
-                f"{self.path}: no block named 'tools', so tools that come in a later turn cannot be listed. Put the "
-                f"list between {{% block tools %}} and {{% endblock %}}, as {BUILT_IN} does"
+                f"{self.path}: no block named 'tools', which lists tools that are added in a later turn. Put the list "
+                f"between {{% block tools %}} and {{% endblock %}}, as in {BUILT_IN}"
             )
-        return self._rendered(self._template.blocks["tools"], tools, "", format)
+        return self._render(self._template.blocks["tools"], tools, "", format)
 
-    def _rendered(
+    def _render(
         self, part: Callable[[Context], Iterator[str]], tools: Sequence[Tool], instructions: str, format: str
     ) -> str:
         try:
             given = {"tools": tools, "instructions": instructions, "format": format}
             return "".join(part(self._template.new_context(given))).strip()
-        except Exception as error:  # a template is somebody's program: it can fail in every way that a program can
+        except Exception as error:  # a template is user code and can fail in any way
             raise ValueError(f"{self.path}, line {self._line_of(error)}: {error or type(error).__name__}") from error
 
     def _line_of(self, error: Exception) -> int | None:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in reversed(frames) if frame.filename == str(self.path)]
-        # of the Python code that Jinja makes of the template
+        # `lines` are those of the Python code that Jinja compiled the template to
         return self._template.get_corresponding_lineno(lines[0]) if lines and lines[0] else None
 
 
-class _NoOtherFile(jinja2.BaseLoader):
+class _RefusingLoader(jinja2.BaseLoader):
     """Refuses `include`, `import` and `extends`: a manifest names one template by its digest."""
 
     def get_source(self, environment: jinja2.Environment, template: str) -> NoReturn:

@@ -1,1 +1,1 @@
-"""Benchmarks over an OpenAI-compatible endpoint: asking, scoring, and comparing what came of it."""
+"""Benchmarks over an OpenAI-compatible endpoint: asking, scoring and comparing."""

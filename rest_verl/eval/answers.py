@@ -1,7 +1,7 @@
-"""What an endpoint answered: one line of JSON a request, written as answers arrive and put in order at the end.
+"""An endpoint's answers: one line of JSON per request, written as answers arrive and sorted at the end.
 
-Nothing in a line depends on when it was written, so an interrupted run that is taken up again ends with the same bytes
-as one that was not. Lines are ASCII: whatever a model writes cannot break the file.
+No line depends on when it was written, so a run that was interrupted and resumed ends with the same bytes as one that
+was not. Lines are ASCII, so that no model output can break the file.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class Answer:
     """The answer to one request.
 
     Attributes:
-        source, id: of the question.
-        seed: that was sent with the request.
+        source, id: name the question.
+        seed: sent with the request.
         step: number of the request in its conversation, from 0.
-        text: as the model wrote it; "" where there is an error.
-        finish_reason: as the endpoint gave it ("stop", "length"); None where it gave none.
-        prompt_tokens, completion_tokens: as the endpoint counted them; None where it did not.
-        error: why the endpoint refuses this request for good, such as a prompt beyond the model's context; the
-            conversation ends there. None where it answered.
+        text: as the model wrote it; "" if there is an error.
+        finish_reason: from the endpoint ("stop", "length"); None if it gave none.
+        prompt_tokens, completion_tokens: numbers of tokens as counted by the endpoint; None if it did not.
+        error: why the endpoint permanently refuses this request, such as a prompt longer than the model's context;
+            the conversation ends there. None if it answered.
     """
 
     source: str
@@ -51,7 +51,7 @@ class Answer:
 
     @property
     def place(self) -> Place:
-        """What no two answers of a run share."""
+        """A key that is unique among the answers of a run."""
         return self.source, self.id, self.seed, self.step
 
 
@@ -59,25 +59,25 @@ _ANSWER = TypeAdapter(Answer)
 
 
 def load_answers(path: Path) -> list[Answer]:
-    """Read a file of answers, in the order of its lines. A last line that was broken off is left out.
+    """Read a file of answers, in the order of its lines. An incomplete last line is ignored.
 
     Raises:
-        ValueError: a line is no answer, or two answer the same request; the message names the line.
+        ValueError: a line is not an answer, or two lines answer the same request; the message names the line.
         FileNotFoundError: there is no such file.
     """
     return _read(path)[0]
 
 
 def save_answers(path: Path, answers: Iterable[Answer]) -> None:
-    """Write a whole file of answers, or leave what was there."""
+    """Write a whole file of answers; if that fails, an existing file stays as it was."""
     write_whole(path, "".join(map(_line, answers)))
 
 
 class AnswerLog:
-    """A file of answers that is added to; `open_log` makes one.
+    """A file of answers to append to; `open_log` opens one.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
     """
 
     def __init__(self, path: Path, answers: Iterable[Answer], append: Callable[[str], Any]):
@@ -100,29 +100,29 @@ class AnswerLog:
         return found
 
     def add(self, answer: Answer) -> None:
-        """Write an answer down; it is there even if this process is killed right after.
+        """Append an answer; it is on disk even if this process is killed right after.
 
         Raises:
-            ValueError: its request is answered already.
+            ValueError: its request is already answered.
         """
         if answer.place in self._answers:
-            raise ValueError(f"{self.path}: two answers to one request: {_named(answer)}")
+            raise ValueError(f"{self.path}: two answers to one request: {_describe(answer)}")
         self._append(_line(answer))
         self._answers[answer.place] = answer
 
-    def put_in_order(self, questions: Sequence[tuple[str, str]]) -> None:
-        """Rewrite the file by question, seed and step.
+    def sort(self, questions: Sequence[tuple[str, str]]) -> None:
+        """Rewrite the file sorted by question, seed and step.
 
         Args:
-            questions: (source, id) of each, in their order.
+            questions: (source, id) of each question, in order.
 
         Raises:
-            ValueError: an answer is to none of them.
+            ValueError: an answer belongs to none of the questions.
         """
         ranks = {key: rank for rank, key in enumerate(questions)}
         for answer in self._answers.values():
             if (answer.source, answer.id) not in ranks:
-                raise ValueError(f"{self.path}: an answer to no question of this run: {_named(answer)}")
+                raise ValueError(f"{self.path}: an answer to no question of this run: {_describe(answer)}")
 
         def rank(answer: Answer) -> tuple[int, int, int]:
             return ranks[answer.source, answer.id], answer.seed, answer.step
@@ -132,10 +132,10 @@ class AnswerLog:
 
 @contextmanager
 def open_log(path: Path) -> Iterator[AnswerLog]:
-    """Open a file of answers to add to it; a last line that was broken off is cut away, a missing file is made.
+    """Open a file of answers to append to; an incomplete last line is removed, a missing file is created.
 
     Raises:
-        ValueError: as `load_answers`; or another process has the file open to add to it.
+        ValueError: as `load_answers`; or another process is appending to the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b", buffering=0) as file:
@@ -145,28 +145,28 @@ def open_log(path: Path) -> Iterator[AnswerLog]:
             raise ValueError(
                 f"{path}: another process is writing to it; wait for it, or give another folder"
             ) from None
-        answers, whole = _read(path)
-        os.ftruncate(file.fileno(), whole)
-        if whole and not path.read_bytes().endswith(b"\n"):
+        answers, size = _read(path)
+        os.ftruncate(file.fileno(), size)
+        if size and not path.read_bytes().endswith(b"\n"):
             file.write(b"\n")
         yield AnswerLog(path, answers, lambda line: file.write(line.encode("ascii")))
 
 
 def _read(path: Path) -> tuple[list[Answer], int]:
-    """The answers of a file, and how many of its bytes they take."""
+    """The answers of a file, and their size in bytes without an incomplete last line."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; give the answers.jsonl of a run, or a file like it")
     *lines, rest = path.read_bytes().split(b"\n")
     answers = [_answer(line, path, number) for number, line in enumerate(lines, start=1)]
-    whole = sum(len(line) + 1 for line in lines)
-    if rest and _is_json(rest):  # the beginning of an object is none, so this is a last line without a line break
+    size = sum(len(line) + 1 for line in lines)
+    if rest and _is_json(rest):  # complete: the beginning of an object is not JSON
         answers.append(_answer(rest, path, len(lines) + 1))
-        whole += len(rest)
+        size += len(rest)
     seen: dict[Place, int] = {}
     for number, answer in enumerate(answers, start=1):
         if (first := seen.setdefault(answer.place, number)) != number:
-            raise ValueError(f"{path}, line {number}: answers the same request as line {first}: {_named(answer)}")
-    return answers, whole
+            raise ValueError(f"{path}, line {number}: answers the same request as line {first}: {_describe(answer)}")
+    return answers, size
 
 
 def _answer(line: bytes, path: Path, number: int) -> Answer:
@@ -174,7 +174,7 @@ def _answer(line: bytes, path: Path, number: int) -> Answer:
         return _ANSWER.validate_python(json.loads(line))
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, item['loc']))} {item['msg']}".strip() for item in error.errors())
-        raise ValueError(f"{path}, line {number}: no answer: {faults}") from None
+        raise ValueError(f"{path}, line {number}: not an answer: {faults}") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}, line {number}: not JSON: {error}") from None
 
@@ -191,5 +191,5 @@ def _line(answer: Answer) -> str:
     return json.dumps(asdict(answer)) + "\n"
 
 
-def _named(answer: Answer) -> str:
+def _describe(answer: Answer) -> str:
     return f"source {answer.source!r}, id {answer.id!r}, seed {answer.seed}, step {answer.step}"

@@ -1,4 +1,4 @@
-"""Asking: every question with every seed, many at a time, each answer written down as it arrives."""
+"""Ask every question with every seed, many at a time, and log each answer as it arrives."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ async def ask_all(
     concurrency: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Ask for every answer that is not in the log, in the middle of a dialogue too, then put the log in order.
+    """Ask for every answer that is missing in the log, also in the middle of a dialogue, then sort the log.
 
     Args:
-        questions: asked in their order.
-        seeds: each question is asked with the seeds 0 to seeds - 1.
+        questions: asked in this order.
+        seeds: number of seeds; each question is asked with 0 to seeds - 1.
         wire_format: how the model writes.
-        endpoint: that is asked.
-        log: of answers; takes those to come.
-        concurrency: conversations at a time.
-        on_progress: called with the number of conversations that have ended, and of all.
+        endpoint: the endpoint to ask.
+        log: earlier answers; new ones are added.
+        concurrency: number of simultaneous conversations.
+        on_progress: called with the number of finished conversations and of all.
 
     Raises:
-        ValueError: the log holds answers that were never asked for; or as `Endpoint.ask`.
-        ConnectionError: as `Endpoint.ask`; the log holds all that was answered by then.
+        ValueError: the log holds answers to requests that these questions do not make; or as `Endpoint.ask`.
+        ConnectionError: as `Endpoint.ask`; the log holds all answers up to then.
     """
     pairs = [(question, seed) for question in questions for seed in range(seeds)]
     ended = 0
@@ -47,7 +47,7 @@ async def ask_all(
             ended += 1
             on_progress(ended, len(pairs))
 
-    todo = iter(pairs)  # one iterator for all: each takes the next conversation when it is free
+    todo = iter(pairs)  # one shared iterator: each worker takes the next conversation when it is free
     workers = [asyncio.ensure_future(work(todo)) for _ in range(min(concurrency, len(pairs)))]
     try:
         await asyncio.gather(*workers)
@@ -55,11 +55,11 @@ async def ask_all(
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
-    log.put_in_order([question.key for question in questions])
+    log.sort([question.key for question in questions])
 
 
 async def _ask(question: Question, seed: int, wire_format: WireFormat, endpoint: Endpoint, log: AnswerLog) -> None:
-    """Hold one conversation, from where the log leaves it."""
+    """Conduct one conversation, from where the log ends."""
     conversation = open_conversation(question, wire_format)
     try:
         answers = log.conversation(question.source, question.id, seed)

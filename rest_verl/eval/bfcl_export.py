@@ -1,25 +1,24 @@
-"""Answers in the result files of the package bfcl-eval, so that the official scorer can judge them.
+"""Export answers as result files of the package bfcl-eval, so that the official scorer can judge them.
 
     OUT/Qwen_Qwen3-8B-FC/non_live/BFCL_v4_simple_python_result.json     also live/ and multi_turn/
-    {"id": ..., "result": ..., "text": ..., "input_token_count": ..., "output_token_count": ...}     a line a question
+    {"id": ..., "result": ..., "text": ..., "input_token_count": ..., "output_token_count": ...}  one line per question
 
-That scorer reads the answers of the models in its own table only, so these are written as those of one of them: its
-reader of Qwen's native calls takes each call as JSON in `<tool_call>` tags, which carries every value unchanged, and
-leaves dots in names alone; no other part of the model's entry matters. `result` has the calls of an answer in that
-form, whatever wire format they were written in; for a multi-turn question it is a list of turns, lists of steps.
-`text` keeps what the model wrote.
+That scorer only reads answers of models in its own table, so these are written as those of one of them: its reader of
+Qwen's native calls takes each call as JSON in `<tool_call>` tags, which preserves every value and the dots in names;
+nothing else in the model's entry matters. `result` has an answer's calls in that form, whatever their wire format;
+for a multi-turn question it is a list of turns, each a list of steps. `text` keeps what the model wrote.
 
-The official verdicts are the same as ours. What that takes, and where it ends:
-- A call that cannot be read is left out, and in single turn all calls of the answer with it, as ours counts them.
-- Calls at which the official checker stops with an error, for all categories to come, are written as a call of
+The official verdicts equal ours. What this requires, and its limits:
+- An unreadable call is left out, and in single turn all calls of its answer with it, as our scorer does.
+- Calls at which the official checker stops with an error, for all categories that follow, are written as a call of
   `no_such_tool`, which is wrong there as they are here.
-- The official executor evaluates calls as Python. A call of a tool that is not there, or not yet, and one with
-  argument names that are none in Python, are written as that call too, which fails there as they did here.
-- A request that the endpoint refused counts as wrong. Where the official scorer only asks that there be no call, it
+- The official executor evaluates calls as Python. A call of a tool that does not exist (yet), or with argument names
+  that are not Python identifiers, is written as that call too, which fails there as it did here.
+- A request that the endpoint refused counts as wrong. If the official scorer only requires that there be no call, it
   is therefore written as that call too. `error` has the reason.
-- The official executor changes texts in arguments: it puts a name of its own before each tool's name that has a
-  bracket behind it ("use ls() here"), and drops the blanks between any word and a bracket. To it, texts that differ in
-  nothing else are the same. Infinity is no value there.
+- The official executor changes texts in arguments: it prefixes each tool's name that is followed by a bracket
+  ("use ls() here") with a name of its own, and drops blanks between a word and a bracket. To it, texts that differ
+  only in this are equal. It does not accept infinity.
 """
 
 from __future__ import annotations
@@ -54,10 +53,10 @@ async def export_bfcl(
     """Write the result files of one seed.
 
     Args:
-        questions: of BFCL; others are left out.
-        answers: of one seed.
+        questions: BFCL's questions; others are ignored.
+        answers: answers with one seed.
         wire_format: how the model writes.
-        out: folder; files in it are replaced.
+        out: folder; existing files are replaced.
         as_model: a model of bfcl-eval's table whose handler is QwenFCHandler.
         on_progress: called with the number of questions done and of all.
 
@@ -65,12 +64,12 @@ async def export_bfcl(
         the files, by category.
 
     Raises:
-        ValueError: the answers are of several seeds, none is BFCL's, or as `replay_all`.
+        ValueError: the answers have several seeds, none is BFCL's, or as `replay_all`.
     """
     asked = [question for question in questions if question.source.startswith("bfcl_")]
     given = [answer for answer in answers if answer.source.startswith("bfcl_")]
     if len(seeds := sorted({answer.seed for answer in given})) > 1:
-        raise ValueError(f"answers of the seeds {', '.join(map(str, seeds))}; a result file holds one: choose it")
+        raise ValueError(f"answers with the seeds {', '.join(map(str, seeds))}; choose one, a result file holds one")
     lines: dict[str, list[str]] = {}
 
     def visit(one: Replayed) -> None:
@@ -106,7 +105,7 @@ def _entry(one: Replayed, wire_format: WireFormat) -> dict[str, Any]:
         wrong = _as_qwen(NO_SUCH_TOOL, {}) if _category(one).endswith("irrelevance") else "Error during inference"
         return entry | {"result": wrong, "error": error}
     if "environment" in one.question.row["extra_info"]:
-        return entry | {"result": [[_of_step(step) for step in turn] for turn in one.conversation.turns]}
+        return entry | {"result": [[_step_text(step) for step in turn] for turn in one.conversation.turns]}
     response = read_response([text.encode("utf-8", "surrogatepass") for turn in texts for text in turn], wire_format)
     calls = [ToolCall(NO_SUCH_TOOL, {})] if _stops_the_scorer(one.question, response.readable) else response.readable
     return entry | {"result": "\n".join(_as_qwen(call.name, call.arguments) for call in calls)}
@@ -118,12 +117,12 @@ def _stops_the_scorer(question: Question, calls: Sequence[ToolCall]) -> bool:
     return wrong is not None and wrong.startswith(NO_VERDICT)
 
 
-def _of_step(step: Step) -> str:
-    return "\n".join(_run_again(call) for call in step.calls if call.name is not None and call.arguments is not None)
+def _step_text(step: Step) -> str:
+    return "\n".join(_replayable(call) for call in step.calls if call.name is not None and call.arguments is not None)
 
 
-def _run_again(call: Call) -> str:
-    """A call that does there what it did here."""
+def _replayable(call: Call) -> str:
+    """A call that has the same effect in the official executor."""
     arguments = call.arguments or {}
     can_be_written = all(key.isidentifier() and key.isascii() for key in arguments)
     if call.name is None or call.error == "unknown_tool" or not can_be_written:
@@ -134,6 +133,9 @@ def _run_again(call: Call) -> str:
 def _as_qwen(name: str, arguments: Mapping[str, Any]) -> str:
     try:
         written = json.dumps({"name": name, "arguments": arguments})
-    except (ValueError, RecursionError):  # integers of thousands of digits, lists a thousand deep: never right
+    except (
+        ValueError,
+        RecursionError,
+    ):  # integers of thousands of digits, lists nested a thousand deep: never correct
         written = json.dumps({"name": name, "arguments": {"not_written": True}})
     return f"<tool_call>\n{written}\n</tool_call>"

@@ -1,4 +1,4 @@
-"""A bar for every score and its 95 % interval, for one model or for two side by side; it reads well in grey."""
+"""A bar chart of scores with 95 % intervals, for one model or for two side by side; legible in grey."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from rest_verl.common.figures import new_figure, write_figure
 from rest_verl.eval.statistics import Estimate
 
-Z = 1.96  # standard errors on each side that hold 95 % of a normal distribution
+Z = 1.96  # number of standard errors on each side that cover 95 % of a normal distribution
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ def draw_bars(
     """Draw horizontal bars and write them as PNG and as SVG.
 
     Args:
-        models: one or two; the estimates of each by score, in [0, 1]. All have all scores.
+        models: one or two; each model's estimates by score, in [0, 1]. All have the same scores.
         sections: the scores from top to bottom, with a gap between sections.
-        title: above the bars.
-        path: of the files without their suffix.
+        title: shown above the bars.
+        path: the files' path without a suffix.
 
     Returns:
-        the files.
+        the paths of the two files.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed; the message says how to install it.
@@ -67,24 +67,24 @@ def draw_bars(
     axes.set_ylim(heights[-1] + 0.6, heights[0] - 0.6)
     axes.set_xlim(0, 112)
     axes.set_xticks(range(0, 101, 20), [str(tick) for tick in range(0, 101, 20)], fontsize=8)
-    axes.set_xlabel("right answers in %, with 95 % intervals", fontsize=8)
+    axes.set_xlabel("correct answers in %, with 95 % intervals", fontsize=8)
     axes.set_title(title, fontsize=10, parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)
     if len(models) > 1:
         legend = figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
         for text in legend.get_texts():
-            text.set_parse_math(False)  # the name of a model is no formula
+            text.set_parse_math(False)  # a model's name is not a formula
     return write_figure(figure, path)
 
 
 def _error(one: Estimate) -> tuple[float, float]:
-    """How far the 95 % interval goes below and above the mean, within what is possible."""
+    """Lengths of the 95 % interval below and above the mean, within [0, 1]."""
     half = Z * (one.standard_error or 0.0)
     return min(half, max(0.0, one.mean)), min(half, max(0.0, 1 - one.mean))  # rounding may leave a mean above 1
 
 
 def _places(sections: Sequence[Sequence[str]]) -> tuple[list[float], list[str]]:
-    """The height of each bar, counted downwards, and its name."""
+    """The vertical position of each bar, counted downwards, and its name."""
     heights: list[float] = []
     names: list[str] = []
     for number, section in enumerate(sections):

@@ -21,26 +21,26 @@ if TYPE_CHECKING:
     from rest_verl.eval.manifest import Run
     from rest_verl.eval.questions import Question
 
-# openai, jinja2 and pydantic are heavy: what needs them is imported where it is used, so that `rest-verl --help` stays
-# quick
+# openai, jinja2 and pydantic are slow to import, so modules that need them are imported where they are used, and
+# `rest-verl --help` stays quick
 
 app = typer.Typer(help="Ask a model a benchmark's questions, score the answers, compare models.", no_args_is_help=True)
 app.command()(score)
 app.command()(compare)
 app.command()(export_bfcl)
 
-Out = Annotated[Path, typer.Option(help="Folder for run.json, answers.jsonl and the scores; one for each run.")]
-BaseUrl = Annotated[str, typer.Option(help="Of an OpenAI-compatible endpoint, as `vllm serve` gives.")]
-Model = Annotated[str | None, typer.Option(help="As the endpoint names it; the only one that it serves if left out.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="So many questions of each category, the first ones.")]
-Seeds = Annotated[int, typer.Option(min=1, help="Ask each question so many times, with the seeds 0, 1, ...")]
-Temperature = Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")]
-TopP = Annotated[float, typer.Option("--top-p", min=0.0, max=1.0, help="Share of the likeliest tokens to draw from.")]
-MaxTokens = Annotated[int, typer.Option(min=1, help="Of one answer.")]
-Stop = Annotated[list[str] | None, typer.Option(help="Text that ends an answer. Repeat for several.")]
-ExtraBody = Annotated[str, typer.Option(help="JSON object with further keys of each request; null leaves a key out.")]
-Concurrency = Annotated[int, typer.Option(min=1, help="Conversations at a time.")]
-ApiKeyFile = Annotated[Path | None, typer.Option(help="File with the key that the endpoint asks for.")]
+Out = Annotated[Path, typer.Option(help="Folder for run.json, answers.jsonl and the scores; one per run.")]
+BaseUrl = Annotated[str, typer.Option(help="URL of an OpenAI-compatible endpoint, such as `vllm serve`.")]
+Model = Annotated[str | None, typer.Option(help="Model name at the endpoint; default: the only one that it serves.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Ask only the first N questions per category.")]
+Seeds = Annotated[int, typer.Option(min=1, help="Ask each question N times, with the seeds 0 to N - 1.")]
+Temperature = Annotated[float, typer.Option(min=0.0, help="Sampling temperature; 0 is greedy decoding.")]
+TopP = Annotated[float, typer.Option("--top-p", min=0.0, max=1.0, help="Probability mass of nucleus sampling.")]
+MaxTokens = Annotated[int, typer.Option(min=1, help="Maximum number of tokens per answer.")]
+Stop = Annotated[list[str] | None, typer.Option(help="Stop string that ends an answer. Repeatable.")]
+ExtraBody = Annotated[str, typer.Option(help="JSON object of extra request keys; null removes a key.")]
+Concurrency = Annotated[int, typer.Option(min=1, help="Number of simultaneous conversations.")]
+ApiKeyFile = Annotated[Path | None, typer.Option(help="File with the endpoint's API key.")]
 
 _URL = "http://localhost:8000/v1"
 
@@ -48,15 +48,13 @@ _URL = "http://localhost:8000/v1"
 @app.command()
 def bfcl(
     out: Out,
-    categories: Annotated[str | None, typer.Option(help="With commas between them; all if left out.")] = None,
+    categories: Annotated[str | None, typer.Option(help="Categories, separated by commas; default: all.")] = None,
     multi_turn: Annotated[
-        bool | None, typer.Option("--multi-turn/--single-turn", help="Only these categories, where none is named.")
+        bool | None, typer.Option("--multi-turn/--single-turn", help="Ask only these categories; default: both.")
     ] = None,
     limit: Limit = None,
-    format: Annotated[str, typer.Option(help="Wire format of prompts and answers: a name that rest.format takes.")] = (
-        "rlla"
-    ),
-    template: Annotated[Path | None, typer.Option(help="A Jinja2 file for the system message.")] = None,
+    format: Annotated[str, typer.Option(help="Wire format of prompts and answers, one of rest.format's.")] = "rlla",
+    template: Annotated[Path | None, typer.Option(help="Jinja2 file of the system message.")] = None,
     base_url: BaseUrl = _URL,
     model: Model = None,
     seeds: Seeds = 1,
@@ -68,9 +66,9 @@ def bfcl(
     concurrency: Concurrency = 32,
     api_key_file: ApiKeyFile = None,
 ) -> None:
-    """The Berkeley Function Calling Leaderboard, from the installed package bfcl-eval.
+    """Ask and score the Berkeley Function Calling Leaderboard, from the installed package bfcl-eval.
 
-    An interrupted run goes on when the same command is given again; nothing that was answered is asked twice.
+    Rerun the same command to resume an interrupted run; no answered request is repeated.
     """
     with one_line_errors():
         from rest_verl.bfcl.data.files import bfcl_version
@@ -94,14 +92,14 @@ def bfcl(
             template={"file": rendering.path.name, "sha256": rendering.sha256},
             seeds=seeds,
         )
-        _ask(out, questions, make_run, sampling, _Served(base_url, model, api_key_file, concurrency))
+        _ask(out, questions, make_run, sampling, _Server(base_url, model, api_key_file, concurrency))
 
 
 @app.command()
 def apibank(
     sources: Annotated[list[Path], typer.Argument(help="API-Bank's files as ToolRL processed them.")],
     out: Out,
-    level: Annotated[int | None, typer.Option(help="1, 2 or 3; read out of the file's name if left out.")] = None,
+    level: Annotated[int | None, typer.Option(help="API-Bank level: 1, 2 or 3; default: from the file name.")] = None,
     limit: Limit = None,
     base_url: BaseUrl = _URL,
     model: Model = None,
@@ -114,9 +112,9 @@ def apibank(
     concurrency: Concurrency = 32,
     api_key_file: ApiKeyFile = None,
 ) -> None:
-    """API-Bank; the files hold whole prompts, which ask for the format rlla.
+    """Ask and score API-Bank; its files hold whole prompts, which ask for the format rlla.
 
-    An interrupted run goes on when the same command is given again; nothing that was answered is asked twice.
+    Rerun the same command to resume an interrupted run; no answered request is repeated.
     """
     with one_line_errors():
         from rest_verl.data.data_set import file_source
@@ -136,12 +134,12 @@ def apibank(
             template=None,
             seeds=seeds,
         )
-        _ask(out, questions, make_run, sampling, _Served(base_url, model, api_key_file, concurrency))
+        _ask(out, questions, make_run, sampling, _Server(base_url, model, api_key_file, concurrency))
 
 
 @dataclass(frozen=True)
-class _Served:
-    """Where the model is, which changes no answer."""
+class _Server:
+    """How to reach the model; does not affect answers."""
 
     base_url: str
     model: str | None
@@ -150,13 +148,13 @@ class _Served:
 
 
 def _categories(named: str | None, multi_turn: bool | None) -> list[str]:
-    """The categories that the options ask for."""
+    """The categories chosen by the options."""
     from rest_verl.eval.questions import BFCL_CATEGORIES, MULTI_TURN_CATEGORIES
 
     if named is None:
         return [one for one in BFCL_CATEGORIES if multi_turn in (None, one in MULTI_TURN_CATEGORIES)]
     if multi_turn is not None:
-        raise ValueError("--categories names what is asked already: leave out --multi-turn and --single-turn")
+        raise ValueError("--categories already chooses: omit --multi-turn and --single-turn")
     return [name.strip() for name in named.split(",")]
 
 
@@ -166,7 +164,7 @@ def _sampling(
     from rest_verl.eval.endpoint import Sampling
 
     if seeds > 1 and temperature == 0:
-        raise ValueError(f"--seeds {seeds}: with --temperature 0 each seed gives the same answers; set a temperature")
+        raise ValueError(f"--seeds {seeds}: with --temperature 0 all seeds give the same answers; set a temperature")
     try:
         extra = json.loads(extra_body)
     except (ValueError, RecursionError) as error:
@@ -177,28 +175,28 @@ def _sampling(
 
 
 def _ask(
-    out: Path, questions: Sequence[Question], make_run: Callable[..., Run], sampling: Sampling, served: _Served
+    out: Path, questions: Sequence[Question], make_run: Callable[..., Run], sampling: Sampling, server: _Server
 ) -> None:
-    """Ask what is not answered yet, then score all of it.
+    """Ask for the missing answers, then score the run.
 
     Args:
-        make_run: makes the settings of the run, once the name of the model is known.
+        make_run: makes the run's settings once the model's name is known.
     """
     from rest_verl.eval.answers import load_answers
     from rest_verl.eval.manifest import ANSWERS
     from rest_verl.eval.predictions import Predictions
 
     try:
-        run = asyncio.run(_asked(out, questions, make_run, sampling, served))
+        run = asyncio.run(_ask_all(out, questions, make_run, sampling, server))
     except KeyboardInterrupt:
-        say(f"Interrupted. What was answered is in {out}: the same command goes on from there.", err=True)
+        say(f"Interrupted. The answers so far are in {out}: rerun the same command to resume.", err=True)
         raise typer.Exit(130) from None
     path = out / ANSWERS
     score_and_show(Predictions(run.model, run.format, questions, load_answers(path), asdict(run), path), out)
 
 
-async def _asked(
-    out: Path, questions: Sequence[Question], make_run: Callable[..., Run], sampling: Sampling, served: _Served
+async def _ask_all(
+    out: Path, questions: Sequence[Question], make_run: Callable[..., Run], sampling: Sampling, server: _Server
 ) -> Run:
     from rest_verl.eval.answers import open_log
     from rest_verl.eval.ask import ask_all
@@ -206,11 +204,11 @@ async def _asked(
     from rest_verl.eval.manifest import ANSWERS, begin_run
     from rest_verl.formats import get_format
 
-    key = served.api_key_file.read_text(encoding="utf-8").strip() if served.api_key_file else "none"
-    async with Endpoint(served.base_url, served.model, sampling, key) as endpoint:
-        model = await endpoint.named_model()
+    key = server.api_key_file.read_text(encoding="utf-8").strip() if server.api_key_file else "none"
+    async with Endpoint(server.base_url, server.model, sampling, key) as endpoint:
+        model = await endpoint.model_name()
         run = make_run(model=model, questions=len(questions), rest_verl=rest_verl.__version__, **asdict(sampling))
         begin_run(out, run)
         with open_log(out / ANSWERS) as log, progress_bar(f"asking {model}") as on_progress:
-            await ask_all(questions, run.seeds, get_format(run.format), endpoint, log, served.concurrency, on_progress)
+            await ask_all(questions, run.seeds, get_format(run.format), endpoint, log, server.concurrency, on_progress)
     return run

@@ -1,4 +1,4 @@
-"""Two models on the same questions: every score's difference, and whether it is larger than chance."""
+"""Compare two models on the same questions: the difference in every score, and whether it is larger than chance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from rest_verl.data.files import write_whole
 from rest_verl.eval.chart import draw_bars
-from rest_verl.eval.formulas import touched
+from rest_verl.eval.formulas import asked_groups
 from rest_verl.eval.report import percent, read_verdicts, scores_of, sections
 from rest_verl.eval.score import outcomes_of
 from rest_verl.eval.statistics import LEVEL, Difference, Estimate, Run, paired_bootstrap
@@ -25,9 +25,9 @@ class Side:
     """One of the two models.
 
     Attributes:
-        name: for the report.
-        runs: of the model; several where it was trained with several seeds.
-        settings: of each run.
+        name: shown in the report.
+        runs: the model's runs; several if it was trained with several seeds.
+        settings: the settings of each run.
     """
 
     name: str
@@ -37,11 +37,11 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came of it.
+    """The result of a comparison.
 
     Attributes:
         differences: by score, in the order of reports.
-        settings: what the runs were asked with that is not alike, one line each.
+        settings: the settings in which the runs differ, one line each.
     """
 
     base: Side
@@ -53,7 +53,7 @@ class Comparison:
 
 
 def read_side(folders: Sequence[Path]) -> Side:
-    """Read the scored runs of one model; what is raised is that of `report.read_verdicts`."""
+    """Read the scored runs of one model; raises as `report.read_verdicts`."""
     read = [read_verdicts(folder) for folder in folders]
     names = dict.fromkeys(str(report["model"]) for _, report in read)
     return Side(
@@ -64,10 +64,12 @@ def read_side(folders: Sequence[Path]) -> Side:
 
 
 def compare(base: Side, other: Side, resamples: int, seed: int) -> Comparison:
-    """Compare two models by `statistics.paired_bootstrap`, which says what is raised."""
+    """Compare two models; raises as `statistics.paired_bootstrap`."""
     first = base.runs[0]
     questions = {source: len(one.ids) for source, one in first.items()}
-    groups = {group.name: group.weights(questions) for group in touched(questions) if not group.missing(questions)}
+    groups = {
+        group.name: group.weights(questions) for group in asked_groups(questions) if not group.missing(questions)
+    }
     weights = groups | {source: {source: 1.0} for source in first}
     differences = paired_bootstrap(base.runs, other.runs, weights, resamples, seed)
     settings = _different_settings([*base.settings, *other.settings])
@@ -78,7 +80,7 @@ def write_comparison(comparison: Comparison, out: Path) -> None:
     """Write comparison.json, comparison.md, comparison.png and comparison.svg into a folder.
 
     Raises:
-        ModuleNotFoundError: matplotlib is missing; all but the chart is there.
+        ModuleNotFoundError: matplotlib is missing; everything but the chart is written.
     """
     sides = {"base": comparison.base, "other": comparison.other}
     report = {
@@ -99,8 +101,8 @@ def write_comparison(comparison: Comparison, out: Path) -> None:
 
 
 def verdict(one: Difference) -> str:
-    """Whether a difference is larger than chance, in a word or two."""
-    return ("better" if one.mean > 0 else "worse") if one.is_beyond_chance else "unclear"
+    """Whether a difference is larger than chance: better, worse or unclear."""
+    return ("better" if one.mean > 0 else "worse") if one.is_significant else "unclear"
 
 
 def _different_settings(settings: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -110,7 +112,7 @@ def _different_settings(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _mean_estimates(runs: Sequence[Run]) -> dict[str, Estimate]:
-    """Every score, averaged over the runs; the error is that of one run, since all have the same questions."""
+    """Every score, averaged over the runs; the error is that of one run, since all runs have the same questions."""
     scores = [scores_of(run).all() for run in runs]
     return {
         name: Estimate(float(np.mean([one[name].mean for one in scores])), first.standard_error, first.questions)
@@ -127,8 +129,8 @@ def _as_markdown(comparison: Comparison) -> str:
     lines = [
         f"# {other.name} against {base.name}",
         "",
-        f"Right answers in %, and the difference with the bounds between which {LEVEL:.0%} of {comparison.resamples} "
-        "resamples of the same questions lie. Where they hold 0, it is unclear which model is better.",
+        f"Correct answers in %, and the difference with bounds that contain {LEVEL:.0%} of {comparison.resamples} "
+        "resamples of the same questions. If they include 0, it is unclear which model is better.",
         "",
         "| score | first | second | difference | low | high | second ahead | p | |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---|",
@@ -148,5 +150,5 @@ def _rows(differences: Mapping[str, Difference]) -> Iterable[str]:
 
 def _about_runs(comparison: Comparison) -> str:
     if len(comparison.base.runs) == len(comparison.other.runs) == 1:
-        return "With one run each, chance in the training itself is not in the bounds."
-    return "Runs are resampled as well."
+        return "With one run each, the bounds do not include the randomness of training."
+    return "Runs are resampled too."

@@ -1,11 +1,11 @@
-"""A question as a conversation: what to send next, given all that was answered so far, and the verdict at the end.
+"""A question as a conversation: the next messages to send, given the answers so far, and the verdict at the end.
 
-Asking and scoring both go through here, so that scoring is a replay of the answers and nothing else, and a run that
-was interrupted goes on in the middle of a dialogue. Nothing depends on time: a replay gives what the run gave.
+Asking and scoring share this code, so scoring just replays the answers, and an interrupted run resumes in the middle
+of a dialogue. Nothing depends on time: a replay gives the same results as the run.
 
-Tools are run and answered as in training (`rollout.agent_loop`), with these differences: what the model wrote goes
-back to the endpoint as text, for its chat template to show; results are not cut, since BFCL does not cut them; and the
-endpoint's tokenizer is not known here, so special tokens in results stay as they are.
+Tools are run and answered as in training (`rollout.agent_loop`), with these differences: the model's output goes back
+to the endpoint as text, for its chat template to render; results are not truncated, since BFCL does not truncate them;
+and the endpoint's tokenizer is unknown here, so special tokens in results stay as they are.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from rest_verl.reward.tool_reward import RewardAtStep, ToolReward
 from rest_verl.rollout.calls import UNREADABLE, Call, Failure, read_calls, run_tool_call, text_of
 from rest_verl.rollout.environment import Environment, Message, get_environment
 
-# BFCL ends a dialogue when it has counted more than MAXIMUM_STEP_LIMIT = 20 steps with calls in one turn of the user;
-# the calls of the 21st are still run.
+# BFCL ends a dialogue after more than MAXIMUM_STEP_LIMIT = 20 steps with calls in one user turn; the calls of the 21st
+# are still run.
 STEPS_PER_TURN = 21
 
-_OF_THE_REWARD = ("score", "format", "correctness", "length")
+_REWARD_PARTS = ("score", "format", "correctness", "length")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Step:
 
     Attributes:
         text: as the model wrote it.
-        calls: in it, with what came of each where they were run; one that cannot be read has no arguments.
+        calls: its calls, with their results if they were run; an unreadable one has no arguments.
     """
 
     text: str
@@ -46,11 +46,11 @@ class Step:
 
 
 class Conversation(Protocol):
-    """A conversation about one question: `begin`, then `answer` until it gives None, then `result`, then `close`."""
+    """A conversation about one question: `begin`, then `answer` until it returns None, then `result`, then `close`."""
 
     @property
     def turns(self) -> Sequence[Sequence[Step]]:
-        """The answers so far, by turn of the user; the last turn may have none yet."""
+        """The answers so far, by user turn; the last turn may have none yet."""
         ...
 
     async def begin(self) -> list[Message]:
@@ -58,20 +58,20 @@ class Conversation(Protocol):
         ...
 
     async def answer(self, text: str) -> list[Message] | None:
-        """Take the model's answer; return all messages to send next, or None at the end."""
+        """Process the model's answer; return all messages to send next, or None at the end."""
         ...
 
     async def result(self) -> dict[str, float]:
         """Judge the conversation, once.
 
         Returns:
-            `acc`, 1 where the benchmark accepts it and else 0; `broken_off`, 1 where it did not come to its end, which
-            is never accepted; and further numbers.
+            `acc`, 1 if the benchmark accepts it, else 0; `broken_off`, 1 if it did not reach its end, which is never
+            accepted; and further numbers.
         """
         ...
 
     async def close(self) -> None:
-        """Let go of everything."""
+        """Release all resources."""
         ...
 
 
@@ -83,7 +83,7 @@ def open_conversation(
     Args:
         question: its row says whether there is an environment to act on.
         wire_format: how the model writes.
-        max_steps_per_turn: answers with calls to one turn of the user, after which the dialogue ends.
+        max_steps_per_turn: number of answers with calls in one user turn after which the dialogue ends.
     """
     if "environment" in question.row["extra_info"]:
         return _Dialogue(question, wire_format, max_steps_per_turn)
@@ -91,21 +91,21 @@ def open_conversation(
 
 
 async def replay(conversation: Conversation, answers: Sequence[Answer]) -> list[Message] | None:
-    """Begin a conversation and give it what was answered before, in the order of the steps.
+    """Begin a conversation and replay earlier answers, in the order of their steps.
 
     Returns:
-        the messages to send next; None where there is nothing more to send: it has ended, or an answer is an error.
+        the messages to send next; None if the conversation has ended or an answer is an error.
 
     Raises:
-        ValueError: the steps are not 0, 1, 2, ..., or there is an answer that was never asked for.
+        ValueError: the steps are not 0, 1, 2, ..., or there is an answer after the end.
     """
     messages: list[Message] | None = await conversation.begin()
     for number, answer in enumerate(answers):
         if answer.step != number or messages is None:
             raise ValueError(
-                f"source {answer.source!r}, id {answer.id!r}, seed {answer.seed}: step {answer.step} is not what "
-                f"comes {f'behind {number} steps' if messages else 'behind the end'} of this conversation; the "
-                "answers are of other questions, of another format or not whole"
+                f"source {answer.source!r}, id {answer.id!r}, seed {answer.seed}: step {answer.step} cannot follow "
+                f"{f'{number} steps' if messages else 'the end'} of this conversation; the answers belong to other "
+                "questions or another format, or are incomplete"
             )
         messages = None if answer.error is not None else await conversation.answer(answer.text)
     return messages
@@ -135,7 +135,7 @@ class _SingleTurn:
         response = _response([self._text or ""], self._wire_format)
         truth = scorer.read(self._question.row["reward_model"]["ground_truth"])
         numbers = scorer.score(response, truth, RewardAtStep(ToolReward(RewardConfig()), step=0))
-        shown = {key: value for key, value in numbers.items() if key not in (*_OF_THE_REWARD, "skipped")}
+        shown = {key: value for key, value in numbers.items() if key not in (*_REWARD_PARTS, "skipped")}
         return _verdict(shown, broken_off=self._text is None)
 
     async def close(self) -> None:
@@ -173,8 +173,8 @@ class _Dialogue:
                 await self._run(call)
                 self._messages.append({"role": "tool", "content": call.result, "tool_call_id": call.tool_call_id})
             self._ended = len(self._turns[-1]) >= self._max_steps
-        elif (said := await self._environment.next_user_turn()) is not None:
-            self._messages.extend(said)
+        elif (user_messages := await self._environment.next_user_turn()) is not None:
+            self._messages.extend(user_messages)
             self._turns.append([])
         else:
             self._ended = True
@@ -201,7 +201,7 @@ class _Dialogue:
         await self._environment.close()
 
     async def _run(self, call: Call) -> None:
-        """Run one call and note what the model gets to read."""
+        """Run one call and record the result that the model reads."""
         try:
             if call.name is None or call.arguments is None:
                 raise Failure("unreadable", UNREADABLE)
@@ -217,7 +217,7 @@ def _verdict(numbers: dict[str, float], broken_off: bool) -> dict[str, float]:
 
 
 def _read(wire_format: WireFormat, text: str, first: int) -> list[Call]:
-    """The calls of an answer, as of a turn whose only token is the whole text."""
+    """The calls of an answer, read as a turn whose only token is the whole text."""
     return read_calls(wire_format, [_bytes(text), b""], [0], first)[1]
 
 
@@ -230,5 +230,5 @@ def _bytes(text: str) -> bytes:
 
 
 def _sendable(text: str) -> str:
-    """Text in which every surrogate belongs to a pair, as UTF-8 asks for."""
+    """Text without lone surrogates, which UTF-8 cannot encode."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

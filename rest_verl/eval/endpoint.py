@@ -1,4 +1,4 @@
-"""An OpenAI-compatible endpoint, as `vllm serve` gives: chat completions whose text is what the model wrote."""
+"""An OpenAI-compatible endpoint, such as `vllm serve`: chat completions whose text is the model's unchanged output."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ except ModuleNotFoundError as error:
 from rest_verl.rollout.environment import Message
 from rest_verl.rollout.safe_text import first_line
 
-RETRIES = 8  # about a minute of waiting in all
-TIMEOUT = 3600.0  # seconds; a long answer behind a long queue is no failure
+RETRIES = 8  # about a minute of waiting in total
+TIMEOUT = 3600.0  # seconds; a long answer after a long queue is not a failure
 
-# What a format writes may be special tokens of the model, which servers leave out of the text unless told otherwise.
-_AS_WRITTEN = {"skip_special_tokens": False, "spaces_between_special_tokens": False}
+# A format's markers may be special tokens of the model, which servers drop from the text by default.
+_KEEP_SPECIAL_TOKENS = {"skip_special_tokens": False, "spaces_between_special_tokens": False}
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How answers are drawn.
+    """How answers are sampled.
 
     Attributes:
-        temperature, top_p: of sampling; 0 always takes the likeliest token.
-        max_tokens: of one answer.
-        stop: texts that end an answer.
-        extra_body: further keys of the request, over all that is sent otherwise; null leaves a key out.
+        temperature, top_p: sampling parameters; temperature 0 is greedy decoding.
+        max_tokens: maximum number of tokens per answer.
+        stop: strings that end an answer.
+        extra_body: extra keys of the request, which override the others; null removes a key.
     """
 
     temperature: float = 0.0
@@ -40,21 +40,21 @@ class Sampling:
     extra_body: Mapping[str, Any] = field(default_factory=dict)
 
     def body(self, seed: int) -> dict[str, Any]:
-        """The keys of a request but for model and messages."""
+        """The keys of a request, except for model and messages."""
         own = {
             "temperature": self.temperature,
             "top_p": self.top_p,
             "max_tokens": self.max_tokens,
             "stop": list(self.stop) or None,
             "seed": seed,
-            **_AS_WRITTEN,
+            **_KEEP_SPECIAL_TOKENS,
         }
         return {key: value for key, value in (own | dict(self.extra_body)).items() if value is not None}
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of a request; the fields are those of `eval.answers.Answer`."""
+    """The reply to a request; its fields are those of `eval.answers.Answer`."""
 
     text: str
     finish_reason: str | None = None
@@ -64,22 +64,22 @@ class Reply:
 
 
 class Endpoint:
-    """One model of an endpoint. Used as an async context manager, which closes its connections."""
+    """One model of an endpoint. An async context manager, which closes its connections on exit."""
 
     def __init__(self, base_url: str, model: str | None, sampling: Sampling, api_key: str = "none"):
         """
         Args:
-            base_url: with its path, as in "http://localhost:8000/v1".
-            model: as the endpoint names it; None for the only one that it serves, which `named_model` asks for.
-            sampling: of all answers.
-            api_key: what the endpoint asks for; vLLM takes any.
+            base_url: URL with its path, as in "http://localhost:8000/v1".
+            model: its name at the endpoint; None for the only one that it serves, which `model_name` looks up.
+            sampling: how to sample all answers.
+            api_key: the endpoint's key; vLLM accepts any.
         """
         self._base_url = base_url
         self._model = model
         self._sampling = sampling
         self._client = openai.AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=RETRIES, timeout=TIMEOUT)
         self._checking = asyncio.Lock()
-        self._settings_are_fine = False
+        self._settings_accepted = False
 
     async def __aenter__(self) -> Endpoint:
         return self
@@ -87,11 +87,11 @@ class Endpoint:
     async def __aexit__(self, *error: object) -> None:
         await self._client.close()
 
-    async def named_model(self) -> str:
-        """The name of the model.
+    async def model_name(self) -> str:
+        """The model's name at the endpoint.
 
         Raises:
-            ValueError: none was given, and the endpoint serves none or several.
+            ValueError: no model was given, and the endpoint serves none or several.
             ConnectionError: the endpoint cannot be reached.
         """
         if self._model is None:
@@ -105,15 +105,15 @@ class Endpoint:
         return self._model
 
     async def ask(self, messages: Sequence[Message], seed: int) -> Reply:
-        """Ask for the next message of the assistant.
+        """Request the next assistant message.
 
-        Busy or unreachable endpoints are asked again for about a minute. A request that is refused while a plain one
-        with the same settings is not (its prompt is too long, or the chat template cannot show it) gives a reply with
-        `error`.
+        Requests to a busy or unreachable endpoint are retried for about a minute. If a request is refused but a plain
+        one with the same settings is not (the prompt is too long, or the chat template cannot render it), the reply
+        has an `error`.
 
         Raises:
             ConnectionError: the endpoint cannot be reached, or fails.
-            ValueError: it refuses the settings, or takes answers apart before it sends them.
+            ValueError: it refuses the settings, or parses calls or reasoning out of its answers.
         """
         try:
             return await self._request(messages, seed)
@@ -124,28 +124,28 @@ class Endpoint:
             raise self._failure(error) from error
 
     async def _check_settings(self, seed: int) -> None:
-        """Find out, once, whether it is the settings that the endpoint refuses."""
+        """Check once whether the endpoint refuses the settings themselves."""
         async with self._checking:
-            if self._settings_are_fine:
+            if self._settings_accepted:
                 return
             try:
                 await self._request([{"role": "user", "content": "Hello"}], seed)
             except openai.OpenAIError as error:
                 raise self._failure(error) from error
-            self._settings_are_fine = True
+            self._settings_accepted = True
 
     async def _request(self, messages: Sequence[Message], seed: int) -> Reply:
         given: Any = list(messages)
         completion = await self._client.chat.completions.create(
-            model=await self.named_model(), messages=given, extra_body=self._sampling.body(seed)
+            model=await self.model_name(), messages=given, extra_body=self._sampling.body(seed)
         )
-        if not getattr(completion, "choices", None):  # some other server's page, or an error that is sent as a success
-            raise ValueError(f"{self._base_url} gives no chat completion but {first_line(str(completion))}")
+        if not getattr(completion, "choices", None):  # another kind of server, or an error sent with a success status
+            raise ValueError(f"{self._base_url} sent no chat completion but {first_line(str(completion))}")
         choice, usage = completion.choices[0], completion.usage
         extra = choice.message.model_extra or {}
         if choice.message.tool_calls or extra.get("reasoning") or extra.get("reasoning_content"):
             raise ValueError(
-                f"{self._base_url} takes calls or reasoning out of the answers, so what the model wrote cannot be "
+                f"{self._base_url} parses calls or reasoning out of its answers, so the model's output cannot be "
                 "scored: start the server without a tool parser and without a reasoning parser"
             )
         return Reply(
@@ -156,21 +156,21 @@ class Endpoint:
         )
 
     def _failure(self, error: openai.OpenAIError) -> ValueError | ConnectionError:
-        """What to raise in place of a library's error."""
+        """The error to raise instead of the library's."""
         if isinstance(error, openai.APIStatusError) and error.status_code < 500 and error.status_code != 429:
             return ValueError(
                 f"{self._base_url} refuses requests for model {self._model!r} (status {error.status_code}): "
                 f"{_reason(error)}"
             )
         return ConnectionError(
-            f"{self._base_url} gives no answer, asked {RETRIES + 1} times: {_reason(error)}. Is the server up, and "
-            "is --base-url right? What was answered so far is kept: the same command goes on from there"
+            f"{self._base_url} did not answer {RETRIES + 1} requests: {_reason(error)}. Is the server up, and is "
+            "--base-url right? Earlier answers are kept: rerun the same command to resume"
         )
 
 
 def _reason(error: openai.OpenAIError) -> str:
-    """What the endpoint says, on one line."""
+    """The endpoint's error message on one line."""
     body = error.body if isinstance(error, openai.APIError) else None
-    said = body.get("message") if isinstance(body, dict) else None
+    message = body.get("message") if isinstance(body, dict) else None
     cause = f" ({first_line(str(error.__cause__))})" if error.__cause__ else ""
-    return first_line(" ".join(said.split())) if isinstance(said, str) else first_line(str(error)) + cause
+    return first_line(" ".join(message.split())) if isinstance(message, str) else first_line(str(error)) + cause

@@ -1,24 +1,24 @@
-"""What scores are made of: categories, groups of them, and the overall score, as data.
+"""Definitions of scores as data: categories, groups of categories, and the overall score.
 
-BFCL V3 (the leaderboard until its agentic categories came), with acc(c) the share of right answers in category c:
+BFCL V3 (the leaderboard before its agentic categories), with acc(c) the share of correct answers in category c:
 
     Simple      = mean of acc(simple_python), acc(simple_java), acc(simple_javascript)
     Non-Live    = mean of Simple, acc(multiple), acc(parallel), acc(parallel_multiple), acc(irrelevance)
-    Live        = share of right answers among all questions of the six live categories together
+    Live        = share of correct answers among all questions of the six live categories together
     Multi-Turn  = mean of acc(base), acc(miss_func), acc(miss_param), acc(long_context)
     Overall     = mean of Non-Live, Live, Multi-Turn
 
-Beside them, Non-Live AST and Live AST leave (ir)relevance out, and Irrelevance is the mean of its two categories.
+In addition, Non-Live AST and Live AST leave out (ir)relevance, and Irrelevance is the mean of its two categories.
 
-What differs from other tables:
-- The installed package's own table is V4's. It takes irrelevance out of Non-Live and out of Live, leaves relevance out
-  of every sum, and weighs Non-Live, Live, Irrelevance, Multi-Turn and Agentic by 10, 10, 10, 30, 40. Categories are
-  scored alike.
-- Early V3 also had categories whose calls were executed; in that time they made up four of the nine parts of Non-Live.
-  They were dropped, and their questions are in no later package.
+Differences from other tables:
+- The installed package's own table is V4's. It excludes irrelevance from Non-Live and Live and relevance from every
+  sum, and weights Non-Live, Live, Irrelevance, Multi-Turn and Agentic by 10, 10, 10, 30, 40. Categories are scored
+  in the same way.
+- Early V3 also had categories whose calls were executed, then four of the nine parts of Non-Live. They were dropped,
+  and no later package has their questions.
 - V3 had 882 questions of live irrelevance and 18 of live relevance; the installed package has 884 and 16.
 
-API-Bank: Overall is the share of right answers among the questions of all three levels together.
+API-Bank: Overall is the share of correct answers among the questions of all three levels together.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Group:
-    """A score that is a mean of others.
+    """A score that is the mean of others.
 
     Attributes:
-        name: as it is shown.
+        name: shown in reports.
         parts: groups, and categories by their data source.
-        by_questions: whether each part counts as often as it has questions; else all count alike.
+        by_questions: whether parts are weighted by their number of questions instead of equally.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Group:
     by_questions: bool = False
 
     def categories(self) -> Iterator[str]:
-        """The data sources that it needs, each as often as it occurs."""
+        """The data sources it needs, with repetitions."""
         for part in self.parts:
             if isinstance(part, Group):
                 yield from part.categories()
@@ -50,24 +50,24 @@ class Group:
                 yield part
 
     def missing(self, questions: Mapping[str, int]) -> tuple[str, ...]:
-        """The data sources that it needs and that have no question.
+        """The data sources it needs that have no questions.
 
         Args:
-            questions: their number, by data source.
+            questions: number of questions by data source.
         """
         return tuple(source for source in self.categories() if not questions.get(source))
 
     def weights(self, questions: Mapping[str, int]) -> dict[str, float]:
-        """What each data source's share of right answers counts in the score; they sum to 1.
+        """The weight of each data source's share of correct answers in the score; the weights sum to 1.
 
         Args:
-            questions: their number, by data source.
+            questions: number of questions by data source.
 
         Raises:
-            ValueError: a data source that it needs is not there: a mean over the rest would be another score.
+            ValueError: a data source it needs has no questions: a mean over the rest would be another score.
         """
         if missing := self.missing(questions):
-            raise ValueError(f"the score {self.name!r} needs {', '.join(missing)}; ask these categories as well")
+            raise ValueError(f"the score {self.name!r} needs {', '.join(missing)}; ask these categories too")
         sizes = [self._size(part, questions) if self.by_questions else 1 for part in self.parts]
         weights: dict[str, float] = {}
         for part, size in zip(self.parts, sizes, strict=True):
@@ -87,10 +87,10 @@ def _bfcl(*categories: str) -> tuple[str, ...]:
 
 
 _SIMPLE = Group("Simple", _bfcl("simple_python", "simple_java", "simple_javascript"))
-_SEVERAL = _bfcl("multiple", "parallel", "parallel_multiple")
+_MULTI_CALL = _bfcl("multiple", "parallel", "parallel_multiple")
 _LIVE_AST = _bfcl("live_simple", "live_multiple", "live_parallel", "live_parallel_multiple")
 
-NON_LIVE = Group("Non-Live", (_SIMPLE, *_SEVERAL, "bfcl_irrelevance"))
+NON_LIVE = Group("Non-Live", (_SIMPLE, *_MULTI_CALL, "bfcl_irrelevance"))
 LIVE = Group("Live", (*_LIVE_AST, *_bfcl("live_irrelevance", "live_relevance")), by_questions=True)
 MULTI_TURN = Group(
     "Multi-Turn", _bfcl(*(f"multi_turn_{kind}" for kind in ("base", "miss_func", "miss_param", "long_context")))
@@ -99,7 +99,7 @@ MULTI_TURN = Group(
 BFCL_V3 = (
     Group("BFCL V3 Overall", (NON_LIVE, LIVE, MULTI_TURN)),
     NON_LIVE,
-    Group("Non-Live AST", (_SIMPLE, *_SEVERAL)),
+    Group("Non-Live AST", (_SIMPLE, *_MULTI_CALL)),
     LIVE,
     Group("Live AST", _LIVE_AST, by_questions=True),
     MULTI_TURN,
@@ -107,14 +107,14 @@ BFCL_V3 = (
     Group("Relevance", _bfcl("live_relevance")),
 )
 API_BANK = (Group("API-Bank Overall", tuple(f"apibank_level{level}" for level in (1, 2, 3)), by_questions=True),)
-GROUPS = (*BFCL_V3, *API_BANK)  # all that are reported, in the order of reports
+GROUPS = (*BFCL_V3, *API_BANK)  # in the order of reports
 
 
-def touched(questions: Mapping[str, int]) -> Iterator[Group]:
-    """The groups of which some category was asked, whole or in part.
+def asked_groups(questions: Mapping[str, int]) -> Iterator[Group]:
+    """The groups with at least one question.
 
     Args:
-        questions: their number, by data source.
+        questions: number of questions by data source.
     """
     for group in GROUPS:
         if any(questions.get(source) for source in group.categories()):

@@ -1,4 +1,4 @@
-"""run.json: all that decides what the answers of a run are, so that no run goes on as another one."""
+"""run.json: all settings that determine a run's answers, so that no run resumes with other settings."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ ANSWERS, RUN = "answers.jsonl", "run.json"
 
 @dataclass(frozen=True, config=STRICT)
 class Run:
-    """The settings of a run. Where the endpoint is does not belong to them, nor how many requests it gets at a time.
+    """The settings of a run, without the endpoint's URL and the number of simultaneous requests.
 
     Attributes:
         benchmark: "bfcl" or "apibank".
-        sources: packages with their versions, or files with their digests, that the questions come from.
-        categories: of BFCL, in the order in which they are asked; none for API-Bank.
-        level: of API-Bank's files, where it was given.
-        limit: so many questions of each data source; None for all.
-        questions: how many there are.
+        sources: the questions' packages with versions, or files with digests.
+        categories: BFCL's categories, in the order in which they are asked; empty for API-Bank.
+        level: level of API-Bank's files, if given.
+        limit: maximum number of questions per data source; None for all.
+        questions: number of questions.
         format: wire format of prompts and answers.
-        template: {"file": name, "sha256": digest} of the system message's template; None where prompts are as they
-            come.
-        model: as the endpoint names it.
-        seeds: each question is asked with the seeds 0 to seeds - 1.
+        template: {"file": name, "sha256": digest} of the system message's template; None if prompts are used
+            unchanged.
+        model: its name at the endpoint.
+        seeds: number of seeds; each question is asked with 0 to seeds - 1.
         temperature, top_p, max_tokens, stop, extra_body: see `eval.endpoint.Sampling`.
         rest_verl: version of this package.
     """
@@ -62,8 +62,8 @@ def read_run(folder: Path) -> Run:
     """Read the settings of the run in a folder.
 
     Raises:
-        ValueError: run.json is not what a run writes.
-        FileNotFoundError: there is none.
+        ValueError: run.json is invalid.
+        FileNotFoundError: there is no run.json.
     """
     path = folder / RUN
     if not path.is_file():
@@ -78,20 +78,20 @@ def read_run(folder: Path) -> Run:
 
 
 def begin_run(folder: Path, run: Run) -> None:
-    """Write the settings of a new run down, or check that the run in the folder has the same.
+    """Write the settings of a new run, or check that the folder's run has the same settings.
 
     Raises:
-        ValueError: the folder holds a run with other settings, each of which the message names, or answers of no run.
+        ValueError: the folder's run has other settings, which the message names; or there are answers without a run.
     """
     if (folder / RUN).is_file():
         if differences := _differences(asdict(read_run(folder)), asdict(run)):
             raise ValueError(
-                f"{folder} holds answers of a run with other settings: {'; '.join(differences)}. Give the settings of "
-                "that run to go on with it, or another --out"
+                f"{folder} holds answers of a run with other settings: {'; '.join(differences)}. Give that run's "
+                "settings to resume it, or another --out"
             )
         return
     if (folder / ANSWERS).exists():
-        raise ValueError(f"{folder} holds {ANSWERS} without {RUN}, so what was asked is not known: give another --out")
+        raise ValueError(f"{folder} holds {ANSWERS} without {RUN}, so its settings are unknown: give another --out")
     write_whole(folder / RUN, json.dumps(asdict(run), indent=2, ensure_ascii=False) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""What is scored: the answers of a run, or a file of answers from anywhere, and the questions that they answer."""
+"""The answers to score, from a run or from any file of answers, and their questions."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Predictions:
     """Answers and their questions.
 
     Attributes:
-        model: a name for reports.
+        model: name for reports.
         format: wire format of the answers.
-        questions: all that were asked.
+        questions: all questions that were asked.
         answers: in any order.
-        settings: of the run, for reports.
-        path: of the answers.
+        settings: the run's settings, for reports.
+        path: file of the answers.
     """
 
     model: str
@@ -50,13 +50,13 @@ def load_run(
     """Read a run.
 
     Args:
-        folder: the --out of a command that asked.
-        files: of API-Bank, as they were given to that command; none for BFCL.
-        on_progress: called while questions are read, with those read and all.
+        folder: the run's --out folder.
+        files: API-Bank's files as given to the run; none for BFCL.
+        on_progress: called with the number of questions read and of all.
 
     Raises:
-        ValueError: the run is damaged, or its questions were others than those that are here now.
-        FileNotFoundError: there is no run, or no file.
+        ValueError: the run is damaged, or its questions differ from those available now.
+        FileNotFoundError: there is no run, or a file is missing.
     """
     run = read_run(folder)
     if run.benchmark == "apibank":
@@ -65,7 +65,7 @@ def load_run(
     else:
         here = [{"package": "bfcl-eval", "version": bfcl_version()}]
         _check_sources(folder, run, here, "install that version")
-        # what scores does not look at prompts, so a template that was given need not be there any more
+        # scoring does not use prompts, so the run's template need not exist any more
         questions = bfcl_questions(run.categories, run.format, limit=run.limit, on_progress=on_progress)
     path = folder / ANSWERS
     return Predictions(run.model, run.format, questions, load_answers(path), asdict(run), path)
@@ -81,15 +81,15 @@ def load_file(
     """Read answers that belong to no run.
 
     Args:
-        path: of the answers (`eval.answers`); the questions are those of every data source that they name.
-        format: wire format in which they are written.
-        limit: that only so many questions of each data source are answered, the first ones; None for all.
-        files: of API-Bank, where a data source is of it.
-        on_progress: called while questions are read, with those read and all.
+        path: file of answers (`eval.answers`); the questions are those of all data sources named in it.
+        format: wire format of the answers.
+        limit: the answers cover only the first `limit` questions of each data source; None for all.
+        files: API-Bank's files, if it is among the data sources.
+        on_progress: called with the number of questions read and of all.
 
     Raises:
-        ValueError: a line is no answer, or a data source is not known.
-        FileNotFoundError: there is no file.
+        ValueError: a line is not an answer, or a data source is unknown.
+        FileNotFoundError: a file is missing.
     """
     answers = load_answers(path)
     get_format(format)
@@ -97,7 +97,7 @@ def load_file(
     categories = [category for category in BFCL_CATEGORIES if sources.pop(f"bfcl_{category}", 0)]
     questions = bfcl_questions(categories, format, limit=limit, on_progress=on_progress) if categories else []
     if sources and not files:
-        raise ValueError(f"{path}: answers to {', '.join(sources)}; of API-Bank, its files are needed: --apibank FILE")
+        raise ValueError(f"{path}: answers to {', '.join(sources)}; if API-Bank's, give its files: --apibank FILE")
     if sources:
         questions += [one for one in apibank_questions(files, None, limit, on_progress) if one.source in sources]
     settings = {"model": path.stem, "format": format, "limit": limit}
@@ -106,4 +106,4 @@ def load_file(
 
 def _check_sources(folder: Path, run: Run, here: list[dict[str, str]], remedy: str) -> None:
     if run.sources != here:
-        raise ValueError(f"{folder}: its questions are of {run.sources}, here are {here}: {remedy}")
+        raise ValueError(f"{folder}: its questions are from {run.sources}, but here are {here}: {remedy}")

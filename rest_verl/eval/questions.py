@@ -1,4 +1,4 @@
-"""What a run asks: the rows of benchmarks, in one fixed order."""
+"""The questions of a run: rows of benchmarks in a fixed order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rest_verl.bfcl.data.files import each_once
+from rest_verl.bfcl.data.files import unique_categories
 from rest_verl.bfcl.data.multi_turn import MULTI_TURN_CATEGORIES, bfcl_multi_turn_rows
 from rest_verl.bfcl.data.single_turn import bfcl_rows
 from rest_verl.bfcl.verdict.checker import CATEGORIES
@@ -23,9 +23,9 @@ class Question:
     """One question.
 
     Attributes:
-        source: the row's data source, such as "bfcl_simple_python"; with the id it names the question.
-        id: the benchmark's own.
-        index: its place in the run, from 0.
+        source: the row's data source, such as "bfcl_simple_python"; source and id identify the question.
+        id: the benchmark's own id.
+        index: its position in the run, from 0.
         row: prompt, ground truth and environment, as for training.
     """
 
@@ -36,7 +36,7 @@ class Question:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What answers are found by."""
+        """The key under which answers are found."""
         return self.source, self.id
 
 
@@ -47,19 +47,19 @@ def bfcl_questions(
     limit: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Question]:
-    """Return BFCL's questions, in the order of BFCL_CATEGORIES however the categories are given.
+    """Return BFCL's questions, always in the order of BFCL_CATEGORIES.
 
     Args:
-        categories: out of BFCL_CATEGORIES.
-        format, template: of the prompts (`data.prompt.make_prompt`).
-        limit: so many of each category, the first ones; None for all.
-        on_progress: called with the number of rows made and of all rows, for single-turn and multi-turn rows apart.
+        categories: names from BFCL_CATEGORIES.
+        format, template: for the prompts (`data.prompt.make_prompt`).
+        limit: only the first `limit` questions of each category; None for all.
+        on_progress: called with the number of rows made and of all, separately for single-turn and multi-turn rows.
 
     Raises:
         ValueError: a category is not in BFCL_CATEGORIES, a data file is damaged, or a prompt cannot be made.
-        ModuleNotFoundError, FileNotFoundError: bfcl_eval, or a file of it, is not there.
+        ModuleNotFoundError, FileNotFoundError: bfcl_eval, or one of its files, is missing.
     """
-    wanted = set(each_once(categories, "BFCL category", BFCL_CATEGORIES))
+    wanted = set(unique_categories(categories, "BFCL category", BFCL_CATEGORIES))
     rows: list[Row] = []
     for known, make_rows in ((CATEGORIES, bfcl_rows), (MULTI_TURN_CATEGORIES, bfcl_multi_turn_rows)):
         if chosen := [category for category in known if category in wanted]:
@@ -75,9 +75,11 @@ def apibank_questions(
 ) -> list[Question]:
     """Return the questions of API-Bank's files, by level; their prompts ask for the format rlla.
 
+    Raises as `data.apibank.apibank_rows`.
+
     Args:
-        paths, level, on_progress: as for `data.apibank.apibank_rows`, which says what is raised.
-        limit: so many of each level, the first ones; None for all.
+        paths, level, on_progress: as for `data.apibank.apibank_rows`.
+        limit: only the first `limit` questions of each level; None for all.
     """
     rows = apibank_rows(paths, level, on_progress)
     return _questions(sorted(rows, key=lambda row: row["data_source"]), limit)  # a stable sort

@@ -1,4 +1,4 @@
-"""The scores of a run, for people and for programs: each verdict, scores.json, scores.md and a chart."""
+"""The report of a run: every verdict, scores.json, scores.md and a chart."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from rest_verl.data.files import sha256_of, write_whole
 from rest_verl.eval.answers import Answer
 from rest_verl.eval.chart import draw_bars
-from rest_verl.eval.formulas import GROUPS, touched
+from rest_verl.eval.formulas import GROUPS, asked_groups
 from rest_verl.eval.predictions import Predictions
 from rest_verl.eval.score import Scored, outcomes_of
 from rest_verl.eval.statistics import Estimate, Run, combine, estimate
@@ -24,8 +24,8 @@ class Scores:
     """All scores of a run, in the order of reports.
 
     Attributes:
-        groups: those of which every category was asked.
-        partial: of the other groups that were touched, the data sources that they lack.
+        groups: the groups with all categories asked.
+        partial: the missing data sources of groups that were only asked in part.
         categories: by data source.
     """
 
@@ -43,7 +43,7 @@ def scores_of(outcomes: Run) -> Scores:
     categories = {source: estimate(one) for source, one in outcomes.items()}
     questions = {source: one.questions for source, one in categories.items()}
     groups, partial = {}, {}
-    for group in touched(questions):
+    for group in asked_groups(questions):
         if missing := group.missing(questions):
             partial[group.name] = missing
         else:
@@ -55,7 +55,7 @@ def write_report(predictions: Predictions, scored: Sequence[Scored], out: Path) 
     """Write verdicts.jsonl, scores.json, scores.md, scores.png and scores.svg into a folder.
 
     Raises:
-        ModuleNotFoundError: matplotlib is missing; all but the chart is there.
+        ModuleNotFoundError: matplotlib is missing; everything but the chart is written.
     """
     scores = scores_of(outcomes_of(scored))
     write_whole(out / VERDICTS, "".join(json.dumps(asdict(one)) + "\n" for one in scored))
@@ -67,14 +67,14 @@ def write_report(predictions: Predictions, scored: Sequence[Scored], out: Path) 
 
 
 def read_verdicts(folder: Path) -> tuple[list[Scored], dict[str, Any]]:
-    """Read what `write_report` wrote.
+    """Read the files of `write_report`.
 
     Returns:
         the verdicts, and scores.json.
 
     Raises:
         FileNotFoundError: the folder was not scored.
-        ValueError: a file is damaged, or answers.jsonl beside it has changed since.
+        ValueError: a file is damaged, or answers.jsonl next to it has changed since.
     """
     for name in (VERDICTS, SCORES):
         if not (folder / name).is_file():
@@ -106,12 +106,12 @@ def sections(shown: Iterable[str]) -> list[list[str]]:
 
 
 def percent(value: float | None) -> str:
-    """A share as it is shown."""
+    """A share as a percentage with two decimals."""
     return "" if value is None else f"{100 * value:.2f}"
 
 
 def counts_of(answers: Iterable[Answer]) -> dict[str, int]:
-    """Requests in all, those that the endpoint refused, and those whose answer was cut at its greatest length."""
+    """Numbers of all requests, of those the endpoint refused, and of those whose answer was cut at max_tokens."""
     given = list(answers)
     return {
         "requests": len(given),
@@ -147,7 +147,7 @@ def _as_markdown(predictions: Predictions, scores: Scores) -> str:
     lines = [
         f"# {predictions.model}",
         "",
-        "Right answers in %. The standard error is over questions; the answers of several seeds are averaged first.",
+        "Correct answers in %. The standard error is over questions; answers with several seeds are averaged first.",
         "",
         "| score | % | standard error | questions |",
         "|---|---:|---:|---:|",
@@ -161,7 +161,7 @@ def _as_markdown(predictions: Predictions, scores: Scores) -> str:
             for name, lacks in scores.partial.items()
         ),
         f"- {counts['requests']} requests; the endpoint refused {counts['refused']} (their conversations count as "
-        f"wrong), and {counts['cut']} answers were cut at their greatest length.",
+        f"wrong), and {counts['cut']} answers were cut at max_tokens.",
         f"- Settings: {settings}.",
     ]
     return "\n".join(lines) + "\n"

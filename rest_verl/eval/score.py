@@ -1,4 +1,4 @@
-"""From answers to numbers: every conversation is replayed and judged, and the verdicts are sorted by category."""
+"""Score answers: replay and judge every conversation, and group the verdicts by category."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Scored:
     """The verdict on one conversation.
 
     Attributes:
-        source, id, seed: of the conversation.
-        numbers: `acc` (1 where the benchmark accepts it), and what its scorer reports beside it.
+        source, id, seed: identify the conversation.
+        numbers: `acc` (1 if the benchmark accepts it), and the scorer's other numbers.
     """
 
     source: str
@@ -34,13 +34,13 @@ class Scored:
 
 @dataclass(frozen=True)
 class Replayed:
-    """One conversation as it went.
+    """One replayed conversation.
 
     Attributes:
-        question: what was asked.
-        seed: of its requests.
+        question: the question.
+        seed: seed of its requests.
         answers: by step.
-        conversation: open, with all answers given.
+        conversation: still open, after all answers.
         numbers: the verdict.
     """
 
@@ -58,17 +58,17 @@ async def replay_all(
     visit: Callable[[Replayed], None],
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Replay the conversations of all questions, with every seed that occurs, one after the other.
+    """Replay the conversations of all questions, with every seed in the answers, one after the other.
 
     Args:
-        questions: what was asked, in the order of visits.
-        answers: in any order; a question that cannot go on since the endpoint refused a request has an `error`.
+        questions: all questions, in the order of visits.
+        answers: in any order; if the endpoint refused a request, the conversation's last answer has an `error`.
         wire_format: how the model writes.
-        visit: called with each conversation once it is judged; it is closed behind the call.
+        visit: called with each judged conversation, which is closed after the call.
         on_progress: called with the number of conversations visited and of all.
 
     Raises:
-        ValueError: there are no answers, an answer is to no question, or a conversation is not at its end.
+        ValueError: there are no answers, an answer belongs to no question, or a conversation is incomplete.
     """
     steps = _by_conversation(questions, answers)
     seeds = sorted({seed for _, _, seed in steps})
@@ -83,8 +83,8 @@ async def replay_all(
     if open_ends:
         source, id, seed = open_ends[0]
         raise ValueError(
-            f"{len(open_ends)} of {total} conversations are not at their end, as that of {source}, {id}, seed {seed}; "
-            "run the command that asks once more: it goes on where it stopped"
+            f"{len(open_ends)} of {total} conversations are incomplete, such as {source}, {id}, seed {seed}; rerun "
+            "the command that asks: it resumes where it stopped"
         )
 
 
@@ -94,7 +94,7 @@ async def score_answers(
     wire_format: WireFormat,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Scored]:
-    """Judge all conversations, by question and seed; arguments and errors as of `replay_all`."""
+    """Judge all conversations, by question and seed; arguments and errors as in `replay_all`."""
     scored: list[Scored] = []
 
     def visit(one: Replayed) -> None:
@@ -108,8 +108,8 @@ def outcomes_of(scored: Iterable[Scored], number: str = "acc") -> dict[str, Outc
     """Return one number of the verdicts by data source, in the order of the verdicts.
 
     Args:
-        scored: verdicts on the same questions with every seed.
-        number: which; data sources without it are left out.
+        scored: verdicts on the same questions for every seed.
+        number: its name; data sources without it are left out.
     """
     values: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for one in scored:
@@ -132,12 +132,12 @@ def _by_conversation(questions: Sequence[Question], answers: Iterable[Answer]) -
     for answer in sorted(answers, key=lambda answer: answer.step):
         if (answer.source, answer.id) not in known:
             raise ValueError(
-                f"an answer to source {answer.source!r}, id {answer.id!r}, which is none of the {len(known)} "
-                "questions; score it with the categories and the limit that it was asked with"
+                f"an answer to source {answer.source!r}, id {answer.id!r}, which is not among the {len(known)} "
+                "questions; score it with the same categories and limit that it was asked with"
             )
         steps[answer.source, answer.id, answer.seed].append(answer)
     if not steps:
-        raise ValueError("there are no answers to score; ask first")
+        raise ValueError("there are no answers to score; ask the questions first")
     return steps
 
 
@@ -148,7 +148,7 @@ async def _visit(
     wire_format: WireFormat,
     visit: Callable[[Replayed], None],
 ) -> bool:
-    """Replay and visit one conversation; False where it is not at its end, and so not visited."""
+    """Replay and visit one conversation; False if it is incomplete and was not visited."""
     conversation = open_conversation(question, wire_format)
     try:
         if await replay(conversation, answers) is not None:

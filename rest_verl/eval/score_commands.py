@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from rest_verl.eval.predictions import Predictions
     from rest_verl.eval.report import Scores
 
-# numpy, matplotlib and the benchmarks are heavy: what needs them is imported where it is used
+# numpy, matplotlib and the benchmarks are slow to import, so modules that need them are imported where they are used
 
 Answers = Annotated[
     Path, typer.Argument(help="The --out folder of a run, or a file of answers like its answers.jsonl.")
 ]
 ApiBank = Annotated[
-    list[Path] | None, typer.Option("--apibank", help="A file of API-Bank that was asked; repeat for several.")
+    list[Path] | None, typer.Option("--apibank", help="API-Bank file that the run was asked. Repeatable.")
 ]
-Format = Annotated[str | None, typer.Option(help="Wire format of a file of answers; a run knows its own.")]
+Format = Annotated[str | None, typer.Option(help="Wire format of a file of answers; not needed for a run.")]
 Limit = Annotated[
-    int | None, typer.Option(min=1, help="That a file of answers has only the first so many of each category.")
+    int | None, typer.Option(min=1, help="For a file of answers: it covers only the first N questions per category.")
 ]
 
 
@@ -36,9 +36,9 @@ def score(
     apibank: ApiBank = None,
     format: Format = None,
     limit: Limit = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the scores; that of the answers if left out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the scores; default: that of the answers.")] = None,
 ) -> None:
-    """Score answers: verdicts.jsonl, scores.json, scores.md and a chart. No endpoint is asked."""
+    """Score answers without an endpoint: write verdicts.jsonl, scores.json, scores.md and a chart."""
     with one_line_errors():
         predictions = _load(answers, apibank, format, limit)
         score_and_show(predictions, out or predictions.path.parent)
@@ -46,16 +46,18 @@ def score(
 
 def compare(
     base: Annotated[Path, typer.Argument(help="Folder of a scored run of the first model.")],
-    other: Annotated[Path, typer.Argument(help="The same of the second.")],
+    other: Annotated[Path, typer.Argument(help="Folder of a scored run of the second model.")],
     out: Annotated[Path, typer.Option(help="Folder for the comparison.")] = Path("comparison"),
     more_base: Annotated[
-        list[Path] | None, typer.Option(help="A further run of the first model (another training seed); repeat.")
+        list[Path] | None, typer.Option(help="Another run (training seed) of the first model. Repeatable.")
     ] = None,
-    more_other: Annotated[list[Path] | None, typer.Option(help="The same of the second.")] = None,
-    resamples: Annotated[int, typer.Option(min=100, help="Of the paired bootstrap.")] = 10_000,
-    seed: Annotated[int, typer.Option(min=0, help="Of its random numbers.")] = 0,
+    more_other: Annotated[
+        list[Path] | None, typer.Option(help="Another run (training seed) of the second model. Repeatable.")
+    ] = None,
+    resamples: Annotated[int, typer.Option(min=100, help="Number of bootstrap resamples.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Bootstrap seed.")] = 0,
 ) -> None:
-    """Whether the second model is better than the first by more than chance, score by score: a paired bootstrap."""
+    """Compare two models by paired bootstrap: is the second better than the first by more than chance?"""
     with one_line_errors():
         from rest_verl.eval.comparison import compare as compare_sides
         from rest_verl.eval.comparison import read_side, write_comparison
@@ -69,14 +71,14 @@ def compare(
 def export_bfcl(
     answers: Answers,
     out: Annotated[Path, typer.Option(help="Folder for the result files.")],
-    seed: Annotated[int, typer.Option(min=0, help="Which seed's answers: a result file holds one a question.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed whose answers to export: one answer per question.")] = 0,
     as_model: Annotated[
-        str, typer.Option(help="A model of bfcl-eval's table with the handler QwenFCHandler.")
+        str, typer.Option(help="Name of a model in bfcl-eval's table whose handler is QwenFCHandler.")
     ] = "Qwen/Qwen3-8B-FC",
     format: Format = None,
     limit: Limit = None,
 ) -> None:
-    """Write answers as bfcl-eval's result files, for the official scorer."""
+    """Export answers as bfcl-eval's result files, for the official scorer."""
     with one_line_errors():
         from rest_verl.eval.bfcl_export import export_bfcl as export
 
@@ -84,7 +86,7 @@ def export_bfcl(
         chosen = [answer for answer in predictions.answers if answer.seed == seed]
         if not chosen:
             seeds = sorted({answer.seed for answer in predictions.answers})
-            raise ValueError(f"--seed {seed}: {answers} has answers of the seeds {', '.join(map(str, seeds))}")
+            raise ValueError(f"--seed {seed}: {answers} has answers with the seeds {', '.join(map(str, seeds))}")
         with progress_bar("export") as on_progress:
             files = asyncio.run(
                 export(predictions.questions, chosen, predictions.wire_format, out, as_model, on_progress)
@@ -92,7 +94,7 @@ def export_bfcl(
         for path in files.values():
             say(str(path))
         say(
-            f"To score them where bfcl-eval is installed with all it needs: bfcl evaluate --model {as_model} "
+            f"To score them in an environment with bfcl-eval and its dependencies: bfcl evaluate --model {as_model} "
             f"--result-dir {out.resolve()} --score-dir {out.resolve() / 'score'} --partial-eval"
         )
 
@@ -102,7 +104,7 @@ def score_and_show(predictions: Predictions, out: Path) -> None:
 
     Raises:
         ValueError: as `eval.score.score_answers`.
-        ModuleNotFoundError: matplotlib is missing; all but the chart is written.
+        ModuleNotFoundError: matplotlib is missing; everything but the chart is written.
     """
     from rest_verl.eval.report import scores_of, write_report
     from rest_verl.eval.score import outcomes_of, score_answers
@@ -121,10 +123,10 @@ def _load(answers: Path, apibank: list[Path] | None, format: str | None, limit: 
     with progress_bar("questions") as on_progress:
         if answers.is_dir():
             if format is not None or limit is not None:
-                raise ValueError(f"--format and --limit are for a file of answers; the run in {answers} has its own")
+                raise ValueError(f"--format and --limit are for a file of answers; omit them for the run in {answers}")
             return load_run(answers, apibank or [], on_progress)
         if format is None:
-            raise ValueError(f"--format is needed: the wire format in which the answers of {answers} are written")
+            raise ValueError(f"--format is required: the wire format of the answers in {answers}")
         return load_file(answers, format, limit, apibank or [], on_progress)
 
 
@@ -148,7 +150,7 @@ def _comparison_table(comparison: Comparison) -> Table:
     from rest_verl.eval.comparison import verdict
     from rest_verl.eval.report import percent
 
-    # no lines, so that it fits into 80 columns
+    # without lines, to fit into 80 columns
     table = Table(
         title=plain_text(f"{comparison.other.name} against {comparison.base.name}"), box=None, padding=(0, 1, 0, 0)
     )

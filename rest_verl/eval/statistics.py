@@ -1,12 +1,12 @@
-"""How sure a score is, and whether two models differ: means, standard errors and a paired bootstrap.
+"""The uncertainty of scores, and whether two models differ: means, standard errors and a paired bootstrap.
 
-Questions are what is drawn by chance; the answers to one question with several seeds are no further questions. So the
-answers of a question are averaged first, and the standard error of a category is sd / sqrt(n) over these averages. A
-group is a weighted sum of categories, which are independent: its variance is the sum of weight^2 * variance.
+The questions are the random sample; answers to one question with several seeds are not additional questions. So the
+answers to a question are averaged first, and the standard error of a category is sd / sqrt(n) over these averages. A
+group is a weighted sum of independent categories: its variance is the sum of weight^2 * variance.
 
-For two models the questions are resampled within each category, the same for both, and every score is computed anew
-on each resample: the spread of the differences is what chance in the choice of questions alone would make. Where a
-side has several runs (trainings with different seeds), these are resampled as well.
+To compare two models, the questions are resampled within each category, the same for both, and every score is
+recomputed on each resample: the spread of the differences shows the effect of the choice of questions alone. If a
+side has several runs (trainings with different seeds), these are resampled too.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What one run has in one category.
+    """The results of one run in one category.
 
     Attributes:
-        ids: of the questions.
+        ids: ids of the questions.
         accuracy: [question, seed], each in [0, 1].
     """
 
     ids: tuple[str, ...]
     accuracy: NDArray[np.float64]
 
-    def of_questions(self) -> NDArray[np.float64]:
+    def question_means(self) -> NDArray[np.float64]:
         """The mean over seeds, [question]."""
         return self.accuracy.mean(axis=1)
 
@@ -45,8 +45,8 @@ class Estimate:
 
     Attributes:
         mean: in [0, 1].
-        standard_error: of the mean; None where a category has a single question.
-        questions: that it rests on.
+        standard_error: of the mean; None if a category has a single question.
+        questions: number of questions.
     """
 
     mean: float
@@ -61,10 +61,10 @@ class Difference:
     Attributes:
         base, other: the score of each model, in [0, 1].
         mean: other - base.
-        low, high: the bounds between which LEVEL of the resampled differences lie.
+        low, high: bounds that contain LEVEL of the resampled differences.
         ahead: share of resamples in which the second model is ahead; a tie counts half.
-        p_value: twice the share of resamples on the smaller side of 0, ties counted on both sides; at most 1, and
-            never 0, since one more resample is counted, which is a tie.
+        p_value: twice the share of resamples on the smaller side of 0, with ties counted on both sides; at most 1,
+            and never 0, since an additional tie is counted.
     """
 
     base: float
@@ -76,14 +76,14 @@ class Difference:
     p_value: float
 
     @property
-    def is_beyond_chance(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 
 def estimate(outcomes: Outcomes) -> Estimate:
     """Return the score of a category."""
-    answers = outcomes.of_questions()
+    answers = outcomes.question_means()
     n = len(answers)
     error = float(answers.std(ddof=1)) / math.sqrt(n) if n > 1 else None
     return Estimate(float(answers.mean()), error, n)
@@ -93,7 +93,7 @@ def combine(estimates: Mapping[str, Estimate], weights: Mapping[str, float]) -> 
     """Return a group's score.
 
     Args:
-        estimates: by category; those that have no weight are left out.
+        estimates: by category; those without a weight are ignored.
         weights: by category.
     """
     parts = [(weight, estimates[category]) for category, weight in weights.items()]
@@ -120,21 +120,23 @@ def paired_bootstrap(
     Args:
         base, other: the runs of each model, at least one each; all have the same categories and questions.
         scores: what to compare, by name: the weight of each category in it.
-        resamples: how many.
-        seed: of the random numbers; the same seed gives the same bounds.
+        resamples: number of resamples.
+        seed: random seed; the same seed gives the same bounds.
 
     Raises:
         ValueError: a side has no run, or the questions differ.
     """
     runs = [*base, *other]
     if not base or not other:
-        raise ValueError("nothing to compare: each side needs a run")
+        raise ValueError("nothing to compare: each side needs at least one run")
     categories = _same_categories(runs)
     rng = np.random.default_rng(seed)
-    side = np.concatenate([-_drawn_runs(rng, len(base), resamples), _drawn_runs(rng, len(other), resamples)], axis=1)
+    side = np.concatenate(
+        [-_draw_run_weights(rng, len(base), resamples), _draw_run_weights(rng, len(other), resamples)], axis=1
+    )
     differences = {}
     for category in categories:
-        answers = np.stack([run[category].of_questions() for run in runs], axis=1)  # question x run
+        answers = np.stack([run[category].question_means() for run in runs], axis=1)  # question x run
         differences[category] = (_resampled_means(rng, answers, resamples) * side).sum(axis=1)
     return {
         name: _difference(
@@ -150,29 +152,27 @@ def _same_categories(runs: Sequence[Run]) -> list[str]:
     first = runs[0]
     for run in runs[1:]:
         if different := sorted(first.keys() ^ run.keys()):
-            raise ValueError(
-                f"not both runs have answers to {', '.join(different)}; compare runs on the same questions"
-            )
+            raise ValueError(f"only one run has answers to {', '.join(different)}; compare runs on the same questions")
         for category, outcomes in first.items():
             if outcomes.ids != run[category].ids:
                 odd = sorted(set(outcomes.ids) ^ set(run[category].ids))
                 raise ValueError(
-                    f"the questions of {category} differ ({len(odd)} are in one run only, as {', '.join(odd[:3])}); "
-                    "compare runs with the same --limit"
+                    f"the questions of {category} differ ({len(odd)} are only in one run, such as "
+                    f"{', '.join(odd[:3])}); compare runs with the same --limit"
                 )
     return sorted(first)
 
 
-def _drawn_runs(rng: np.random.Generator, runs: int, resamples: int) -> NDArray[np.float64]:
-    """How much each run of a side counts in each resample, [resample, run]; all of it where there is one."""
+def _draw_run_weights(rng: np.random.Generator, runs: int, resamples: int) -> NDArray[np.float64]:
+    """The weight of each run of a side in each resample, [resample, run]; 1 if there is one run."""
     return rng.multinomial(runs, np.full(runs, 1 / runs), size=resamples) / runs
 
 
 def _resampled_means(rng: np.random.Generator, answers: NDArray[np.float64], resamples: int) -> NDArray[np.float64]:
     """The mean of each run over questions drawn with replacement, [resample, run].
 
-    Questions that came out alike in all runs are one case: how often a resample holds each case is multinomial, which
-    is exactly how often drawing question by question would give it, and costs no more for many questions than few.
+    Questions with the same outcomes in all runs form one case: the number of times that a resample contains each case
+    is multinomial, exactly as if questions were drawn one by one, at a cost that does not grow with their number.
     """
     cases, counts = np.unique(answers, axis=0, return_counts=True)
     drawn = rng.multinomial(len(answers), counts / len(answers), size=resamples)
@@ -181,14 +181,14 @@ def _resampled_means(rng: np.random.Generator, answers: NDArray[np.float64], res
 
 def _mean_score(runs: Sequence[Run], weights: Mapping[str, float]) -> float:
     scores = [
-        math.fsum(weight * float(run[category].of_questions().mean()) for category, weight in weights.items())
+        math.fsum(weight * float(run[category].question_means().mean()) for category, weight in weights.items())
         for run in runs
     ]
     return math.fsum(scores) / len(scores)
 
 
 def _difference(base: float, other: float, resampled: NDArray[Any]) -> Difference:
-    resampled = np.where(np.abs(resampled) < 1e-12, 0.0, resampled)  # what rounding leaves of an exact tie
+    resampled = np.where(np.abs(resampled) < 1e-12, 0.0, resampled)  # exact ties, apart from rounding
     low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     above, below, n = int((resampled > 0).sum()), int((resampled < 0).sum()), len(resampled)
     return Difference(

@@ -7,23 +7,28 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
+from jaxtyping import Float
+from torch import Tensor
 from verl.trainer.ppo.core_algos import get_adv_estimator_fn, register_adv_est
 
+from rest_verl.core.regions import Mask
 
-def reshape_advantages(advantages: torch.Tensor, token_weights: torch.Tensor) -> torch.Tensor:
-    """Weight advantages token by token: (B, T) float times (B, T) float >= 0."""
+
+def reshape_advantages(
+    advantages: Float[Tensor, "batch token"], token_weights: Float[Tensor, "batch token"]
+) -> Float[Tensor, "batch token"]:
+    """Weight advantages token by token; weights are >= 0."""
     return advantages * token_weights
 
 
 @register_adv_est("rest")
 def compute_rest_advantage(
-    token_level_rewards: torch.Tensor,
-    response_mask: torch.Tensor,
-    token_weights: torch.Tensor | None = None,
+    token_level_rewards: Float[Tensor, "batch token"],
+    response_mask: Mask,
+    token_weights: Float[Tensor, "batch token"] | None = None,
     base_estimator: str = "grpo",
     **estimator_arguments: Any,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[Float[Tensor, "batch token"], Float[Tensor, "batch token"]]:
     """Reshaped advantages of a base estimator, for callers that hold the token weights.
 
     verl's own trainers hold none: their `rest_*` modes run the base estimator, with everything that verl does for it,
@@ -31,15 +36,15 @@ def compute_rest_advantage(
     means that the seam is missing.
 
     Args:
-        token_level_rewards: (B, T) float.
-        response_mask: (B, T).
-        token_weights: (B, T) float >= 0.
+        token_level_rewards: reward of each token.
+        response_mask: 1 where the policy generated the token.
+        token_weights: >= 0.
         base_estimator: name of a registered estimator.
         estimator_arguments: what else the base estimator takes.
 
     Returns:
-        advantages: (B, T) float.
-        returns: (B, T) float, unweighted: they are a critic's target, not a gradient's scale.
+        advantages: weighted.
+        returns: unweighted: they are a critic's target, not a gradient's scale.
     """
     if token_weights is None:
         raise RuntimeError(

@@ -7,9 +7,7 @@ from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import Any
 
-import torch
-
-from rest_verl.core.regions import Region
+from rest_verl.core.regions import Mask, Region
 from rest_verl.core.weights import effective_share, gini
 from rest_verl.weighting.step_batch import StepBatch
 
@@ -35,7 +33,7 @@ def weight_metrics(batch: StepBatch) -> dict[str, float]:
     return metrics
 
 
-def reward_metrics(extra_fields: Iterable[Mapping[str, Any]], response_mask: torch.Tensor) -> dict[str, float]:
+def reward_metrics(extra_fields: Iterable[Mapping[str, Any]], response_mask: Mask) -> dict[str, float]:
     """Means over the rows with generated tokens: `rest/reward/<component>` for the components of the reward, and
     `rest/rollout/<number>` for the numbers of the agent loop.
 

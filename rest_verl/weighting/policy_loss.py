@@ -9,31 +9,35 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from verl.trainer.ppo.core_algos import compute_policy_loss_vanilla, register_policy_loss
+
+from rest_verl.core.regions import Mask
 
 
 @register_policy_loss("rest")
 def compute_policy_loss_rest(
-    old_log_prob: torch.Tensor,
-    log_prob: torch.Tensor,
-    advantages: torch.Tensor,
-    response_mask: torch.Tensor,
+    old_log_prob: Float[Tensor, "batch token"],
+    log_prob: Float[Tensor, "batch token"],
+    advantages: Float[Tensor, "batch token"],
+    response_mask: Mask,
     loss_agg_mode: str = "token-mean",
     config: Any = None,
-    rollout_is_weights: torch.Tensor | None = None,
-) -> tuple[torch.Tensor, dict[str, Any]]:
+    rollout_is_weights: Float[Tensor, "batch token"] | None = None,
+) -> tuple[Float[Tensor, ""], dict[str, Any]]:
     """Weighted clipped surrogate.
 
     Args:
-        old_log_prob, log_prob: (B, T) float, log-probabilities of the sampled tokens in nats.
-        advantages: (B, T) float.
-        response_mask: (B, T) bool.
+        old_log_prob, log_prob: log-probabilities of the sampled tokens, in nats.
+        advantages: of each token.
+        response_mask: 1 where the policy generated the token.
         loss_agg_mode: one of verl's modes.
         config: verl's ActorConfig.
-        rollout_is_weights: (B, T) float >= 0, the token weights.
+        rollout_is_weights: the token weights, >= 0.
 
     Returns:
-        the loss (scalar) and its metrics: verl's own, and how much of the weight (instead of how many of the tokens)
+        the loss and its metrics: verl's own, and how much of the weight (instead of how many of the tokens)
         the clipping touches and the divergence moves.
 
     Raises:

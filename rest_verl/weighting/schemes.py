@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from rest_verl.common.names import Registry
 from rest_verl.config.rest import RestConfig
@@ -23,19 +25,20 @@ from rest_verl.core.weights import (
 )
 from rest_verl.weighting.step_batch import StepBatch
 
+Weigh = Callable[[StepBatch, RestConfig], Float[Tensor, "batch token"]]
+
 
 @dataclass(frozen=True)
 class Scheme:
     """A registered scheme.
 
     Attributes:
-        weigh: function from a batch and the settings to weights >= 0, (B, T) float32; values where the mask is 0 are
-            ignored.
+        weigh: function from a batch and the settings to weights >= 0; values where the mask is 0 are ignored.
         measures_entropy: whether it reads the batch's variances, which need the entropy that verl's trainer computes.
         reads: the `SCHEME_SETTINGS` that it reads; setting any other one in a run of this scheme is an error.
     """
 
-    weigh: Callable[[StepBatch, RestConfig], torch.Tensor]
+    weigh: Weigh
     measures_entropy: bool
     reads: frozenset[str]
 
@@ -48,12 +51,12 @@ SCHEME_SETTINGS = frozenset({"weights", "clamp_min", "clamp_max", "alpha", "eps"
 
 def register_scheme(
     name: str, measures_entropy: bool = False, reads: frozenset[str] = SCHEME_SETTINGS
-) -> Callable[[Callable[[StepBatch, RestConfig], torch.Tensor]], Callable[[StepBatch, RestConfig], torch.Tensor]]:
+) -> Callable[[Weigh], Weigh]:
     """Decorator that registers the function of a scheme; see `Scheme` for the arguments. ValueError if the name is
     taken."""
     _SCHEMES.check_free(name)
 
-    def register(weigh: Callable[[StepBatch, RestConfig], torch.Tensor]) -> Callable:
+    def register(weigh: Weigh) -> Weigh:
         _SCHEMES.add(name, Scheme(weigh, measures_entropy, reads))
         return weigh
 
@@ -71,13 +74,13 @@ def scheme_names() -> list[str]:
 
 
 @register_scheme("uniform", reads=frozenset())
-def uniform(batch: StepBatch, settings: RestConfig) -> torch.Tensor:
+def uniform(batch: StepBatch, settings: RestConfig) -> Float[Tensor, "batch token"]:
     """w = 1: the base estimator."""
     return torch.ones(batch.regions.shape)
 
 
 @register_scheme("paper", reads=frozenset({"weights", "clamp_min", "clamp_max"}))
-def paper(batch: StepBatch, settings: RestConfig) -> torch.Tensor:
+def paper(batch: StepBatch, settings: RestConfig) -> Float[Tensor, "batch token"]:
     """w = weight of the token's region at this step, as in the authors' released run."""
     return per_region(batch.regions, paper_weights(settings, batch.step))
 
@@ -93,7 +96,7 @@ _ENTROPY_SETTINGS = frozenset({"clamp_min", "clamp_max", "alpha", "eps", "decay"
 
 
 @register_scheme("entropy", measures_entropy=True, reads=_ENTROPY_SETTINGS)
-def entropy(batch: StepBatch, settings: RestConfig) -> torch.Tensor:
+def entropy(batch: StepBatch, settings: RestConfig) -> Float[Tensor, "batch token"]:
     """w_r = s_r^(1 - lam) g_r^lam with s_r from the mean V of the region: the paper's argument, measured."""
     variance = torch.tensor([batch.region_variance.get(region, 0.0) for region in Region])
     targets = torch.tensor([settings.targets.of(region) for region in Region])
@@ -103,7 +106,7 @@ def entropy(batch: StepBatch, settings: RestConfig) -> torch.Tensor:
 
 
 @register_scheme("token", measures_entropy=True, reads=_ENTROPY_SETTINGS)
-def token(batch: StepBatch, settings: RestConfig) -> torch.Tensor:
+def token(batch: StepBatch, settings: RestConfig) -> Float[Tensor, "batch token"]:
     """Like `entropy`, with the V of each token instead of the mean of its region."""
     assert batch.variance is not None, "TokenWeighting fills variance for every scheme with measures_entropy=True"
     structural = structural_weights(batch.variance, batch.response_mask, settings.alpha, settings.eps)

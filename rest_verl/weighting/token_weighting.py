@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
+from jaxtyping import Float32
+from torch import Tensor
 
 from rest_verl.config.rest import RestConfig
 from rest_verl.core.curriculum import Progress, get_curriculum, position
@@ -39,7 +40,7 @@ class TokenWeighting:
         self._curriculum = get_curriculum(config.curriculum.kind)
         self._averages = RegionAverages(config.decay)
 
-    def __call__(self, batch: StepBatch) -> torch.Tensor:
+    def __call__(self, batch: StepBatch) -> Float32[Tensor, "batch token"]:
         """Weight of every token.
 
         Args:
@@ -47,7 +48,7 @@ class TokenWeighting:
                 bounded by the entropy. This call fills `variance`, `region_variance`, `lam` and `weights`.
 
         Returns:
-            (B, T) float32, 0 where the mask is 0.
+            weights >= 0, and 0 where the mask is 0.
 
         Raises:
             ValueError: the scheme measures entropy and the batch has none; the curriculum left [0, 1]; a weight is

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+from tiers import HANG_GUARD
+
 CODE = """
 import logging
 import verl
@@ -18,7 +20,7 @@ logger_of("rest_verl.records").warning("seen once")
 
 
 def test_a_warning_passes_a_root_logger_that_is_set_to_errors():
-    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, timeout=HANG_GUARD)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("seen once") == 1
     assert "not seen" not in done.stderr

@@ -1,4 +1,7 @@
-"""Tagging is exact on every call that BFCL asks for, in every wire format: `pytest -s` prints the counts."""
+"""Tagging is exact on the calls that BFCL asks for, in every wire format: `pytest -s` prints the counts.
+
+With `--all` on all of them; without it on some of each category, other ones in each format.
+"""
 
 from functools import cache
 
@@ -8,21 +11,27 @@ import qwen
 from parts import Part, text_of
 from render import CALLS_OR_ANSWER, RENDERERS
 from segment import as_qwen, at_random, count_tagged
+from tiers import in_full
 
 pytestmark = [
     pytest.mark.skipif(missing is not None, reason=str(missing)) for missing in (bfcl_calls.MISSING, qwen.MISSING)
 ]
 
 
+TURNS = 15  # of a category, without --all
+
+
 @cache
-def asked() -> list[bfcl_calls.Asked]:
-    return [*bfcl_calls.multi_turn(), *bfcl_calls.single_turn()]
+def asked(format: str) -> list[bfcl_calls.Asked]:
+    """The turns that a format is tried on."""
+    every = [*bfcl_calls.multi_turn(), *bfcl_calls.single_turn()]
+    return in_full(bfcl_calls.sample(every, TURNS, sorted(RENDERERS).index(format)), every)
 
 
 def rendered(format: str) -> list[list[Part]]:
     """One turn for each that BFCL asks for: most with reasoning, some with an answer beside the calls."""
     turns = []
-    for number, turn in enumerate(asked()):
+    for number, turn in enumerate(asked(format)):
         thought = "" if number % 4 == 3 else f"The user says: {turn.question[:100]}\nSo I see what I need."
         answers = not turn.calls or (number % 3 == 2 and format not in CALLS_OR_ANSWER)
         answer = f"I see to this: {turn.question[:40]}" if answers else ""
@@ -43,8 +52,8 @@ def test_bfcl_asks_for_so_many_calls():
 
 @pytest.mark.parametrize("cut", [as_qwen, at_random], ids=["as_qwen", "at_random"])
 @pytest.mark.parametrize("format", sorted(RENDERERS))
-def test_every_token_of_every_call_has_the_region_of_what_it_touches(format, cut):
-    calls = [call for turn in asked() for call in turn.calls]
+def test_every_token_of_a_call_has_the_region_it_touches(format, cut):
+    calls = [call for turn in asked(format) for call in turn.calls]
     counted = count_tagged(format, rendered(format), tool_output(format), cut)
     print(f"\n{format}, cut {cut.__name__}: {len(calls):,} calls, {counted}")
     assert counted.wrong == 0, counted.example

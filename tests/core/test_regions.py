@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tiers import examples
 
 from rest_verl.core.regions import Region, RegionTagger, paint_tokens, turn_edges
 from rest_verl.formats import get_format
@@ -80,7 +81,7 @@ def expected_regions(pieces, parts):
 
 
 @pytest.mark.parametrize(("format", "turns"), [("rlla", rlla_turns()), ("hermes", hermes_turns())])
-@settings(max_examples=100)
+@examples(100)
 @given(data=st.data(), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=7))
 def test_every_token_of_any_segmentation_has_the_region_of_what_it_touches(tokenizer_of, format, turns, data, sizes):
     rows, masks, regions = [], [], []

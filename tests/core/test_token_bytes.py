@@ -7,9 +7,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from make_tokenizers import FALL_BACK, TiktokenTokenizer, gemma, llama, t5, tiktoken_encoding, unigram, with_decoder
+from tiers import examples
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models
 from transformers import BertTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast
 
@@ -263,7 +264,7 @@ CHAINS = {
 
 
 @pytest.mark.parametrize("decoder", CHAINS.values(), ids=CHAINS)
-@settings(max_examples=30)
+@examples(30)
 @given(runs=st.lists(st.sampled_from([[0], [1], [2], [3], [4], [5], [6, 7, 8], [9], [10], [11], [12]])))
 def test_every_readable_decoder_is_followed_in_the_midst_of_a_text(decoder, runs):
     tokenizer, ids, edge = with_decoder(decoder, [*MARKED, "!"]), list(itertools.chain(*runs)), len(MARKED)

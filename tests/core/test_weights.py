@@ -153,8 +153,8 @@ def plain_gini(values):
 @given(row=st.lists(st.just(0.0) | st.floats(0.001953125, 8, width=32), min_size=1, max_size=40).filter(any))
 def test_the_gini_coefficient_is_the_mean_difference_over_twice_the_mean(row):
     weights = torch.tensor([[*row, 0.0, 0.0]])
-    mask = torch.ones_like(weights)
-    mask[0, -2:] = 0
+    mask = torch.ones(weights.shape, dtype=torch.bool)
+    mask[0, -2:] = False
     assert gini(weights, mask) == pytest.approx(plain_gini(row), abs=0.002)
 
 
@@ -162,10 +162,10 @@ def test_the_gini_coefficient_is_the_mean_difference_over_twice_the_mean(row):
     ("weights", "value"), [([2.0, 2.0, 2.0], 0.0), ([0.0, 0.0, 0.0, 4.0], 0.75), ([0.0, 0.0], 0.0), ([1.0, 3.0], 0.25)]
 )
 def test_gini_coefficients(weights, value):
-    assert gini(torch.tensor([weights]), torch.ones(1, len(weights))) == pytest.approx(value)
+    assert gini(torch.tensor([weights]), torch.ones(1, len(weights), dtype=torch.bool)) == pytest.approx(value)
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (0, 3), (2, 0)])
 def test_a_batch_without_a_token_has_zero_share_and_zero_gini(shape):
-    nothing = torch.zeros(shape)
-    assert (gini(nothing, nothing), effective_share(nothing, nothing)) == (0, 0)
+    weights, mask = torch.zeros(shape), torch.zeros(shape, dtype=torch.bool)
+    assert (gini(weights, mask), effective_share(weights, mask)) == (0, 0)

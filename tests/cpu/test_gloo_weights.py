@@ -5,6 +5,7 @@ import multiprocessing
 
 import pytest
 import torch
+from tiers import HANG_GUARD
 from weight_receiver import receive
 
 WEIGHTS = {
@@ -43,7 +44,7 @@ def test_every_replica_gets_every_weight_in_every_transfer():
             assert next(gathered, None) is None, "a rank that sends nothing still gathers"
             asyncio.run(sender.send_weights(iter(weights.items())))
             expected = [(name, str(weight.dtype), weight.float().tolist()) for name, weight in weights.items()]
-            got = dict(results.get(timeout=120) for _ in replicas)
+            got = dict(results.get(timeout=HANG_GUARD) for _ in replicas)
             assert got == {1: expected, 2: expected}
             sender.finalize()
             idle.finalize()

@@ -56,7 +56,7 @@ def test_a_given_level_outdoes_the_name(written):
 @pytest.mark.parametrize(
     ("name", "level", "message"),
     [
-        ("test.json", None, r"test.json: the name does not say the level .*--level"),
+        ("test.json", None, r"test.json: the name does not contain the level .*--level"),
         ("level4.json", None, r"level4.json: level 4 does not exist; API-Bank has 1, 2, 3"),
         ("test.json", 0, r"test.json: level 0 does not exist"),
     ],

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from checked_rows import ANSWER, CALL, SCHEMA, TOOLRL_TEST, found, row, run
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tiers import examples
 
 from rest_verl.data.check import check_files
 from rest_verl.data.check_report import Kind, Problem
@@ -128,7 +129,7 @@ def test_a_prompt_in_two_files_is_an_error_that_names_both_rows(written):
 def test_files_without_a_common_prompt_are_said_to_be_apart(good, written):
     done = run(good, written("other", [row(0, "another")]))
     assert done.exit_code == 0
-    assert "no prompt is in two of them" in done.output.replace("\n", " ")
+    assert "no prompt is in two files" in done.output.replace("\n", " ")
 
 
 @given(
@@ -136,7 +137,7 @@ def test_files_without_a_common_prompt_are_said_to_be_apart(good, written):
         st.lists(st.tuples(st.integers(0, 4), st.sampled_from([CALL, ANSWER])), min_size=1), min_size=2, max_size=3
     )
 )
-@settings(max_examples=60)
+@examples(60)
 def test_repetitions_and_overlaps_are_those_that_comparing_all_rows_finds(files):
     with tempfile.TemporaryDirectory() as folder:
         paths = []
@@ -211,7 +212,7 @@ def test_a_tokenizer_that_cannot_be_used_is_one_line_that_says_why(tokenizer, go
     bare = tmp_path / "bare"
     tokenizer.save_pretrained(bare)
     (tmp_path / "nothing").mkdir()
-    for name, said in (("absent", "is no folder"), ("nothing", "no tokenizer"), ("bare", "no chat template")):
+    for name, said in (("absent", "is not a folder"), ("nothing", "no tokenizer"), ("bare", "no chat template")):
         done = run(good, "--tokenizer", tmp_path / name)
         assert done.exit_code == 1
         assert said in done.output and len(done.output.splitlines()) == 1

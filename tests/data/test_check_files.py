@@ -25,7 +25,7 @@ def only_line(path):
 def test_a_file_cut_short_is_one_line(good, kept):
     whole = good.read_bytes()
     good.write_bytes(whole[: int(len(whole) * kept)])
-    assert "not a whole parquet file" in only_line(good)
+    assert "not a complete parquet file" in only_line(good)
 
 
 def test_a_file_with_a_damaged_footer_is_one_line(good):
@@ -33,7 +33,7 @@ def test_a_file_with_a_damaged_footer_is_one_line(good):
     start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
     content[start : start + 40] = b"\xff" * 40
     good.write_bytes(content)
-    assert "not a whole parquet file" in only_line(good)
+    assert "not a complete parquet file" in only_line(good)
 
 
 def test_a_file_of_no_bytes_is_one_line(tmp_path):
@@ -100,7 +100,7 @@ def test_all_that_is_wrong_with_a_schema_is_in_one_line_with_the_columns_found(w
 def test_a_column_named_twice_is_one_line(written):
     table = pa.Table.from_pylist([row(0, "a")], SCHEMA)
     twice = table.append_column("prompt", table.column("prompt"))
-    assert "2 columns are named 'prompt', keep one" in only_line(written("twice", twice))
+    assert "2 columns are named 'prompt'; keep one" in only_line(written("twice", twice))
 
 
 def test_columns_and_fields_beyond_the_layout_are_no_fault(written):

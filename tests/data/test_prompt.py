@@ -165,5 +165,5 @@ def test_a_dialogue_that_cannot_be_shown_is_refused(dialogue, message, format):
 
 
 def test_a_system_message_among_rlla_turns_is_refused_where_nothing_takes_it():
-    with pytest.raises(ValueError, match=r"role 'system'.*instructions: give them to system_message"):
+    with pytest.raises(ValueError, match=r"role 'system'.*allowed: .* Give the text of a system message to system_m"):
         rlla_user_message(DIALOGUE)

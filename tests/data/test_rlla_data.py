@@ -112,9 +112,9 @@ def test_fields_of_another_layout_are_named(good, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('[{"prompt": [', r"rows.json: not whole JSON, perhaps cut short.*again"),
-        ('{"a": 1}\n{"a": ', r"rows.json, line 2: not whole JSON"),
-        ("[" * 100_000, r"rows.json: not whole JSON"),
+        ('[{"prompt": [', r"rows.json: not complete JSON, perhaps truncated.*again"),
+        ('{"a": 1}\n{"a": ', r"rows.json, line 2: not complete JSON"),
+        ("[" * 100_000, r"rows.json: not complete JSON"),
         ("[1]", r"rows.json, row 0: a row must be a JSON object, got 1"),
         ("[]", r"rows.json: the file has no rows"),
         ("\n\n", r"rows.json: the file has no rows"),
@@ -144,7 +144,7 @@ def test_a_file_cut_short_is_refused(good, tmp_path, kept):
     path = written(good, tmp_path)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * kept)])
-    with pytest.raises(ValueError, match=r"rlla.parquet: not a whole parquet file.*again"):
+    with pytest.raises(ValueError, match=r"rlla.parquet: not a complete parquet file.*again"):
         read_rlla(path)
 
 
@@ -162,7 +162,7 @@ def test_a_file_damaged_inside_is_refused_or_read_but_never_crashes_otherwise(go
 def test_a_file_of_another_kind_is_refused(tmp_path):
     path = tmp_path / "rlla.parquet"
     path.write_text('{"prompt": []}')
-    with pytest.raises(ValueError, match=r"not a whole parquet file"):
+    with pytest.raises(ValueError, match=r"not a complete parquet file"):
         read_rlla(path)
 
 

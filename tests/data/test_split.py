@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tiers import examples
 
 from rest_verl.data.data_set import split_by_hash, write_parquet
 
@@ -46,7 +47,7 @@ def test_the_side_is_written_into_extra_info_and_the_given_rows_stay_as_they_wer
 
 
 @given(st.lists(st.text(max_size=8), max_size=40), st.floats(0, 1), st.text(max_size=5))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_one_question_is_never_on_both_sides(texts, share, key):
     rows = [row(text, system=f"Tools {number % 3}") for number, text in enumerate(texts + texts[::-1])]
     try:
@@ -107,7 +108,7 @@ def test_a_share_of_zero_or_one_puts_all_rows_on_one_side():
 
 
 def test_an_empty_side_that_was_asked_for_is_refused():
-    with pytest.raises(ValueError, match=r"none of the 9 rows fell on the (train|validation) side.*another key"):
+    with pytest.raises(ValueError, match=r"none of the 9 rows fell on the (train|validation) side.*a different key"):
         split_by_hash([row("The same question")] * 9, 0.5)
 
 
@@ -153,7 +154,7 @@ def test_values_of_mixed_type_are_refused_with_column_and_row(tmp_path, odd):
 
 
 def test_a_dict_that_is_empty_in_every_row_is_refused_and_leaves_no_file(tmp_path):
-    with pytest.raises(ValueError, match=r"rows.parquet: parquet holds no dict that is empty"):
+    with pytest.raises(ValueError, match=r"rows.parquet: parquet cannot hold a dict that is always empty"):
         write_parquet([row("a")], tmp_path / "rows.parquet")
     assert not (tmp_path / "rows.parquet").exists()
 

@@ -6,21 +6,29 @@ A block of commands is fenced as `bash`. In the line above it may stand
     <!-- not run: REASON -->        nothing does
 
 and without such a remark it is run here: the blocks of a page one after the other, in one empty folder that has the
-checkout's recipes/ and examples/ in it.
+checkout's recipes/ and examples/ in it. Without `--all` that is the page of SHORT alone; of the others it is seen that
+the commands parse, and tests of each command run it.
 """
 
 import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+import typer
 from page_blocks import ROOT, blocks_of, prose_of
+from tiers import HANG_GUARD
+
+from rest_verl.cli import app
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "recipes").glob("*.md"))]
 COMMANDS = [block for page in PAGES for block in blocks_of(page) if block.language == "bash"]
+SHORT = ROOT / "docs" / "preview.md"
 RUN_HERE = [page for page in PAGES if any(block.page == page and not block.remark for block in COMMANDS)]
 
 # How a line begins that a reader would paste into a shell.
@@ -51,7 +59,7 @@ def test_commands_stand_in_blocks_of_bash(page):
 
 
 @pytest.mark.parametrize("block", [block for block in COMMANDS if block.remark], ids=str)
-def test_a_block_that_is_not_run_here_says_which_test_runs_it_or_why_none_does(block):
+def test_a_block_that_is_not_run_says_why(block):
     if tests := re.fullmatch(r"tested by (\S+(?:, \S+)*)", block.remark):
         assert [test for test in tests[1].split(", ") if not (ROOT / test).is_file()] == []
     else:
@@ -64,12 +72,41 @@ def test_the_scripts_that_are_named_exist(block):
     assert [script for script in named if not (ROOT / script).is_file()] == []
 
 
+def parse(command, arguments, parent=None):
+    """Parse a command line as the command would, subcommands included; of values only that they are there.
+
+    Raises:
+        click.UsageError: an option that there is not, or an argument that is missing.
+    """
+    try:
+        context = command.make_context(command.name, list(arguments), parent=parent)
+    except click.MissingParameter:
+        raise
+    except click.BadParameter:
+        return  # a file that the reader has and this test has not
+    if isinstance(command, click.Group):
+        _, chosen, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        parse(chosen, rest, context)
+
+
+@pytest.mark.parametrize("block", [block for block in COMMANDS if "rest-verl " in block.text], ids=str)
+def test_options_of_our_commands_exist(block):
+    for line in block.text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["rest-verl"]:
+            parse(typer.main.get_command(app), words[1:])
+
+
+def test_an_option_that_is_not_there_would_be_found():
+    with pytest.raises(click.NoSuchOption):
+        parse(typer.main.get_command(app), ["data", "bfcl", "--oot", "x"])
+    with pytest.raises(click.MissingParameter):
+        parse(typer.main.get_command(app), ["data", "rlla", "rows.json"])
+
+
 @pytest.mark.parametrize(
     "page",
-    [
-        pytest.param(page, marks=needs_bfcl if "bfcl" in "".join(b.text for b in COMMANDS if b.page == page) else ())
-        for page in RUN_HERE
-    ],
+    [pytest.param(page, marks=() if page == SHORT else (needs_bfcl, pytest.mark.release)) for page in RUN_HERE],
     ids=name_of,
 )
 def test_the_commands_of_a_page_run_in_their_order(page, tmp_path):
@@ -88,6 +125,6 @@ def test_the_commands_of_a_page_run_in_their_order(page, tmp_path):
                 env=environment,
                 capture_output=True,
                 text=True,
-                timeout=300,
+                timeout=HANG_GUARD,
             )
             assert done.returncode == 0, f"{block}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"

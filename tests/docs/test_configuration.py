@@ -8,6 +8,7 @@ from dataclasses import fields, is_dataclass
 
 import pytest
 from page_blocks import ROOT
+from tiers import HANG_GUARD
 
 from rest_verl.config.ramp import Ramp
 from rest_verl.config.rest import RestConfig
@@ -36,7 +37,7 @@ def test_the_page_is_up_to_date(generator):
     path = os.pathsep.join([str(ROOT), str(generator.PAGE.parent)])
     environment = os.environ | {"PYTHONPATH": path}
     made = subprocess.run(
-        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, check=True, timeout=120
+        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, check=True, timeout=HANG_GUARD
     )
     written = generator.PAGE.read_text(encoding="utf-8")
     assert written == made.stdout.decode(), "stale: run python docs/make_configuration.py"

@@ -1,6 +1,7 @@
 """Trajectories in an environment of a user's own, through stock verl: many user turns, state, and its own score.
 
-The folder of its records becomes read-only in mid-run.
+The folder of its records becomes read-only in mid-run. Without `--all` test_multi_turn_on_cpu.py runs the environment,
+tests/rollout/test_per_turn.py the samples and tests/records/test_write.py the folder.
 """
 
 import os
@@ -11,15 +12,17 @@ from pathlib import Path
 
 import pytest
 import train_shop
+from patience import VERL_UNHURRIED
 from read_only import can_be_read_only, make_read_only, make_writable, skip_unless_it_can_be
 from rich.progress import Progress
 from rollout_recorder import expected_outputs, read_record, recording
+from tiers import HANG_GUARD
 from verl_run import Step, run_verl
 
 from rest_verl.records.schema import read_step, step_files
 
 EXAMPLES = Path(train_shop.__file__).parents[1]
-RUN_SECONDS = 600.0
+pytestmark = pytest.mark.release
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def run(tmp_path_factory):
     overrides["rest.modules"] = "rest.modules=[custom_environment,rollout_recorder]"
     further, path = recording(folder / "record", EXAMPLES, path=os.environ.get("PYTHONPATH", ""))
     records = folder / "records"
-    further += ["rest.rollout.per_turn=True", "trainer.test_freq=2", f"rest.dump_dir={records}"]
+    further += [*VERL_UNHURRIED, "rest.rollout.per_turn=True", "trainer.test_freq=2", f"rest.dump_dir={records}"]
     ended = threading.Event()
     closing = threading.Thread(target=close_after_first_step, args=(records, ended))
     closing.start()
@@ -61,7 +64,7 @@ def run(tmp_path_factory):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PYTHONPATH", path)
             every = [*overrides.values(), *train_shop.files(folder), *further]
-            steps = run_verl(every, folder / "run", 2, Progress(disable=True), RUN_SECONDS)
+            steps = run_verl(every, folder / "run", 2, Progress(disable=True), HANG_GUARD)
     finally:
         ended.set()
         closing.join()
@@ -102,7 +105,8 @@ def test_what_is_trained_on_is_what_the_engine_read_and_wrote(run):
     assert sorted(outputs) == sorted(expected)
 
 
-def test_a_folder_of_records_that_becomes_read_only_costs_one_warning_and_no_training(run):
+def test_records_that_become_read_only_cost_no_training(run):
+    """One warning is all."""
     skip_unless_it_can_be()
     assert [step.step for step in run.steps] == [0, 1, 2]
     assert list(step_files(run.records)) == [1]

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +13,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
+from tiers import HANG_GUARD
 
 from rest_verl.bfcl.data.files import bfcl_folder
 
@@ -22,11 +25,15 @@ CATEGORIES = "simple_python,multiple"
 
 @pytest.fixture(scope="module")
 def model(quickstart, tmp_path_factory):
-    """The model that the quickstart has trained."""
-    out = tmp_path_factory.mktemp("export") / "model"
-    checkpoints = quickstart[0] / "verl" / "checkpoints"
+    """The model that the quickstart has trained, from its shard alone: whole weights beside it would be copied."""
+    folder = tmp_path_factory.mktemp("export")
+    out, checkpoints = folder / "model", folder / "checkpoints"
+    shutil.copytree(quickstart.checkpoints, checkpoints, ignore=shutil.ignore_patterns("*.safetensors"))
     done = subprocess.run(
-        [str(REST_VERL), "export", str(checkpoints), "--out", str(out)], capture_output=True, text=True, timeout=300
+        [str(REST_VERL), "export", str(checkpoints), "--out", str(out)],
+        capture_output=True,
+        text=True,
+        timeout=HANG_GUARD,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"vllm serve {out}" in re.sub(r"[\s│]+", " ", done.stdout).replace("- ", "-")
@@ -52,7 +59,7 @@ def served(model, tmp_path_factory):
         )
     url = f"http://127.0.0.1:{port}/v1"
     try:
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + HANG_GUARD
         while not answers(f"{url}/models"):
             assert server.poll() is None and time.monotonic() < deadline, log.read_text(errors="replace")[-3000:]
             time.sleep(0.5)
@@ -85,10 +92,18 @@ def evaluation(url, out, *options):
     return [str(REST_VERL), "eval", "bfcl", *wanted, "--base-url", url, "--out", str(out), *options]
 
 
-def test_a_trained_model_is_asked_and_scored_and_an_interrupted_evaluation_asks_the_rest(served, tmp_path):
+def test_the_exported_model_is_the_one_that_was_trained(quickstart, model):
+    whole = load_file(quickstart.checkpoints / "global_step_2" / "actor" / "huggingface" / "model.safetensors")
+    found = load_file(model / "model.safetensors")
+    assert whole.keys() == found.keys()
+    assert all(found[name].equal(weight.bfloat16()) for name, weight in whole.items())
+
+
+def test_an_interrupted_evaluation_asks_only_the_rest(served, tmp_path):
+    """And gives what a whole one gives, asked and scored."""
     url, log = served
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    done = subprocess.run(evaluation(url, whole), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(evaluation(url, whole), capture_output=True, text=True, timeout=HANG_GUARD)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {"answers.jsonl", "run.json", "scores.json", "scores.md", "scores.png"} <= {p.name for p in whole.iterdir()}
     lines = (whole / "answers.jsonl").read_text().splitlines()
@@ -105,7 +120,7 @@ def test_a_trained_model_is_asked_and_scored_and_an_interrupted_evaluation_asks_
     time.sleep(2)  # until the server has answered, or dropped, what was under way
     written, before = there.read_bytes().count(b"\n"), asked(log)
     assert QUESTIONS <= written < 2 * QUESTIONS
-    done = subprocess.run(evaluation(url, broken), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(evaluation(url, broken), capture_output=True, text=True, timeout=HANG_GUARD)
     assert done.returncode == 0, done.stdout + done.stderr
     assert asked(log) - before == 2 * QUESTIONS - written
     assert there.read_bytes() == (whole / "answers.jsonl").read_bytes()

@@ -1,11 +1,11 @@
-"""One step of stock verl, and the same update in process from what it recorded: what makes runs of the learning study
-in process (benchmarks/learning.py) say something about verl."""
+"""The first step of the quickstart's run in stock verl, and the same update in process from what it recorded: what
+makes runs of the learning study in process (benchmarks/learning.py) say something about verl."""
 
 import pytest
 import torch
-from evidence.rollouts import Rollouts, pad_left
+from evidence.rollouts import Rollouts, pad_left, positions_of
 from evidence.update import group_advantages, new_optimizer, update
-from evidence.variants import VARIANTS, composed, overrides
+from hydra import compose, initialize_config_module
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rest_verl.config.rest import load
@@ -15,32 +15,7 @@ from rest_verl.records.schema import read_step, step_files
 from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
-LEARNING_RATE = 1e-3
-VARIANT = "entropy"
-STEPS = 1
-
-
-@pytest.fixture(scope="module")
-def folder(start, train, tmp_path_factory):
-    """The folder of a run of one step that records every trajectory and saves the updated model."""
-    out = tmp_path_factory.mktemp("one_update")
-    train(
-        [
-            *overrides(VARIANTS[VARIANT], STEPS),
-            *start.overrides,
-            f"actor_rollout_ref.actor.optim.lr={LEARNING_RATE}",
-            "actor_rollout_ref.actor.checkpoint.save_contents=[hf_model]",
-            f"trainer.default_local_dir={out / 'checkpoints'}",
-            "trainer.val_before_train=False",
-            "trainer.test_freq=-1",
-            "trainer.save_freq=1",
-            f"rest.dump_dir={out / 'records'}",
-            "rest.dump.fraction=1.0",
-        ],
-        out / "verl",
-        STEPS,
-    )
-    return out
+LEARNING_RATE = 1e-4  # of the runs here
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +24,9 @@ def tokenizer(start):
 
 
 @pytest.fixture(scope="module")
-def recorded(folder, tokenizer):
+def recorded(quickstart, tokenizer, start):
     """The batch as verl had it: its rollouts, the score of each, and the weight of each token."""
-    rows = read_step(step_files(folder / "records")[1]).table.to_pylist()
+    rows = read_step(step_files(quickstart.out / "records")[1]).table.to_pylist()
     pad = tokenizer.pad_token_id
     uids = sorted({row["uid"] for row in rows})
     width = max(len(row["ids"]) for row in rows)
@@ -60,17 +35,30 @@ def recorded(folder, tokenizer):
         return torch.tensor([[*row[column], *[fill] * (width - len(row["ids"]))] for row in rows], dtype=dtype)
 
     prompts, prompt_mask = pad_left([row["prompt_ids"] for row in rows], pad)
+    responses, mask = padded("ids", pad, torch.int64), padded("trained", False, torch.int64)
     rollouts = Rollouts(
         prompts=prompts,
         prompt_mask=prompt_mask,
-        responses=padded("ids", pad, torch.int64),
-        response_mask=padded("trained", False, torch.int64),
+        responses=responses,
+        response_mask=mask,
         group=torch.tensor([uids.index(row["uid"]) for row in rows]),
         log_probs=padded("old_log_prob", 0.0, torch.float32),
         entropy=padded("entropy", 0.0, torch.float32),
-        sum_pi_squared=torch.zeros(len(rows), width),
+        sum_pi_squared=sum_of_squares(
+            parameters(start.folder / "model")[0],
+            torch.cat([prompts, responses], dim=1),
+            torch.cat([prompt_mask, mask], dim=1),
+            width,
+        ),
     )
     return rollouts, torch.tensor([row["score"] for row in rows]), padded("weight", 0.0, torch.float32)
+
+
+@torch.no_grad()
+def sum_of_squares(model, ids, mask, width):
+    """Sum over the vocabulary of the squared probability at each token of the response, which no record holds."""
+    logits = model(ids, attention_mask=mask, position_ids=positions_of(mask)).logits[:, -width - 1 : -1]
+    return logits.float().softmax(dim=-1).square().sum(dim=-1)
 
 
 def parameters(path):
@@ -78,19 +66,19 @@ def parameters(path):
     return model, torch.cat([value.detach().flatten() for value in model.parameters()])
 
 
-def test_one_update_in_process_is_the_one_that_verl_made(folder, start, recorded, tokenizer):
+def test_one_update_in_process_is_the_one_that_verl_made(quickstart, start, recorded, tokenizer):
     rollouts, scores, weights_of_verl = recorded
     assert len(scores) == 32 and scores.std() > 0
-    settings = load(composed(VARIANTS[VARIANT], STEPS))
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        settings = load(compose("ppo_trainer", ["+rest=entropy_adaptive"]))
     regions = RegionTagger(tokenizer, get_format(settings.format))(rollouts.responses, rollouts.response_mask)
-    weights = TokenWeighting(settings, STEPS)(
-        StepBatch(1, TaggedBatch(regions, rollouts.response_mask), rollouts.entropy)
-    )
-    torch.testing.assert_close(weights, weights_of_verl)
+    tagged = TaggedBatch(regions, rollouts.response_mask)
+    weights = TokenWeighting(settings, 2)(StepBatch(1, tagged, rollouts.entropy, rollouts.sum_pi_squared))
+    torch.testing.assert_close(weights, weights_of_verl, rtol=1e-4, atol=1e-6)
     model, before = parameters(start.folder / "model")
     update(model, new_optimizer(model, LEARNING_RATE), rollouts, group_advantages(scores, rollouts.group), weights)
     after = torch.cat([value.detach().flatten() for value in model.parameters()])
-    _, theirs = parameters(folder / "checkpoints" / "global_step_1" / "actor" / "huggingface")
+    _, theirs = parameters(quickstart.checkpoints / "global_step_1" / "actor" / "huggingface")
     # Adam's first step moves every weight by the rate in the direction of its gradient, however small that is: the
     # strictest way to compare two gradients. Seen: 5e-5.
     assert (theirs - before).abs().mean() > 0.5 * LEARNING_RATE

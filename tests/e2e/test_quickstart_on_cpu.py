@@ -4,8 +4,7 @@ import json
 
 
 def test_summary_holds_the_table(quickstart):
-    out, _, _ = quickstart
-    summary = json.loads((out / "summary.json").read_text())
+    summary = json.loads((quickstart.out / "summary.json").read_text())
     assert (summary["preset"], summary["seed"], summary["steps"]) == ("entropy_adaptive", 0, 2)
     assert 0 <= summary["acc_before"] <= 1 and 0 <= summary["acc_after"] <= 1
     assert summary["seconds_per_step"] > 0
@@ -13,18 +12,15 @@ def test_summary_holds_the_table(quickstart):
 
 
 def test_the_picture_is_a_png(quickstart):
-    out, _, _ = quickstart
-    assert (out / "training.png").read_bytes().startswith(b"\x89PNG")
+    assert (quickstart.out / "training.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_terminal_stays_calm_and_names_the_log(quickstart):
-    _, text, _ = quickstart
-    assert "verl.log" in text
-    assert len(text.splitlines()) < 60
-    assert "WARNING" not in text
+    assert "verl.log" in quickstart.printed
+    assert len(quickstart.printed.splitlines()) < 60
+    assert "WARNING" not in quickstart.printed
 
 
 def test_a_quickstart_run_is_shown_again_without_training(quickstart):
-    _, _, again = quickstart
-    assert again.returncode == 0
-    assert "already holds this run" in again.stdout
+    assert quickstart.again.returncode == 0
+    assert "already holds this run" in quickstart.again.stdout

@@ -1,19 +1,20 @@
 """The algorithm of every recipe, for two steps of stock verl: a tiny model and a toy task in place of the real ones.
 
-Eleven of the thirteen are run with `--every-recipe` only: they take twenty minutes, and differ in settings alone from
-what the other files of this folder run.
+Only with `--all`: they take twenty minutes, and differ in settings alone from what the other files of this folder run.
+Without it, tests/recipes checks each whole config, and test_multi_turn_on_cpu.py runs asynchronous rollouts.
 """
 
 import math
 
 import pytest
+from patience import VERL_UNHURRIED
 from recipe_runs import all_runs, runs_of
 from rich.progress import Progress
+from tiers import HANG_GUARD
 from verl_run import run_verl
 
 from rest_verl.records.schema import read_step, step_name
 
-RUN_SECONDS = 600.0
 LENGTHS = {"MAX_PROMPT": "96", "MAX_RESPONSE": "128"}
 ALGORITHMS = {
     name: (f"run_qwen3_4b_{script}.sh", {})
@@ -29,7 +30,6 @@ ALGORITHMS = {
     name: ("run_qwen3_4b_sweep.sh", {"VARIANTS": name, "SEEDS": "0"})
     for name in ("static", "fixed_reward", "no_think", "entropy", "entropy_adaptive", "token_low", "token_high")
 }
-ALWAYS = ("colocate_async", "separate_async")
 
 # What a recipe says of the model, the data and the machine, and what follows from those. The rest is its algorithm.
 OF_THE_MACHINE = (
@@ -58,6 +58,7 @@ OF_THE_MACHINE = (
 )
 SMALL = [
     "+platform=cpu",
+    *VERL_UNHURRIED,
     "data.train_batch_size=8",
     "actor_rollout_ref.actor.ppo_mini_batch_size=4",
     "actor_rollout_ref.actor.fsdp_config.param_offload=False",
@@ -86,27 +87,22 @@ def algorithm(overrides):
     return frozenset(one for one in overrides if not one.startswith(OF_THE_MACHINE))
 
 
-def test_every_recipe_has_one_of_the_algorithms_that_are_run_here():
+def test_every_recipe_has_an_algorithm_that_is_run_here():
     here = {algorithm(run) for script, variables in ALGORITHMS.values() for run in runs_of(script, **variables)}
     assert len(here) == len(ALGORITHMS)
     unknown = [(name, index) for name, index, run in all_runs() if algorithm(run) not in here]
     assert not unknown
 
 
-@pytest.fixture(params=ALGORITHMS)
-def name(request):
-    if request.param not in ALWAYS and not request.config.getoption("every_recipe"):
-        pytest.skip("a run of two minutes: pytest --every-recipe")
-    return request.param
-
-
+@pytest.mark.release
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_two_steps(name, start, tmp_path):
     script, variables = ALGORITHMS[name]
     files = {"TRAIN_FILE": "train.parquet", "VAL_FILE": "validation.parquet", "MODEL_PATH": "model"}
     variables = variables | LENGTHS | {key: str(start.folder / file) for key, file in files.items()}
     [overrides] = runs_of(script, NNODES="1", GPUS_PER_NODE="1", OUT=str(tmp_path / "checkpoints"), **variables)
     further = FURTHER.get(name, []) + ([] if name == "grpo" else [f"rest.dump_dir={tmp_path / 'records'}"])
-    run = run_verl([*overrides, *SMALL, *further], tmp_path / "verl", 2, Progress(disable=True), RUN_SECONDS)
+    run = run_verl([*overrides, *SMALL, *further], tmp_path / "verl", 2, Progress(disable=True), HANG_GUARD)
     assert [step.step for step in run] == [1, 2]
     for step in run:
         assert math.isfinite(step.metrics["actor/pg_loss"]) and math.isfinite(step.metrics["actor/grad_norm"])

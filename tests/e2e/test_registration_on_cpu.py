@@ -1,4 +1,8 @@
-"""All names are registered in a Ray worker, with nothing imported and no variable set by the user."""
+"""All names are registered in a Ray worker, with nothing imported and no variable set by the user.
+
+Without `--all` the worker of `rest-verl doctor` shows that (tests/commands/doctor/test_environments.py), and that of
+vLLM in a run (test_resume_on_cpu.py).
+"""
 
 import json
 import os
@@ -7,6 +11,7 @@ import sys
 
 import pytest
 from registered import NAMES
+from tiers import HANG_GUARD
 
 IN_AN_ACTOR = """
 import json
@@ -28,6 +33,9 @@ print(json.dumps(ray.get(Actor.remote().names.remote())))
 """.replace("NAMES", NAMES)
 
 
+pytestmark = pytest.mark.release
+
+
 @pytest.fixture
 def bare_environment():
     return {key: value for key, value in os.environ.items() if not key.startswith("VERL_")}
@@ -35,7 +43,7 @@ def bare_environment():
 
 def test_a_ray_actor_finds_all_eight_names(bare_environment, all_names):
     done = subprocess.run(
-        [sys.executable, "-c", IN_AN_ACTOR], env=bare_environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", IN_AN_ACTOR], env=bare_environment, capture_output=True, text=True, timeout=HANG_GUARD
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout.splitlines()[-1]) == all_names

@@ -1,11 +1,13 @@
 """ResT with weight 1 for every token is stock verl's GRPO, in every bit of the trained model.
 
-`python benchmarks/equivalences.py` compares many more pairs, over more steps.
+`python benchmarks/equivalences.py` compares many more pairs, over more steps. Without `--all` the weights are held to
+be 1 by tests/weighting, and a whole update of verl to be ours by test_one_update_on_cpu.py.
 """
 
 import pytest
 from trust.runs import CHECKPOINTS, parameters, seeded_rollouts, trained_model
 
+pytestmark = pytest.mark.release
 STEPS = 2
 PAIR = {"grpo": ["+rest=grpo"], "uniform": ["+rest=paper", "rest.scheme=uniform"]}
 

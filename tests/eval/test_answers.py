@@ -4,8 +4,9 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tiers import examples
 
 from rest_verl.eval.answers import Answer, load_answers, open_log, save_answers
 
@@ -21,7 +22,7 @@ def add_all(path, answers):
             log.add(answer)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(texts=st.lists(HOSTILE, min_size=1, max_size=4))
 def test_whatever_a_model_writes_comes_back_as_it_was(texts, tmp_path_factory):
     path = tmp_path_factory.mktemp("log") / "answers.jsonl"
@@ -59,7 +60,7 @@ def test_the_order_at_the_end_is_that_of_questions_seeds_and_steps_whatever_came
     with open_log(path) as log:
         for answer in reversed(wanted):
             log.add(answer)
-        log.put_in_order(questions)
+        log.sort(questions)
     assert load_answers(path) == wanted
 
 
@@ -67,7 +68,7 @@ def test_an_answer_to_a_question_of_another_run_is_named(tmp_path):
     with open_log(tmp_path / "answers.jsonl") as log:
         log.add(ANSWER)
         with pytest.raises(ValueError, match=r"to no question of this run: source 'bfcl_multiple', id 'multiple_0'"):
-            log.put_in_order([("bfcl_multiple", "multiple_1")])
+            log.sort([("bfcl_multiple", "multiple_1")])
     assert load_answers(tmp_path / "answers.jsonl") == [ANSWER]
 
 
@@ -96,8 +97,8 @@ def test_a_second_process_cannot_write_to_the_same_file(tmp_path):
         ("{]", "line 2: not JSON"),
         ("[" * 100_000, "line 2: not JSON"),
         ("3", "line 2: no answer"),
-        ('{"source": "a"}', "line 2: no answer: id"),
-        (json.dumps({"source": "a", "id": "b", "seed": "x", "step": 0, "text": ""}), "line 2: no answer: seed"),
+        ('{"source": "a"}', "line 2: not an answer: id"),
+        (json.dumps({"source": "a", "id": "b", "seed": "x", "step": 0, "text": ""}), "line 2: not an answer: seed"),
         (json.dumps({"source": "a", "id": "b", "seed": 0, "step": 0, "text": "", "txt": ""}), "no answer: txt"),
     ],
 )

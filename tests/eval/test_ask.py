@@ -70,7 +70,7 @@ def test_a_run_that_was_broken_off_goes_on_in_the_middle_of_dialogues_and_ends_w
     def fail_later(body):
         return answer(body) if len(server.answered) < stop_after else Refusal(500, "out of memory")
 
-    failure = pytest.raises(ConnectionError, match=r"out of memory.*the same command goes on from there")
+    failure = pytest.raises(ConnectionError, match=r"out of memory.*rerun the same command to resume")
     with ScriptedEndpoint(fail_later) as server, failure:
         ask(server, tmp_path / "parts.jsonl")
     first = requests(server.answered)
@@ -201,7 +201,7 @@ def test_an_endpoint_that_is_not_there_is_named(tmp_path, no_retries):
     class Gone:
         url = "http://127.0.0.1:1/v1"
 
-    with pytest.raises(ConnectionError, match=r"http://127\.0\.0\.1:1/v1 gives no answer, asked 1 times: Connection"):
+    with pytest.raises(ConnectionError, match=r"http://127\.0\.0\.1:1/v1 did not answer 1 requests: Connection"):
         ask(Gone, tmp_path / "a.jsonl")
 
 

@@ -134,5 +134,5 @@ def test_a_line_keeps_what_was_written_and_counted(questions, tmp_path):
 def test_answers_of_several_seeds_are_refused(questions, tmp_path):
     asked = of(questions, "multiple")
     answers = [*answers_to(asked, ["a"], seed=0), *answers_to(asked, ["a"], seed=1)]
-    with pytest.raises(ValueError, match="of the seeds 0, 1; a result file holds one"):
+    with pytest.raises(ValueError, match="with the seeds 0, 1; choose one, a result file holds one"):
         asyncio.run(export_bfcl([asked], answers, RLLA, tmp_path, AS_MODEL))

@@ -116,7 +116,7 @@ def test_answers_that_were_never_asked_for_are_refused(steps):
     question = sum_question(1)
     texts = [ADD_1, "done", "more"]
     answers = [Answer(question.source, question.id, 0, step, texts[step]) for step in steps]
-    with pytest.raises(ValueError, match=f"source 'sum', id 'sum_1', seed 0: step {steps[-1]} is not what comes"):
+    with pytest.raises(ValueError, match=f"source 'sum', id 'sum_1', seed 0: step {steps[-1]} cannot follow"):
         replayed(question, answers)
 
 

@@ -12,6 +12,7 @@ import pytest
 from command_line import one_error_line
 from eval_questions import turn
 from scripted_endpoint import ScriptedEndpoint
+from tiers import HANG_GUARD
 from typer.testing import CliRunner
 
 from rest_verl.eval.answers import load_answers
@@ -80,13 +81,13 @@ def test_a_run_that_was_killed_asks_nothing_twice_and_ends_with_the_same_file(fi
     with ScriptedEndpoint(find) as server:
         server.hold_after = 9
         process = start("apibank", *options, "--out", tmp_path / "parts", "--base-url", server.url)
-        assert server.held.wait(60)
+        assert server.held.wait(HANG_GUARD)
         os.kill(process.pid, end)
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=HANG_GUARD)
         first = list(server.answered)
     if end == signal.SIGINT:
         assert process.returncode == 130
-        assert error.count("\n") == 1 and "the same command goes on from there" in error
+        assert error.count("\n") == 1 and "rerun the same command to resume" in error
     assert len(load_answers(tmp_path / "parts" / "answers.jsonl")) == 9
     with ScriptedEndpoint(find) as server:
         assert run("apibank", *options, "--out", tmp_path / "parts", "--base-url", server.url).exit_code == 0
@@ -118,7 +119,7 @@ def test_answers_of_no_run_are_not_added_to(file, tmp_path):
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        (["--seeds", 2], "--seeds 2: with --temperature 0 each seed gives the same answers; set a temperature"),
+        (["--seeds", 2], "--seeds 2: with --temperature 0 all seeds give the same answers; set a temperature"),
         (["--extra-body", "{"], "--extra-body '{': not JSON"),
         (["--extra-body", "3"], "--extra-body '3': must be a JSON object"),
         (["--api-key-file", "absent.txt"], "absent.txt"),
@@ -133,7 +134,7 @@ def test_options_that_do_not_do_are_one_line(file, tmp_path, options, error):
 def test_an_endpoint_that_is_not_there_is_one_line(file, tmp_path, monkeypatch):
     monkeypatch.setattr("rest_verl.eval.endpoint.RETRIES", 0)
     done = run("apibank", file, "--out", tmp_path / "out", "--base-url", "http://127.0.0.1:1/v1")
-    assert "http://127.0.0.1:1/v1 gives no answer" in one_error_line(done)
+    assert "http://127.0.0.1:1/v1 did not answer" in one_error_line(done)
 
 
 def test_an_api_key_is_sent_and_written_nowhere(file, tmp_path):
@@ -179,7 +180,7 @@ def test_bfcl_refuses_unknown_categories_and_options_that_contradict_each_other(
         run("bfcl", "--categories", "simple_pyton", "--out", tmp_path)
     )
     done = run("bfcl", "--categories", "multiple", "--multi-turn", "--out", tmp_path)
-    assert "leave out --multi-turn" in one_error_line(done)
+    assert "omit --multi-turn" in one_error_line(done)
 
 
 def test_without_openai_the_error_says_what_to_install(file, tmp_path, monkeypatch):

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rest_verl.eval.formulas import BFCL_V3, GROUPS, Group, touched
+from rest_verl.eval.formulas import BFCL_V3, GROUPS, Group, asked_groups
 
 # number of questions and right answers of a made-up model in every category
 BFCL = {
@@ -60,7 +60,7 @@ def test_a_group_is_refused_and_named_where_a_category_is_missing():
 
 
 def test_only_groups_that_were_touched_are_reported():
-    names = [group.name for group in touched({"bfcl_irrelevance": 3, "apibank_level2": 0})]
+    names = [group.name for group in asked_groups({"bfcl_irrelevance": 3, "apibank_level2": 0})]
     assert names == ["BFCL V3 Overall", "Non-Live", "Irrelevance"]
 
 

@@ -120,7 +120,7 @@ def test_a_comparison_says_what_is_better_by_more_than_chance(tmp_path):
     assert report["base"] == {"model": "base", "runs": 1}
     assert "| API-Bank Overall | 25.00 | 50.00 | 25.00 |" in text and "| 0.0002 | better |" in text
     assert "Settings that differ: temperature: 4 / 5." in text  # the model's name is no setting
-    assert "chance in the training itself is not in the bounds" in text
+    assert "the bounds do not include the randomness of training" in text
     assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".json", ".md", ".png", ".svg"}
 
 
@@ -134,4 +134,4 @@ def test_several_runs_of_a_model_are_averaged_and_resampled(tmp_path):
     comparison, text = compared(tmp_path, [10, 12, 14], [11, 20])
     one = comparison.differences["apibank_level1"]
     assert (one.base, one.other) == pytest.approx((0.3, 0.3875))
-    assert "Runs: 3 of base, 2 of other. Runs are resampled as well." in text
+    assert "Runs: 3 of base, 2 of other. Runs are resampled too." in text

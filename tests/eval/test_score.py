@@ -68,7 +68,7 @@ def test_a_run_that_is_not_whole_is_not_scored(questions):
 
 def test_answers_to_other_questions_are_refused(questions):
     stranger = Question("apibank_level3", "apibank_level3_7", 7, questions[0].row)
-    with pytest.raises(ValueError, match="'apibank_level3_7', which is none of the 2 questions"):
+    with pytest.raises(ValueError, match="'apibank_level3_7', which is not among the 2 questions"):
         score(questions, answers_to(stranger, [RIGHT]))
 
 

@@ -119,7 +119,7 @@ def test_several_runs_of_each_model_are_compared_together(apibank, tmp_path):
 def test_only_the_first_questions_of_each_category_may_be_answered(apibank, tmp_path):
     file = saved(tmp_path / "a" / "answers.jsonl", apibank_questions([apibank], limit=5), 5)
     error = one_error_line(run("score", file, "--format", "rlla", "--apibank", apibank))
-    assert "25 of 30 conversations are not at their end" in error
+    assert "25 of 30 conversations are incomplete" in error
     done = run("score", file, "--format", "rlla", "--apibank", apibank, "--limit", 5, "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
     assert json.loads((tmp_path / "out" / "scores.json").read_text())["categories"]["apibank_level1"]["mean"] == 1
@@ -128,9 +128,9 @@ def test_only_the_first_questions_of_each_category_may_be_answered(apibank, tmp_
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--apibank", "level1.json"], "--format is needed"),
+        (["--apibank", "level1.json"], "--format is required"),
         (["--format", "rla", "--apibank", "level1.json"], "did you mean 'rlla'"),
-        (["--format", "rlla"], "answers to apibank_level1; of API-Bank, its files are needed: --apibank FILE"),
+        (["--format", "rlla"], "answers to apibank_level1; if API-Bank's, give its files: --apibank FILE"),
     ],
 )
 def test_what_is_missing_is_said_in_one_line(apibank, tmp_path, monkeypatch, options, said):
@@ -156,4 +156,4 @@ def test_answers_are_exported_by_seed(tmp_path):
     assert [json.loads(line)["id"] for line in path.open()] == [question.id for question in questions]
     assert "bfcl evaluate --model Qwen/Qwen3-8B-FC" in done.stdout
     error = one_error_line(run("export-bfcl", file, "--format", "rlla", "--out", out, "--seed", 3))
-    assert "has answers of the seeds 0" in error
+    assert "has answers with the seeds 0" in error

@@ -67,7 +67,7 @@ def test_identical_answers_are_not_told_apart():
     run = {"a": outcomes(HALF)}
     one = paired_bootstrap([run], [run], ALONE)["score"]
     assert (one.low, one.high) == (0, 0)
-    assert not one.is_beyond_chance
+    assert not one.is_significant
     assert (one.ahead, one.p_value) == (0.5, 1.0)
 
 
@@ -87,7 +87,7 @@ def test_five_points_are_told_apart_in_both_directions():
     assert up.p_value < 0.001
     down = paired_bootstrap([better], [base], ALONE)["score"]
     assert down.low < -0.05 < down.high < 0
-    assert up.is_beyond_chance and down.is_beyond_chance
+    assert up.is_significant and down.is_significant
     assert up.ahead > 0.999 > 0.001 > down.ahead
 
 
@@ -106,7 +106,7 @@ def test_questions_are_drawn_within_their_category():
     weights = {"a": 0.7, "b": 0.3}
     one = paired_bootstrap([base], [other], {"both": weights})["both"]
     errors = [
-        weight * (other[name].of_questions() - base[name].of_questions()).std() / math.sqrt(len(base[name].ids))
+        weight * (other[name].question_means() - base[name].question_means()).std() / math.sqrt(len(base[name].ids))
         for name, weight in weights.items()
     ]
     assert one.mean == pytest.approx(0.7 * 0.05 + 0.3 * 0.1)
@@ -121,7 +121,7 @@ def test_chance_alone_is_taken_for_a_difference_in_about_one_of_twenty_cases():
         paired_bootstrap([{"a": outcomes(one[:, 0])}], [{"a": outcomes(one[:, 1])}], ALONE, 1000)["score"]
         for one in answers
     ]
-    assert 0.02 < np.mean([one.is_beyond_chance for one in found]) < 0.09
+    assert 0.02 < np.mean([one.is_significant for one in found]) < 0.09
 
 
 def test_runs_that_scatter_widen_the_bounds():
@@ -145,5 +145,5 @@ def test_runs_on_other_questions_are_refused():
         paired_bootstrap([one], [other], ALONE)
     with pytest.raises(ValueError, match="answers to b;"):
         paired_bootstrap([one], [one | {"b": outcomes([1])}], ALONE)
-    with pytest.raises(ValueError, match="each side needs a run"):
+    with pytest.raises(ValueError, match="each side needs at least one run"):
         paired_bootstrap([one], [], ALONE)

@@ -6,10 +6,11 @@ from itertools import accumulate
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from parts import ARGS, FORMAT, NAME, Part, labels_of, painted, text_of
 from render import RENDERERS
+from tiers import examples, size
 
 from rest_verl.core.regions import RegionTagger
 from rest_verl.core.tool_calls import Kind, Span, ToolCall, Turn
@@ -77,7 +78,7 @@ def assert_sound(text: bytes, turn: Turn) -> None:
 
 
 @pytest.mark.parametrize("format", sorted(RENDERERS))
-@settings(max_examples=200)
+@examples(200)
 @given(data=st.data())
 def test_any_bytes_are_parsed_judged_and_read(format, data):
     text = data.draw(texts(format) | st.binary(max_size=60))
@@ -159,14 +160,14 @@ def may_change(text: bytes, turn: Turn, prefix: Turn, cut: int) -> Iterator[Span
 
 
 @pytest.mark.parametrize("format", sorted(RENDERERS))
-@settings(max_examples=100)
+@examples(100)
 @given(data=st.data())
 def test_the_text_behind_any_cut_of_hostile_text_changes_no_region_before_it(format, data):
     assert first_change(format, data.draw(texts(format))) == ""
 
 
 @pytest.mark.parametrize("format", sorted(RENDERERS))
-@settings(max_examples=50)
+@examples(50)
 @given(data=st.data())
 def test_a_batch_of_any_tokens_keeps_its_shape_and_is_other_where_the_mask_is_zero(tokenizer_of, format, data):
     pieces = sorted({*parts_of(format), *FRAGMENTS})
@@ -186,12 +187,12 @@ def openings(format: str) -> list[bytes]:
     return sorted(markers_of(format) | {text_of(turn[:count]) for count in first})
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.soon
 @pytest.mark.parametrize("format", sorted(RENDERERS))
 def test_a_megabyte_of_openings_is_parsed_judged_and_read(format):
     wire_format = get_format(format)
     for opening in openings(format):
-        text = opening * (1_000_000 // len(opening))
+        text = opening * (size(1_000_000) // len(opening))
         turn = wire_format.parse(text)
         assert type(wire_format.is_legal(text, turn, Kind(calls=True, answer=False))) is bool
         assert len(wire_format.read_calls(text, turn)) == len(turn.calls)

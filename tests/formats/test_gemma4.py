@@ -2,8 +2,9 @@
 
 import pytest
 from format_view import ANSWER, BOTH, CALLS, NEITHER, FormatView
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tiers import examples, size
 
 from rest_verl.core.tool_calls import ToolCall
 from rest_verl.formats.gemma4 import GEMMA4
@@ -254,9 +255,9 @@ def test_values_keep_the_type_of_their_notation():
         f"a:{quoted('say ' + quoted('hello') + '!')}",
         f"a{quoted('x')}",
         'a:Paris, France<|"|>,b:1',
-        "a:" + "9" * 100_000,
-        "a:" + "[" * 100_000 + "]" * 100_000,
-        "a:{" * 100_000 + "}" * 100_000,
+        "a:" + "9" * size(100_000),
+        "a:" + "[" * size(100_000) + "]" * size(100_000),
+        "a:{" * size(100_000) + "}" * size(100_000),
     ],
     ids=lambda arguments: repr(arguments[:40]),
 )
@@ -283,7 +284,7 @@ TAGS = [b"call:", b"call:f{", b"<|tool_call>", b"<tool_call|>", b"<|channel>thou
 fragments = st.sampled_from([*TEXTS, *TAGS])
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(text=st.lists(fragments | st.binary(max_size=3), max_size=40).map(b"".join))
 def test_any_bytes_in_a_block_are_parsed_and_read(text):
     text = b"<|tool_call>call:f{" + text
@@ -292,30 +293,37 @@ def test_any_bytes_in_a_block_are_parsed_and_read(text):
 
 OPEN = b"<|tool_call>call:f{"
 HOSTILE = {
-    "opening tags": b"<|tool_call>" * 100_000,
-    "closing tags": b"<tool_call|>" * 100_000,
+    "opening tags": b"<|tool_call>" * size(100_000),
+    "closing tags": b"<tool_call|>" * size(100_000),
     "calls": CALL.encode() * 20_000,
-    "open calls": OPEN * 100_000,
+    "open calls": OPEN * size(100_000),
     "open strings": (OPEN + b'a:<|"|>') * 60_000,
-    "open strings in blocks": (OPEN + b'a:<|"|>x}<tool_call|>') * 50_000,
-    "names": b"<|tool_call>" + b"call: " * 100_000,
-    "one name": b"<|tool_call>" + b"call:" * 100_000,
-    "braces": OPEN + b"{" * 100_000 + b"}" * 100_001,
-    "brackets": OPEN + b"a:" + b"[" * 100_000 + b"]" * 100_000 + b"}",
-    "quotes": OPEN + b'a:<|"|>' + b'<|"|>' * 100_001 + b"}",
-    "strings": OPEN + b'a:<|"|><|"|>,' * 50_000 + b"}",
-    "half quotes": OPEN + b'a:<|"|>' + b'<|"' * 100_000 + b"}<tool_call|>",
-    "closing tags in a string": OPEN + b'a:<|"|>' + b"<tool_call|>" * 100_000 + b'<|"|>}<tool_call|>',
-    "colons": OPEN + b"a" + b":" * 100_000 + b"{}}",
-    "commas": OPEN + b"," * 100_000 + b"}",
-    "white space": OPEN + b"a:" + b" " * 100_000 + b"{" + b" " * 100_000 + b"}" + b" " * 100_000 + b"}",
-    "opening thoughts": b"<|channel>thought" * 100_000,
-    "closing thoughts": b"<channel|>" * 100_000,
-    "nulls": OPEN + b"\0" * 1_000_000 + b"}",
+    "open strings in blocks": (OPEN + b'a:<|"|>x}<tool_call|>') * size(50_000),
+    "names": b"<|tool_call>" + b"call: " * size(100_000),
+    "one name": b"<|tool_call>" + b"call:" * size(100_000),
+    "braces": OPEN + b"{" * size(100_000) + b"}" * (size(100_000) + 1),
+    "brackets": OPEN + b"a:" + b"[" * size(100_000) + b"]" * size(100_000) + b"}",
+    "quotes": OPEN + b'a:<|"|>' + b'<|"|>' * (size(100_000) + 1) + b"}",
+    "strings": OPEN + b'a:<|"|><|"|>,' * size(50_000) + b"}",
+    "half quotes": OPEN + b'a:<|"|>' + b'<|"' * size(100_000) + b"}<tool_call|>",
+    "closing tags in a string": OPEN + b'a:<|"|>' + b"<tool_call|>" * size(100_000) + b'<|"|>}<tool_call|>',
+    "colons": OPEN + b"a" + b":" * size(100_000) + b"{}}",
+    "commas": OPEN + b"," * size(100_000) + b"}",
+    "white space": OPEN
+    + b"a:"
+    + b" " * size(100_000)
+    + b"{"
+    + b" " * size(100_000)
+    + b"}"
+    + b" " * size(100_000)
+    + b"}",
+    "opening thoughts": b"<|channel>thought" * size(100_000),
+    "closing thoughts": b"<channel|>" * size(100_000),
+    "nulls": OPEN + b"\0" * size(1_000_000) + b"}",
 }
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.soon
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_text_is_parsed_judged_and_read(text):
     turn = GEMMA4.parse(text)

@@ -4,6 +4,7 @@ import pytest
 from format_view import ANSWER, BOTH, CALLS, NEITHER, FormatView
 from parts import labels_of, painted, text_of
 from render_json import render_gpt_oss
+from tiers import size
 
 from rest_verl.core.tool_calls import ToolCall
 from rest_verl.formats.gpt_oss import GPT_OSS
@@ -225,23 +226,23 @@ def test_a_turn_with_text_between_messages_or_a_message_open_or_out_of_order_is_
 
 
 HOSTILE = {
-    "starts": "<|start|>" * 100_000,
-    "channels": "<|channel|>" * 100_000,
+    "starts": "<|start|>" * size(100_000),
+    "channels": "<|channel|>" * size(100_000),
     "headers": "<|channel|>analysis<|message|>" * 40_000,
     "talk": (NEXT + THINK) * 20_000 + "x",
-    "messages": "<|channel|>final" + "<|message|>" * 100_000,
-    "ends": "<|end|>" * 100_000,
-    "recipients": "<|channel|>" + " to=" * 100_000,
+    "messages": "<|channel|>final" + "<|message|>" * size(100_000),
+    "ends": "<|end|>" * size(100_000),
+    "recipients": "<|channel|>" + " to=" * size(100_000),
     "open calls": (NEXT + HEADER + "{") * 20_000,
-    "braces": HEADER + "{" * 100_000,
+    "braces": HEADER + "{" * size(100_000),
     "spaced channels": "<|channel|>" + (" " * 1_000 + "<|channel|>") * 1_000,
-    "white space": HEADER + "{}" + " " * 1_000_000 + "x",
-    "nulls": HEADER + "\0" * 1_000_000,
-    "lone surrogates": "<|channel|> to=" + "\ud800" * 100_000,
+    "white space": HEADER + "{}" + " " * size(1_000_000) + "x",
+    "nulls": HEADER + "\0" * size(1_000_000),
+    "lone surrogates": "<|channel|> to=" + "\ud800" * size(100_000),
 }
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.soon
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_text_is_parsed_judged_and_read(text):
     raw = text.encode("utf-8", "surrogatepass")

@@ -3,8 +3,9 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tiers import examples, size
 
 from rest_verl.formats.parse.json_calls import ObjectScanner, inside_quotes
 
@@ -144,7 +145,7 @@ def test_a_value_that_is_no_string_has_no_inside(value):
     assert inside_quotes(text, SCANNER.scan(text, 0).last(b"name")) is None
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(
     text=st.lists(
         st.sampled_from([b"{", b"}", b"[", b"]", b'"', b"\\", b":", b",", b"\n", b" ", b"a", b"1", MARKER, b"\xff"]),
@@ -159,15 +160,15 @@ def test_any_text_has_ordered_members_inside_of_its_object(text):
     assert all(member.start < member.end <= found.end for member in found.members)
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.soon
 @pytest.mark.parametrize(
     "text",
     [
-        b"{" * 100_000,
-        b"{" + b'"' * 100_001,
-        b'{"a": "' + b"\\" * 1_000_001,
-        b'{"' + b"a" * 1_000_000,
-        b'{"a":' * 50_000,
+        b"{" * size(100_000),
+        b"{" + b'"' * (size(100_000) + 1),
+        b'{"a": "' + b"\\" * (size(1_000_000) + 1),
+        b'{"' + b"a" * size(1_000_000),
+        b'{"a":' * size(50_000),
     ],
     ids=["braces", "quotes", "backslashes", "one key", "nested keys"],
 )

@@ -4,6 +4,7 @@ import pytest
 from format_view import ANSWER, BOTH, CALLS, NEITHER, FormatView
 from parts import labels_of, painted, text_of
 from render_json import render_kimi
+from tiers import size
 
 from rest_verl.core.tool_calls import ToolCall
 from rest_verl.formats.kimi import KIMI
@@ -186,24 +187,24 @@ def test_a_turn_with_a_tag_too_many_or_a_call_missing_or_open_is_never_legal(tex
 
 
 HOSTILE = {
-    "sections": OPEN * 100_000,
-    "open calls": OPEN + BEGIN * 100_000,
+    "sections": OPEN * size(100_000),
+    "open calls": OPEN + BEGIN * size(100_000),
     "calls without an opening": OPEN + (ARGUMENTS + "{" + END) * 40_000,
     "open arguments": OPEN + (BEGIN + "f:0" + ARGUMENTS + "{") * 40_000,
-    "closing tags": OPEN + END * 100_000,
-    "braces": OPEN + BEGIN + "f" + ARGUMENTS + "{" * 100_000,
-    "colons": OPEN + BEGIN + ":" * 100_000 + "x",
-    "digits": OPEN + BEGIN + ":" + "1" * 1_000_000 + "x",
-    "prefixes": OPEN + BEGIN + "functions." * 100_000,
-    "white space": OPEN + BEGIN + "f" + ARGUMENTS + "{}" + " " * 1_000_000 + "x",
-    "opening think tags": "<think>" * 100_000,
-    "closing think tags": OPEN + "</think>" * 100_000,
-    "nulls": OPEN + BEGIN + "\0" * 1_000_000,
-    "lone surrogates": OPEN + BEGIN + "\ud800" * 100_000,
+    "closing tags": OPEN + END * size(100_000),
+    "braces": OPEN + BEGIN + "f" + ARGUMENTS + "{" * size(100_000),
+    "colons": OPEN + BEGIN + ":" * size(100_000) + "x",
+    "digits": OPEN + BEGIN + ":" + "1" * size(1_000_000) + "x",
+    "prefixes": OPEN + BEGIN + "functions." * size(100_000),
+    "white space": OPEN + BEGIN + "f" + ARGUMENTS + "{}" + " " * size(1_000_000) + "x",
+    "opening think tags": "<think>" * size(100_000),
+    "closing think tags": OPEN + "</think>" * size(100_000),
+    "nulls": OPEN + BEGIN + "\0" * size(1_000_000),
+    "lone surrogates": OPEN + BEGIN + "\ud800" * size(100_000),
 }
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.soon
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_text_is_parsed_judged_and_read(text):
     raw = text.encode("utf-8", "surrogatepass")

@@ -4,6 +4,7 @@ import pytest
 from format_view import ANSWER, BOTH, CALLS, NEITHER, FormatView
 from parts import labels_of, painted, text_of
 from render_json import render_llama3_json
+from tiers import size
 
 from rest_verl.core.tool_calls import ToolCall
 from rest_verl.formats.llama3_json import LLAMA3_JSON
@@ -164,21 +165,21 @@ def test_a_turn_that_mixes_calls_and_text_or_separates_them_badly_is_never_legal
 
 
 HOSTILE = {
-    "opening braces": b"{" * 100_000,
-    "opening brackets": b"[" * 100_000,
-    "closing brackets": b"[" + b"]" * 100_000,
-    "empty objects": b"{}" * 100_000,
+    "opening braces": b"{" * size(100_000),
+    "opening brackets": b"[" * size(100_000),
+    "closing brackets": b"[" + b"]" * size(100_000),
+    "empty objects": b"{}" * size(100_000),
     "calls": b'{"name": "f"}; ' * 40_000,
-    "opening tags": b"<|python_tag|>" * 100_000,
-    "ending tags": b"<|eom_id|>" * 100_000 + b"x",
-    "white space": b"{}" + b" " * 1_000_000 + b"x",
-    "spaced separators": b"{}" + b"  ;" * 200_000,
-    "nulls": b"[{" + b"\0" * 1_000_000,
-    "lone surrogates": ('{"name": "' + "\ud800" * 100_000).encode("utf-8", "surrogatepass"),
+    "opening tags": b"<|python_tag|>" * size(100_000),
+    "ending tags": b"<|eom_id|>" * size(100_000) + b"x",
+    "white space": b"{}" + b" " * size(1_000_000) + b"x",
+    "spaced separators": b"{}" + b"  ;" * size(200_000),
+    "nulls": b"[{" + b"\0" * size(1_000_000),
+    "lone surrogates": ('{"name": "' + "\ud800" * size(100_000)).encode("utf-8", "surrogatepass"),
 }
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.soon
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_text_is_parsed_judged_and_read(text):
     turn = LLAMA3_JSON.parse(text)

@@ -4,6 +4,7 @@ import pytest
 from format_view import ANSWER, BOTH, CALLS, NEITHER, FormatView
 from parts import labels_of, painted, text_of
 from render_json import render_mistral, render_mistral_list
+from tiers import size
 
 from rest_verl.core.tool_calls import Kind, ToolCall
 from rest_verl.formats.mistral import MISTRAL
@@ -174,23 +175,23 @@ def test_a_turn_with_a_marker_too_many_or_a_call_missing_or_open_is_never_legal(
 
 
 HOSTILE = {
-    "opening markers": b"[TOOL_CALLS]" * 100_000,
-    "opening markers and braces": b"[TOOL_CALLS]{" * 100_000,
-    "opening markers and brackets": b"[TOOL_CALLS][" * 100_000,
-    "names": b"[TOOL_CALLS]f" * 100_000,
+    "opening markers": b"[TOOL_CALLS]" * size(100_000),
+    "opening markers and braces": b"[TOOL_CALLS]{" * size(100_000),
+    "opening markers and brackets": b"[TOOL_CALLS][" * size(100_000),
+    "names": b"[TOOL_CALLS]f" * size(100_000),
     "names and braces": b"[TOOL_CALLS]f[ARGS]{" * 60_000,
-    "ids": b"[TOOL_CALLS]f" + b"[CALL_ID]x" * 100_000,
-    "brackets": b"[TOOL_CALLS]" + b"[" * 100_000,
-    "braces": b"[TOOL_CALLS]f[ARGS]" + b"{" * 100_000,
-    "opening think tags": b"[THINK]" * 100_000,
-    "closing think tags": b"[TOOL_CALLS]f" + b"[/THINK]" * 100_000,
-    "white space": b"[TOOL_CALLS]f" + b" " * 1_000_000 + b"x",
-    "nulls": b"[TOOL_CALLS]" + b"\0" * 1_000_000,
-    "lone surrogates": ("[TOOL_CALLS]" + "\ud800" * 100_000 + "{").encode("utf-8", "surrogatepass"),
+    "ids": b"[TOOL_CALLS]f" + b"[CALL_ID]x" * size(100_000),
+    "brackets": b"[TOOL_CALLS]" + b"[" * size(100_000),
+    "braces": b"[TOOL_CALLS]f[ARGS]" + b"{" * size(100_000),
+    "opening think tags": b"[THINK]" * size(100_000),
+    "closing think tags": b"[TOOL_CALLS]f" + b"[/THINK]" * size(100_000),
+    "white space": b"[TOOL_CALLS]f" + b" " * size(1_000_000) + b"x",
+    "nulls": b"[TOOL_CALLS]" + b"\0" * size(1_000_000),
+    "lone surrogates": ("[TOOL_CALLS]" + "\ud800" * size(100_000) + "{").encode("utf-8", "surrogatepass"),
 }
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.soon
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_text_is_parsed_judged_and_read(text):
     turn = MISTRAL.parse(text)

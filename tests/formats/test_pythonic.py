@@ -2,8 +2,9 @@
 
 import pytest
 from format_view import ANSWER, BOTH, CALLS, NEITHER, FormatView
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tiers import examples, size
 
 from rest_verl.formats.pythonic import PYTHONIC
 
@@ -226,7 +227,7 @@ TAGS = [b"<think>", b"</think>", START.encode(), END.encode()]
 fragments = st.sampled_from([*TEXTS, *TAGS])
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(text=st.lists(fragments | st.binary(max_size=3), max_size=40).map(b"".join))
 def test_any_bytes_behind_a_call_are_parsed_and_read(text):
     text = b"[f(a=1" + text
@@ -234,32 +235,32 @@ def test_any_bytes_behind_a_call_are_parsed_and_read(text):
 
 
 HOSTILE = {
-    "opening brackets": b"[" * 100_000,
-    "open calls": b"[f(" * 100_000,
-    "parentheses": b"[f(" + b"(" * 100_000,
-    "brackets": b"[f(" + b"[" * 100_000,
-    "braces": b"[f(a=" + b"{" * 100_000,
-    "lists": b"[f()]" * 100_000,
+    "opening brackets": b"[" * size(100_000),
+    "open calls": b"[f(" * size(100_000),
+    "parentheses": b"[f(" + b"(" * size(100_000),
+    "brackets": b"[f(" + b"[" * size(100_000),
+    "braces": b"[f(a=" + b"{" * size(100_000),
+    "lists": b"[f()]" * size(100_000),
     "calls": b"[f()" + b", f()" * 20_000 + b"]",
-    "names": b"[f()" + b", f" * 100_000,
-    "long name": b"[" + b"f." * 100_000,
+    "names": b"[f()" + b", f" * size(100_000),
+    "long name": b"[" + b"f." * size(100_000),
     "call with a long name": b"[" + b"f." * 30_000 + b"f()]",
-    "words": b"[f() " + b"f." * 100_000 + b" " + b"f " * 100_000,
-    "commas": b"[f()" + b"," * 100_000,
-    "white space": b" " * 100_000 + b"[f()" + b" " * 100_000 + b"x",
-    "quotes": b"[f(a=" + b'"' * 100_001,
-    "single quotes": b"[f(a=" + b"'\n" * 100_001,
-    "triple quotes": b"[f(a=" + b"'''" * 100_001,
-    "backslashes": b'[f(a="' + b"\\" * 1_000_001,
-    "opening tags": b"<think>" * 100_000,
-    "closing tags": b"</think>" * 100_000,
-    "calls before a closing tag": b"[f(" * 100_000 + b"</think>",
-    "tags of llama 4": START.encode() * 100_000,
-    "nulls": b"[f(" + b"\0" * 1_000_000,
+    "words": b"[f() " + b"f." * size(100_000) + b" " + b"f " * size(100_000),
+    "commas": b"[f()" + b"," * size(100_000),
+    "white space": b" " * size(100_000) + b"[f()" + b" " * size(100_000) + b"x",
+    "quotes": b"[f(a=" + b'"' * (size(100_000) + 1),
+    "single quotes": b"[f(a=" + b"'\n" * (size(100_000) + 1),
+    "triple quotes": b"[f(a=" + b"'''" * (size(100_000) + 1),
+    "backslashes": b'[f(a="' + b"\\" * (size(1_000_000) + 1),
+    "opening tags": b"<think>" * size(100_000),
+    "closing tags": b"</think>" * size(100_000),
+    "calls before a closing tag": b"[f(" * size(100_000) + b"</think>",
+    "tags of llama 4": START.encode() * size(100_000),
+    "nulls": b"[f(" + b"\0" * size(1_000_000),
 }
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.soon
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_text_is_parsed_judged_and_read(text):
     turn = PYTHONIC.parse(text)

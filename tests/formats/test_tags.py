@@ -3,8 +3,9 @@
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tiers import examples, size
 
 from rest_verl.formats import get_format
 
@@ -162,32 +163,32 @@ fragments = st.sampled_from(
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@settings(max_examples=300)
+@examples(300)
 @given(text=st.lists(fragments | st.binary(max_size=3), max_size=40).map(b"".join))
 def test_any_bytes_have_spans_that_are_ordered_and_apart(format, text):
     assert_consistent(text, get_format(format).parse(text))
 
 
 HOSTILE = {
-    "opening braces": b"<tool_call>" + b"{" * 100_000,
-    "closing braces": b"<tool_call>" + b"}" * 100_000,
+    "opening braces": b"<tool_call>" + b"{" * size(100_000),
+    "closing braces": b"<tool_call>" + b"}" * size(100_000),
     "calls in calls": b"<tool_call>{" * 90_000,
     "empty blocks": b"<tool_call>{}</tool_call>" * 40_000,
     "open blocks": b"<tool_call>{</tool_call>" * 40_000,
-    "opening tags": b"<think>" * 100_000,
-    "closing tags": b"</think>" * 100_000,
-    "responses": b"<response>" * 100_000,
-    "half tags": b"<tool_call" * 100_000,
-    "quotes": b'<tool_call>{"name": ' + b'"' * 1_000_001,
-    "backslashes": b'<tool_call>{"name": "' + b"\\" * 1_000_001,
+    "opening tags": b"<think>" * size(100_000),
+    "closing tags": b"</think>" * size(100_000),
+    "responses": b"<response>" * size(100_000),
+    "half tags": b"<tool_call" * size(100_000),
+    "quotes": b'<tool_call>{"name": ' + b'"' * (size(1_000_000) + 1),
+    "backslashes": b'<tool_call>{"name": "' + b"\\" * (size(1_000_000) + 1),
     "keys": b'<tool_call>{"name": "f"' + b', "name": "f"' * 80_000,
-    "nulls": b"<tool_call>" + b"\0" * 1_000_000,
+    "nulls": b"<tool_call>" + b"\0" * size(1_000_000),
     "utf-16": '<tool_call>{"name": "f"}</tool_call>'.encode("utf-16-le") * 1000,
-    "lone surrogates": ('<tool_call>{"name": "' + "\ud800" * 100_000).encode("utf-8", "surrogatepass"),
+    "lone surrogates": ('<tool_call>{"name": "' + "\ud800" * size(100_000)).encode("utf-8", "surrogatepass"),
 }
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.soon
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 @pytest.mark.parametrize("format", FORMATS)
 def test_hostile_text_is_parsed(format, text):

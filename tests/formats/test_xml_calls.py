@@ -3,10 +3,11 @@
 import itertools
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from parts import labels_of, painted, text_of
 from render_xml import DSML, render_deepseek_v4, render_glm, render_minimax, render_qwen3_coder, render_seed
+from tiers import examples, size
 
 from rest_verl.core.tool_calls import Kind, ToolCall
 from rest_verl.formats.deepseek_v4 import DEEPSEEK_V4
@@ -57,7 +58,7 @@ calls_of = st.lists(st.tuples(names, st.dictionaries(names, values, max_size=3))
 
 
 @every_format
-@settings(max_examples=150)
+@examples(150)
 @given(calls=calls_of, thought=st.sampled_from(["", "I think."]), answer=st.sampled_from(["", "It rains."]))
 def test_any_call_comes_back_as_it_was_rendered(format, calls, thought, answer):
     wire_format, render = FORMATS[format]
@@ -192,14 +193,14 @@ fragments = st.sampled_from(
 
 
 @every_format
-@settings(max_examples=300)
+@examples(300)
 @given(text=st.lists(fragments | st.binary(max_size=3), max_size=40).map(b"".join))
 def test_any_bytes_have_spans_that_are_ordered_and_calls_that_can_be_asked_for(format, text):
     check_any(FORMATS[format][0], text)
 
 
 @every_format
-@settings(max_examples=300)
+@examples(300)
 @given(data=st.data())
 def test_any_order_of_a_formats_own_tags_has_spans_that_are_ordered(format, data):
     tags = [*TAGS[format].values(), "{call}f{name_end}", "{opening}a{key_end}", "</think>", "f", "1", "\n"]
@@ -257,12 +258,12 @@ HOSTILE = {
 }
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.soon
 @every_format
 @pytest.mark.parametrize("repeated", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize("start", ["", "{block}", "{block}{call}f{name_end}{opening}a{key_end}"])
 def test_hostile_text_is_parsed_judged_and_read(format, repeated, start):
-    text = (start + repeated * 100_000 + "{closing}{call_end}{block_end}").format(**TAGS[format]).encode()
+    text = (start + repeated * size(100_000) + "{closing}{call_end}{block_end}").format(**TAGS[format]).encode()
     wire_format, _ = FORMATS[format]
     turn = wire_format.parse(text)
     # Each byte is scanned as part of one call at most: the time is linear.

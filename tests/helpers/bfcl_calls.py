@@ -37,6 +37,7 @@ MISSING = None if _PACKAGE else "needs BFCL's data: pip install --no-deps bfcl-e
 class Asked:
     """What one turn was asked, and the calls that answer it (none where the model has to ask back)."""
 
+    category: str
     question: str
     calls: list[Call]
 
@@ -45,9 +46,9 @@ class Asked:
 def multi_turn() -> list[Asked]:
     """Every turn of the multi-turn questions."""
     asked = []
-    for questions, answers in _rows(MULTI_TURN):
+    for category, questions, answers in _rows(MULTI_TURN):
         for messages, sources in zip(questions, answers, strict=True):
-            asked.append(Asked(_last_message(messages), [_call_of_source(source) for source in sources]))
+            asked.append(Asked(category, _last_message(messages), [_call_of_source(source) for source in sources]))
     return asked
 
 
@@ -55,17 +56,31 @@ def multi_turn() -> list[Asked]:
 def single_turn() -> list[Asked]:
     """Every single-turn question."""
     return [
-        Asked(_last_message(questions[-1]), [(name, _first_accepted(accepted)) for name, accepted in _pairs(answers)])
-        for questions, answers in _rows(SINGLE_TURN)
+        Asked(
+            category,
+            _last_message(questions[-1]),
+            [(name, _first_accepted(accepted)) for name, accepted in _pairs(answers)],
+        )
+        for category, questions, answers in _rows(SINGLE_TURN)
     ]
 
 
-def _rows(categories: tuple[str, ...]) -> Iterator[tuple[list[Any], list[Any]]]:
-    """Each row's questions (a list of messages a turn) and ground truth."""
+def sample(asked: list[Asked], turns: int, first: int) -> list[Asked]:
+    """So many turns of each category, or all of one that has fewer, evenly spread from turn number `first` on."""
+    kept = []
+    for category in dict.fromkeys(turn.category for turn in asked):
+        of_category = [turn for turn in asked if turn.category == category]
+        step = max(1, len(of_category) // turns)
+        kept += of_category[first % step :: step][:turns]
+    return kept
+
+
+def _rows(categories: tuple[str, ...]) -> Iterator[tuple[str, list[Any], list[Any]]]:
+    """Each row's category, questions (a list of messages a turn) and ground truth."""
     for category in categories:
         questions = {row["id"]: row["question"] for row in _json_lines(f"BFCL_v4_{category}.json")}
         for row in _json_lines(f"possible_answer/BFCL_v4_{category}.json"):
-            yield questions[row["id"]], row["ground_truth"]
+            yield category, questions[row["id"]], row["ground_truth"]
 
 
 def _json_lines(name: str) -> list[dict[str, Any]]:

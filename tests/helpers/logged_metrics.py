@@ -99,7 +99,7 @@ def _policy_loss() -> dict[str, float]:
 
 def _timers() -> dict[str, float]:
     """The timers that the trainer starts."""
-    source = ast.parse((Path(inspect.getfile(rest_verl)).parent / "trainer.py").read_text(encoding="utf-8"))
+    source = ast.parse((Path(inspect.getfile(rest_verl)).parent / "plugin" / "trainer.py").read_text(encoding="utf-8"))
     names = {
         node.args[0].value
         for node in ast.walk(source)

@@ -5,6 +5,8 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
+from tiers import HANG_GUARD
+
 FOLDER = Path(__file__).parents[2] / "recipes"
 RECIPES = sorted(path.name for path in FOLDER.glob("run_*.sh"))
 
@@ -18,7 +20,7 @@ def run_recipe(name, *overrides, folder=FOLDER, cwd=None, **variables):
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=HANG_GUARD,
     )
 
 

@@ -6,7 +6,7 @@ import json
 import numpy as np
 from record_tables import records_of, step_rows
 
-from rest_verl.commands.inspect.page import PageStep, page_of
+from rest_verl.commands.inspect.page import PageStep, render_page
 from rest_verl.commands.inspect.step_data import step_data
 
 STEPS = (1, 100, 300)
@@ -16,7 +16,7 @@ ROWS = {step: step_rows(step, groups=6, group_size=4) for step in STEPS}
 
 def write_page(path, rows_by_step):
     steps = [PageStep(step, len(rows), 0, step_data(records_of(rows, step))) for step, rows in rows_by_step.items()]
-    path.write_text(page_of("a run", steps), encoding="utf-8")
+    path.write_text(render_page("a run", steps), encoding="utf-8")
     return path
 
 

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from registered import NAMES
+from tiers import HANG_GUARD
 
 # Each script runs in a process of its own and prints one line of JSON.
 PLAIN_VERL = """
@@ -69,7 +70,7 @@ def processes(tmp_path_factory):
         )
         for script in (PLAIN_VERL, PLUGIN_FIRST)
     }
-    outputs = {script: process.communicate(timeout=300) for script, process in running.items()}
+    outputs = {script: process.communicate(timeout=HANG_GUARD) for script, process in running.items()}
     for script, process in running.items():
         assert process.returncode == 0, outputs[script][1]
     return {script: json.loads(output.splitlines()[-1]) for script, (output, _) in outputs.items()}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_module
 from hydra.errors import MissingConfigException
+from tiers import HANG_GUARD
 from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
 
 from rest_verl.config.rest import ConfigError, CurriculumConfig, Ramp, RegionWeights, RestConfig, load
@@ -148,5 +149,7 @@ def test_a_misspelt_preset_is_answered_with_those_that_exist(composed):
 def test_presets_are_found_wherever_a_command_is_started(tmp_path, place):
     # `python -m` puts the working directory first on the path: in the checkout that is this package's source.
     folder = ROOT if place == "the root of the checkout" else tmp_path
-    done = subprocess.run([sys.executable, "-c", COMPOSE], cwd=folder, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", COMPOSE], cwd=folder, capture_output=True, text=True, timeout=HANG_GUARD
+    )
     assert (done.stdout, done.returncode) == ("loss\n", 0), done.stderr

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from tiers import HANG_GUARD
 
 from rest_verl.plugin.version import RefuseVerl, UnsupportedVerl, check_verl, supported_versions
 
@@ -84,7 +85,7 @@ def test_verl_itself_runs_as_without_the_plugin_and_a_preset_is_refused_in_one_l
         )
         for name, command in commands.items()
     }
-    said = {name: process.communicate(timeout=300) for name, process in running.items()}
+    said = {name: process.communicate(timeout=HANG_GUARD) for name, process in running.items()}
     assert said["plain"][0].split() == ["False", "True"], said["plain"][1]
     assert running["preset"].returncode == 1
     assert said["preset"][1].strip().splitlines()[-1] == REFUSED

@@ -54,8 +54,7 @@ def test_a_recipe_with_a_wrong_override_ends_with_one_line_and_no_traceback():
     assert done.returncode == 1
     assert [line for line in done.stderr.splitlines() if line] == [
         "data.train_batchsize=64: in data: unknown key 'train_batchsize': did you mean train_batch_size or "
-        "val_batch_size or gen_batch_size? A key that only code of your own reads is added as "
-        "+data.train_batchsize=..."
+        "val_batch_size or gen_batch_size? Add a key that only your own code reads as +data.train_batchsize=..."
     ]
 
 

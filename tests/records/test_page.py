@@ -7,6 +7,7 @@ import sys
 from page_blocks import ROOT, blocks_of
 from pyarrow import parquet
 from record_tables import records_of, step_rows
+from tiers import HANG_GUARD
 
 from rest_verl.config.rest import DumpConfig
 from rest_verl.records.schema import CALL, SCHEMA, TURN
@@ -33,7 +34,9 @@ def test_the_code_on_the_page_prints_a_mean_for_every_region(tmp_path):
     (tmp_path / "records").mkdir()
     table = records_of(step_rows(1, groups=2)).table
     parquet.write_table(table, tmp_path / "records" / "step_000001.parquet")
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=HANG_GUARD
+    )
     assert done.returncode == 0, done.stderr
     shown = {line.split()[0] for line in done.stdout.splitlines()[2:]}
     generated = {

@@ -7,6 +7,7 @@ from hostile_text import GROWING
 from hypothesis import given
 from hypothesis import strategies as st
 from rewards import ANSWER, BFCL, CALL, THINK, WEATHER, block, reward
+from tiers import size
 
 from rest_verl.formats import get_format
 from rest_verl.reward.scorers import get_scorer
@@ -68,9 +69,10 @@ def test_odd_text_has_a_score_within_the_bounds(text, wire_format):
     check(text, wire_format)
 
 
+@pytest.mark.soon
 @pytest.mark.parametrize("kind", GROWING)
-def test_a_megabyte_of_hostile_text_has_a_score_within_the_bounds(kind):
-    check(GROWING[kind](1_000_000))
+def test_long_hostile_text_has_a_score_within_the_bounds(kind):
+    check(GROWING[kind](size(1_000_000)))
 
 
 TAGS = ["<think>", "</think>", "<tool_call>", "</tool_call>", "<response>", "</response>"]

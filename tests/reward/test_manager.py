@@ -10,7 +10,7 @@ from verl import DataProto
 
 from rest_verl.common.names import Registry
 from rest_verl.config.rest import ConfigError
-from rest_verl.reward import scorers
+from rest_verl.reward import manager, scorers
 from rest_verl.reward.manager import RestToolRewardManager
 from rest_verl.reward.scorers import Scorer
 
@@ -105,6 +105,15 @@ def test_a_row_whose_ground_truth_cannot_be_read_is_skipped_counted_and_logged_o
         assert set(components.values()) == {0.0}
     assert [record.levelname for record in caplog.records].count("WARNING") <= 1
     assert score(tokenizer, [CALL])["skipped"] == 0.0
+
+
+def test_a_ground_truth_that_cannot_be_read_is_logged_once(tokenizer, monkeypatch):
+    told = []
+    monkeypatch.setattr(manager.logger, "warning", lambda text, *details: told.append(text % details))
+    manager._read_once.cache_clear()
+    for text in (CALL, ANSWER):
+        score(tokenizer, [text], truth="no tags")
+    assert len(told) == 1 and "neither <tool_call> nor <response>: 'no tags'" in told[0]
 
 
 def test_the_format_and_the_bounds_are_those_of_the_rest_node(tokenizer):

@@ -116,14 +116,14 @@ def test_where_some_call_is_relevant_any_call_is_right(preset):
     ("truth", "fault"),
     [
         (RIGHT, "Invalid JSON"),
-        (None, "that is no text but None"),
+        (None, "that is not text but None"),
         ("[" * 100_000, "Invalid JSON"),
         ("\ud800", "Invalid JSON"),
         ('{"answer": 1}', "answer Input should be a valid string; functions Field required; possible_answer Field"),
         (bfcl(possible_answer={"triangle": []}), "possible_answer Input should be a valid array"),
-        (bfcl("simple_ruby"), "of category 'simple_ruby'; known are .*simple_python"),
+        (bfcl("simple_ruby"), "of category 'simple_ruby'; allowed: .*simple_python"),
         (bfcl(answer="no tags"), "neither <tool_call> nor <response>"),
-        (bfcl(answer=THINK + ANSWER), r"answer calls \[\] where \['triangle'\] are due"),
+        (bfcl(answer=THINK + ANSWER), r"answer calls \[\] instead of \['triangle'\]"),
         (bfcl(functions=()), r"calls \['triangle'\], which its functions do not describe"),
     ],
 )

@@ -1,4 +1,7 @@
-"""BFCL's 800 multi-turn tasks, solved by a scripted policy in verl's real loop: ids in, ids out."""
+"""BFCL's 800 multi-turn tasks, solved by a scripted policy in verl's real loop: ids in, ids out.
+
+Without `--all` every eighth of them.
+"""
 
 import asyncio
 import json
@@ -6,6 +9,7 @@ import json
 import pytest
 from bfcl_calls import MISSING
 from scripted_engine import ScriptedEngine, make_loop
+from tiers import in_full
 
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 
@@ -20,7 +24,7 @@ SETTINGS = (
 def rows():
     from rest_verl.bfcl.data.multi_turn import bfcl_multi_turn_rows
 
-    return bfcl_multi_turn_rows()
+    return bfcl_multi_turn_rows()[:: in_full(8, 1)]
 
 
 def written(chat, calls):
@@ -58,13 +62,13 @@ def play_all(chat, config, rows, change=lambda calls: calls):
 
 def test_every_ground_truth_is_run_whole_and_right(chat, config_of, rows):
     played = play_all(chat, config_of(*SETTINGS), rows)
-    assert len(played) == 800
-    assert sum(fields["rest_rollout"]["calls"] for fields in played) == 4625
-    assert [fields["rest_environment"]["acc"] for fields in played] == [1.0] * 800
+    calls = sum(fields["rest_rollout"]["calls"] for fields in played)
+    assert len(played) == in_full(100, 800) and calls == in_full(calls, 4625) > 400
+    assert [fields["rest_environment"]["acc"] for fields in played] == [1.0] * len(played)
     assert all(fields["rest_rollout"]["ended_by/done"] for fields in played)
     assert not any(value for f in played for key, value in f["rest_rollout"].items() if key.startswith("tool_errors"))
 
 
 def test_a_call_that_is_left_out_is_seen(chat, config_of, rows):
     played = play_all(chat, config_of(*SETTINGS), rows[:100], change=lambda calls: calls[:-1])
-    assert sum(fields["rest_environment"]["acc"] for fields in played) < 10
+    assert sum(fields["rest_environment"]["acc"] for fields in played) < len(played) / 10

@@ -5,8 +5,9 @@ import random
 
 import pytest
 from scripted_engine import ScriptedEngine, make_loop
+from tiers import in_full
 
-TRAJECTORIES = 500
+TRAJECTORIES = in_full(60, 500)
 
 
 def check(output, engine):

@@ -70,7 +70,7 @@ def test_reward_components_are_averaged_over_generated_rows_that_have_them():
 
 def test_what_the_agent_loop_counted_is_logged_under_its_own_name():
     rows = [{"reward_extra_info": {"acc": 1.0, "rollout/calls": calls}} for calls in (1.0, 4.0)]
-    logged = reward_metrics(rows, torch.ones(2, 3))
+    logged = reward_metrics(rows, torch.ones(2, 3, dtype=torch.bool))
     assert logged == {"rest/reward/acc": 1.0, "rest/rollout/calls": 2.5}
 
 

@@ -96,9 +96,8 @@ def test_entropy_weights_at_lam_zero_reduce_the_variance_of_a_simulated_gradient
     probabilities = torch.cat([1 - rest, rest.expand(-1, 31) / 31], dim=1)
     variance = 1 - (probabilities**2).sum(-1)
     means = {region: float(variance[regions == region].mean()) for region in policies}
-    seen = StepBatch(
-        1, TaggedBatch(regions[None], torch.ones(1, len(regions))), variance=variance[None], region_variance=means
-    )
+    tagged = TaggedBatch(regions[None], torch.ones(1, len(regions), dtype=torch.bool))
+    seen = StepBatch(1, tagged, variance=variance[None], region_variance=means)
     draws = torch.multinomial(probabilities, 4000, replacement=True, generator=generator)  # (tokens, episodes)
     gradient = torch.nn.functional.one_hot(draws, 32) - probabilities[:, None]  # (tokens, episodes, vocabulary)
 

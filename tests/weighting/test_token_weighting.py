@@ -158,7 +158,7 @@ def test_weights_of_any_batch_are_finite_not_negative_zero_where_masked_and_rows
         return torch.tensor(data.draw(st.lists(values, min_size=rows * columns, max_size=rows * columns)))
 
     regions = draw(st.sampled_from([int(region) for region in Region])).reshape(rows, columns).to(torch.int8)
-    mask = draw(st.sampled_from([0, 1])).reshape(rows, columns)
+    mask = draw(st.sampled_from([0, 1])).reshape(rows, columns).long()
     entropy = draw(st.floats(0, 12)).reshape(rows, columns).float()
     weights = weighting(total_steps=200, scheme=scheme)(StepBatch(step, TaggedBatch(regions, mask), entropy))
     assert weights.shape == mask.shape

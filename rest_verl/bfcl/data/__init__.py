@@ -1,1 +1,1 @@
-"""BFCL's questions as rows for verl, with right answers."""
+"""BFCL's questions and right answers as rows for verl."""

@@ -1,4 +1,4 @@
-"""One right answer out of all that BFCL accepts."""
+"""Choose one right answer among all that BFCL accepts, and read BFCL's own calls."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rest_verl.bfcl.data.files import Question
 from rest_verl.core.tool_calls import ToolCall
 from rest_verl.data.rows import NO_CALL, turn_of_calls
 
-_OMITTED = ""  # BFCL lists this among the accepted values of an argument that may be left out
+_OMITTED = ""  # BFCL lists this among the accepted values of an optional argument
 
 
 def one_right_answer(question: Question, category: str) -> str:
-    """Return text in the rlla format that answers a question.
+    """Return a right answer to a question in the rlla format.
 
-    Of the accepted values the first counts. In Java and JavaScript each is written as source, as BFCL wants it. Where
-    BFCL accepts any call (live_relevance), the first tool is called with no arguments.
+    It uses the first accepted value of each argument, written as source in Java and JavaScript, as BFCL requires. If
+    BFCL accepts any call (live_relevance), it calls the first tool without arguments.
     """
     if category.endswith("irrelevance"):
         return NO_CALL
@@ -41,17 +41,16 @@ def _part(schema: Any, key: str) -> Any:
 
 
 def _arguments(accepted: Mapping[str, Any], schema: Any) -> dict[str, Any]:
-    """Return one right {argument: value} out of {argument: [accepted value, ...]}, nested dicts included.
+    """Return one right {argument: value} for {argument: [accepted value, ...]}, including nested dicts.
 
-    Of the accepted values the first counts, with "" passed over where another is left: "" marks an argument that may
-    be left out, and one that the schema does not require is left out. An empty list of accepted values appears in
-    BFCL where an empty list is the value.
+    It takes the first accepted value, except for "" if there is another: "" marks an optional argument, which is left
+    out unless the schema requires it. In BFCL an empty list of accepted values means the value [].
     """
     required = _part(schema, "required") or ()
     arguments = {}
     for name, values in accepted.items():
         value_schema = _part(_part(schema, "properties"), name)
-        if not isinstance(values, list):  # a few nested dicts hold the bare value
+        if not isinstance(values, list):  # a few nested dicts hold the value itself
             arguments[name] = _plain(values, value_schema)
         elif not values:
             arguments[name] = []
@@ -84,14 +83,14 @@ def _as_source(arguments: dict[str, Any], schema: Any, category: str) -> dict[st
 
 
 def call_of_source(source: Any, functions: Mapping[str, Callable[..., Any]]) -> ToolCall:
-    """Read one call; nothing of it is evaluated.
+    """Parse one Python call without evaluating it.
 
     Args:
         source: a call of a plain name, whose arguments are literals that JSON can hold.
-        functions: those that can be called, by name; positional arguments get their names from the signature.
+        functions: the callable functions by name; positional arguments get their names from the signature.
 
     Raises:
-        ValueError: it is something else, or the function is not there or cannot take the arguments.
+        ValueError: it is not such a call, the function is unknown, or it does not accept the arguments.
     """
     try:
         call = ast.parse(source, mode="eval").body
@@ -101,7 +100,7 @@ def call_of_source(source: Any, functions: Mapping[str, Callable[..., Any]]) -> 
         raise ValueError(f"not a call of a plain name: {source!r:.200}")
     name = call.func.id
     if name not in functions:
-        raise ValueError(f"{source!r:.200} calls {name!r}, which none of the classes involved has")
+        raise ValueError(f"{source!r:.200} calls {name!r}, which none of the involved classes has")
     try:
         given = [ast.literal_eval(value) for value in call.args]
         named = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords if keyword.arg}

@@ -13,21 +13,19 @@ from rest_verl.data.commands import Out, Share, write_and_show
 
 def bfcl(
     out: Out,
-    category: Annotated[list[str] | None, typer.Option(help="Repeat for several; all of them if left out.")] = None,
+    category: Annotated[list[str] | None, typer.Option(help="BFCL category; default: all. Repeatable.")] = None,
     multi_turn: Annotated[
-        bool, typer.Option("--multi-turn", help="Tasks of several turns instead, which act on an environment.")
+        bool, typer.Option("--multi-turn", help="Convert the multi-turn tasks, which act on an environment, instead.")
     ] = False,
     validation_share: Share = 0.1,
-    format: Annotated[
-        str, typer.Option(help="Wire format that the prompt asks for: a name that rest.format takes.")
-    ] = "rlla",
+    format: Annotated[str, typer.Option(help="Wire format that the prompt asks for, one of rest.format's.")] = "rlla",
     template: Annotated[
-        Path | None, typer.Option(help="A Jinja2 file in place of the built-in system message.")
+        Path | None, typer.Option(help="Jinja2 file that replaces the built-in system message.")
     ] = None,
 ) -> None:
-    """BFCL's questions and answers, from the installed package bfcl-eval.
+    """Convert BFCL's questions and answers, from the installed package bfcl-eval, to verl's layout.
 
-    Multi-turn rows are for the agent loop rest_tool_agent:
+    Multi-turn rows need the agent loop rest_tool_agent:
     they name the environment bfcl_multi_turn, which runs and scores them.
     """
     with one_line_errors():

@@ -1,7 +1,7 @@
-"""The tools as BFCL shows them to a model: each doc says its language, and in Java and JavaScript values are source.
+"""The tools as BFCL shows them to a model: each doc names its language; Java and JavaScript values are source text.
 
-The sentences are the benchmark's own, facts of it: a model that is trained here should see what it is tested on. Tests
-compare them with the installed package.
+The sentences are the benchmark's own, since a model trained here should see what it will be tested on. Tests compare
+them with the installed package.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ _LISTS = {"Java": ("ArrayList", "Array"), "JavaScript": ("array",)}
 
 
 def language_of(category: str) -> Language:
-    """Return the language that the calls of a category are written in."""
+    """Return the language of a category's calls."""
     if "javascript" in category:
         return "JavaScript"
     return "Java" if "java" in category else "Python"
 
 
-def shown_functions(functions: Sequence[Mapping[str, Any]], category: str) -> list[dict[str, Any]]:
-    """Return the docs of a category's tools as a model sees them; those given stay as they are.
+def functions_with_hints(functions: Sequence[Mapping[str, Any]], category: str) -> list[dict[str, Any]]:
+    """Return the docs of a category's tools as a model sees them; the given docs are not changed.
 
     Raises:
-        ValueError: a doc is not as BFCL writes it.
+        ValueError: a doc does not have BFCL's form.
     """
     try:
-        return [_shown(copy.deepcopy(dict(function)), language_of(category)) for function in functions]
+        return [_with_hints(copy.deepcopy(dict(function)), language_of(category)) for function in functions]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"a tool's doc is not as BFCL writes it: {error!r}") from error
+        raise ValueError(f"a tool's doc does not have BFCL's form: {error!r}") from error
 
 
-def _shown(function: dict[str, Any], language: Language) -> dict[str, Any]:
+def _with_hints(function: dict[str, Any], language: Language) -> dict[str, Any]:
     hint = f" Note that the provided function is in {_SYNTAX[language]} syntax."
     if language != "Python":
         for parameter in function["parameters"]["properties"].values():
@@ -45,7 +45,7 @@ def _shown(function: dict[str, Any], language: Language) -> dict[str, Any]:
 
 
 def _show_as_source(parameter: dict[str, Any], language: Language) -> None:
-    """Make a parameter's type `string` and say in its description what the string stands for."""
+    """Change a parameter's type to `string` and describe what the string stands for."""
     type_name = parameter["type"]
     hints = [parameter.get("description", "")]
     if type_name == "any":
@@ -71,8 +71,8 @@ def java_source(value: Any, type_name: str, item_type: str = "any") -> str:
 
     Args:
         value: bool, int, float, str, or a list or dict of them.
-        type_name: the type that BFCL's doc gives the parameter.
-        item_type: the type that it gives the items of a list.
+        type_name: the parameter's type in BFCL's doc.
+        item_type: the type of a list's items in BFCL's doc.
     """
     if isinstance(value, dict):
         puts = "".join(f'put("{key}", {_java_value(item)}); ' for key, item in value.items())
@@ -88,7 +88,7 @@ def java_source(value: Any, type_name: str, item_type: str = "any") -> str:
 
 
 def javascript_source(value: Any, type_name: str) -> str:
-    """Return a value as JavaScript source; the arguments are those of `java_source`."""
+    """Return a value as JavaScript source; arguments as for `java_source`."""
     if isinstance(value, dict):
         return "{" + ", ".join(f'"{key}": {_javascript_item(item)}' for key, item in value.items()) + "}"
     if isinstance(value, list):

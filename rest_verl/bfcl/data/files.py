@@ -1,6 +1,6 @@
-"""The data files of the package `bfcl_eval`, read without importing it.
+"""Read the data files of the package `bfcl_eval` without importing it.
 
-Installed with `--no-deps`, as advised here, it lacks what its modules need, and the files are all that is wanted.
+Installed with `--no-deps`, as recommended here, its modules lack their dependencies; only the files are needed.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class Question:
     """One question of BFCL.
 
     Attributes:
-        id: BFCL's own.
+        id: BFCL's own id.
         where: file and id, for messages.
-        dialogue: the messages of its first and only turn.
+        dialogue: the messages of its only turn.
         functions: BFCL's docs of the tools; a few questions have none.
-        possible_answer: [{name: {parameter: [accepted values]}}, ...]; empty where BFCL gives none.
+        possible_answer: [{name: {parameter: [accepted values]}}, ...]; empty if BFCL gives none.
     """
 
     id: str
@@ -61,12 +61,12 @@ def read_questions(category: str, has_answers: bool) -> list[Question]:
     """Read all questions of a single-turn category.
 
     Args:
-        category: as in the name of its file.
+        category: as in its file's name.
         has_answers: whether BFCL has a file of possible answers for it.
 
     Raises:
         ValueError: a file is damaged; the message names file and line, or file and id.
-        ModuleNotFoundError, FileNotFoundError: the package, or a file of it, is not there.
+        ModuleNotFoundError, FileNotFoundError: the package, or one of its files, is missing.
     """
     path = bfcl_folder() / "data" / f"BFCL_v4_{category}.json"
     answer_path = path.parent / "possible_answer" / path.name
@@ -83,21 +83,21 @@ def read_questions(category: str, has_answers: bool) -> list[Question]:
         dialogue = _list(entry, "question", path)[0]
         if not isinstance(dialogue, list) or not all(isinstance(message, Mapping) for message in dialogue):
             raise ValueError(f"{where}: the question's first turn must be a list of messages, got {dialogue!r:.200}")
-        # some questions that call for no tool come with none
+        # some irrelevance questions have no tools
         functions = _list(entry, "function", path, may_be_empty=category.endswith("irrelevance"))
         questions.append(Question(str(entry["id"]), where, dialogue, functions, possible_answer))
     return questions
 
 
 def json_lines(path: Path, key: str = "id") -> Iterator[dict[str, Any]]:
-    """Read a data file: one JSON object a line, each with this key.
+    """Read a data file with one JSON object per line, each with this key.
 
     Raises:
-        ValueError: a line is something else; the message names it.
-        FileNotFoundError: there is no such file.
+        ValueError: a line is invalid; the message names it.
+        FileNotFoundError: the file does not exist.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there: this bfcl_eval is another version. Run: {INSTALL}")
+        raise FileNotFoundError(f"{path} is missing: this is another version of bfcl_eval. Run: {INSTALL}")
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         if line.strip():
             try:
@@ -106,7 +106,7 @@ def json_lines(path: Path, key: str = "id") -> Iterator[dict[str, Any]]:
                 raise ValueError(f"{path}, line {number}: not JSON ({error}). Reinstall it: {INSTALL}") from error
             if not isinstance(entry, dict) or key not in entry:
                 raise ValueError(
-                    f"{path}, line {number}: no JSON object with the key {key!r}. Reinstall it: {INSTALL}"
+                    f"{path}, line {number}: not a JSON object with the key {key!r}. Reinstall it: {INSTALL}"
                 )
             yield entry
 
@@ -124,8 +124,8 @@ def _check_calls(calls: list[Any], where: str) -> None:
             raise ValueError(f"{where}: a call must be {{name: {{argument: [accepted, ...]}}}}, got {call!r:.200}")
 
 
-def each_once(categories: str | Iterable[str], kind: str, known: Sequence[str]) -> list[str]:
-    """Return categories, each once and in their order; ValueError for one that is not known."""
+def unique_categories(categories: str | Iterable[str], kind: str, known: Sequence[str]) -> list[str]:
+    """Return the categories in order without repetitions; ValueError for an unknown one."""
     wanted = [categories] if isinstance(categories, str) else list(dict.fromkeys(categories))
     for category in wanted:
         if category not in known:

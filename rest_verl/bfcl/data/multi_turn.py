@@ -1,4 +1,4 @@
-"""The multi-turn categories of the Berkeley Function Calling Leaderboard (BFCL) as rows that act on an environment."""
+"""The multi-turn categories of the Berkeley Function Calling Leaderboard (BFCL) as rows with an environment."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from functools import cache
 from typing import Any
 
 from rest_verl.bfcl.data.answers import call_of_source
-from rest_verl.bfcl.data.docs import shown_functions
-from rest_verl.bfcl.data.files import INSTALL, bfcl_folder, each_once, json_lines
+from rest_verl.bfcl.data.docs import functions_with_hints
+from rest_verl.bfcl.data.files import INSTALL, bfcl_folder, json_lines, unique_categories
 from rest_verl.bfcl.multi_turn.apis import API_MODULES, methods
 from rest_verl.bfcl.multi_turn.environment import read_task
 from rest_verl.core.tool_calls import ToolCall
@@ -29,7 +29,7 @@ MULTI_TURN_CATEGORIES = (
 
 @dataclass(frozen=True)
 class _Question:
-    """A task as BFCL's files have it, and the calls that are due."""
+    """A task from BFCL's files, and the calls that are due."""
 
     category: str
     where: str
@@ -38,16 +38,16 @@ class _Question:
 
     @property
     def missed(self) -> dict[str, list[str]]:
-        """The tools that come later, by the number of the turn that brings them."""
+        """The tools that are added later, by the number of the turn that adds them."""
         return self.entry.get("missed_function", {})
 
     def functions(self, names: Iterable[str] | None = None) -> list[dict[str, Any]]:
-        """Docs of the tools, as they are shown: of these names, or of all that the first turn has."""
+        """Docs of the tools as a model sees them: of these names, or of all tools in the first turn."""
         docs = {doc["name"]: doc for name in self.entry["involved_classes"] for doc in _docs(name)}
         if names is None:
             hidden = set[str]().union(*self.missed.values())
             names = [name for name in docs if name not in hidden]
-        return shown_functions([docs[name] for name in names], self.category)
+        return functions_with_hints([docs[name] for name in names], self.category)
 
 
 def bfcl_multi_turn_rows(
@@ -56,23 +56,23 @@ def bfcl_multi_turn_rows(
     template: PromptTemplate | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Row]:
-    """Return the rows of these categories, each once and in their order, in the layout that verl reads.
+    """Return the rows of these categories in order, without repetitions, in verl's layout.
 
     data_source is "bfcl_<category>", id is BFCL's own, split is "test". The prompt lists the tools and holds the first
-    turn; what the later turns say is in the arguments of the environment `bfcl_multi_turn`, ready for the chat
-    template. A turn that brings tools lists them. ground_truth is the calls of each turn as JSON text.
+    turn; the messages of later turns are arguments of the environment `bfcl_multi_turn`, ready for the chat template.
+    A turn that adds tools lists them. ground_truth is the calls of each turn as JSON text.
 
     Args:
-        categories: out of MULTI_TURN_CATEGORIES.
-        format, template: of the prompt (`make_prompt`).
+        categories: names from MULTI_TURN_CATEGORIES.
+        format, template: for the prompt (`make_prompt`).
         on_progress: called with the number of rows made and of all rows.
 
     Raises:
         ValueError: a category is not in MULTI_TURN_CATEGORIES, a data file is damaged, or the prompt cannot be made.
-        ModuleNotFoundError, FileNotFoundError: bfcl_eval, or a file of it, is not there.
+        ModuleNotFoundError, FileNotFoundError: bfcl_eval, or one of its files, is missing.
     """
-    wanted = each_once(categories, "multi-turn category of BFCL", MULTI_TURN_CATEGORIES)
-    get_format(format)  # else the error would name a question
+    wanted = unique_categories(categories, "multi-turn category of BFCL", MULTI_TURN_CATEGORIES)
+    get_format(format)  # otherwise the error would name a question
     asked = [question for category in wanted for question in _read_questions(category)]
     rows = []
     for index, question in enumerate(asked):
@@ -92,14 +92,14 @@ def _row(question: _Question, index: int, format: str, template: PromptTemplate 
         "initial_config": entry["initial_config"],
         "involved_classes": entry["involved_classes"],
         "turns": [
-            later_messages(_said(question, number, said, format, template), format)
-            for number, said in enumerate(later, start=1)
+            later_messages(_user_messages(question, number, messages, format, template), format)
+            for number, messages in enumerate(later, start=1)
         ],
         "ground_truth": [[asdict(call) for call in calls] for calls in question.due],
         "long_context": question.category == "multi_turn_long_context",
         "held_out": _held_out(question),
     }
-    read_task(kwargs)  # what the environment would refuse is a fault of BFCL's files
+    read_task(kwargs)  # raises if BFCL's files are faulty
     return make_row(
         f"bfcl_{question.category}",
         index,
@@ -111,22 +111,22 @@ def _row(question: _Question, index: int, format: str, template: PromptTemplate 
     )
 
 
-def _said(
-    question: _Question, number: int, said: list[Message], format: str, template: PromptTemplate | None
+def _user_messages(
+    question: _Question, number: int, messages: list[Message], format: str, template: PromptTemplate | None
 ) -> list[Message]:
-    """What the user says in a later turn; where the turn brings tools BFCL's data says nothing, so it is said here."""
+    """The user's messages in a later turn; a turn that adds tools has none in BFCL's data, so one is added here."""
     if not (names := question.missed.get(str(number))):
-        return said
+        return messages
     tools = tool_list(question.functions(names), format, template)
     brought = f"These tools are new, and you can call them from now on:\n\n{tools}\n\nGo on with what I asked for."
-    return [*said, {"role": "user", "content": brought}]
+    return [*messages, {"role": "user", "content": brought}]
 
 
 def _held_out(question: _Question) -> dict[str, list[str]]:
-    """The tools that cannot be called before the turn that brings them.
+    """The tools that cannot be called before the turn that adds them.
 
-    A tool that is due before is not among them: BFCL never shows it by then (of all tasks in miss_func_49 alone), but
-    its executor runs it.
+    They exclude a tool that is due earlier (only in miss_func_49): BFCL does not show it before that turn, but its
+    executor runs it.
     """
     held_out = {}
     for turn, names in question.missed.items():
@@ -149,7 +149,7 @@ def _read_questions(category: str) -> Iterator[_Question]:
                 [call_of_source(source, functions) for source in turn] for turn in answers[entry["id"]]["ground_truth"]
             ]
         except (LookupError, TypeError, ValueError) as error:
-            raise ValueError(f"{where}: not as BFCL writes it: {error}. Reinstall it: {INSTALL}") from error
+            raise ValueError(f"{where}: does not have BFCL's form: {error}. Reinstall it: {INSTALL}") from error
         yield _Question(category, where, entry, due)
 
 

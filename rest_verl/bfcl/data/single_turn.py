@@ -6,15 +6,15 @@ import json
 from collections.abc import Callable, Iterable
 
 from rest_verl.bfcl.data.answers import one_right_answer
-from rest_verl.bfcl.data.docs import shown_functions
-from rest_verl.bfcl.data.files import Question, each_once, read_questions
+from rest_verl.bfcl.data.docs import functions_with_hints
+from rest_verl.bfcl.data.files import Question, read_questions, unique_categories
 from rest_verl.bfcl.verdict.checker import CATEGORIES
 from rest_verl.data.prompt import make_prompt
 from rest_verl.data.rows import Row, make_row
 from rest_verl.data.template import PromptTemplate
 from rest_verl.formats import get_format
 
-# BFCL asks only whether a call is made here, and gives no call to compare with
+# BFCL only checks whether these contain a call, and has no call to compare with
 _WITHOUT_ANSWERS = ("irrelevance", "live_irrelevance", "live_relevance")
 
 
@@ -24,24 +24,24 @@ def bfcl_rows(
     template: PromptTemplate | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Row]:
-    """Return the rows of these categories, each once and in their order, in the layout that verl reads.
+    """Return the rows of these categories in order, without repetitions, in verl's layout.
 
     data_source is "bfcl_<category>", id is BFCL's own, split is "test". ground_truth is a JSON object as text:
-    {"answer": one right answer in the rlla format, "functions": BFCL's docs as they are, "possible_answer":
+    {"answer": one right answer in the rlla format, "functions": BFCL's unchanged docs, "possible_answer":
     [{name: {parameter: [accepted values]}}, ...], "category": str}. The prompt shows the docs with BFCL's hints about
     the language.
 
     Args:
-        categories: out of CATEGORIES.
-        format, template: of the prompt (`make_prompt`).
+        categories: names from CATEGORIES.
+        format, template: for the prompt (`make_prompt`).
         on_progress: called with the number of rows made and of all rows.
 
     Raises:
         ValueError: a category is not in CATEGORIES, a data file is damaged, or the prompt cannot be made.
-        ModuleNotFoundError, FileNotFoundError: bfcl_eval, or a file of it, is not there.
+        ModuleNotFoundError, FileNotFoundError: bfcl_eval, or one of its files, is missing.
     """
-    wanted = each_once(categories, "BFCL category", CATEGORIES)
-    get_format(format)  # else the error would name a question
+    wanted = unique_categories(categories, "BFCL category", CATEGORIES)
+    get_format(format)  # otherwise the error would name a question
     asked = [
         (category, question)
         for category in wanted
@@ -56,7 +56,7 @@ def bfcl_rows(
 
 def _row(category: str, question: Question, index: int, format: str, template: PromptTemplate | None) -> Row:
     try:
-        functions = shown_functions(question.functions, category)
+        functions = functions_with_hints(question.functions, category)
         prompt = make_prompt(functions, question.dialogue, format, template)
     except ValueError as error:
         raise ValueError(f"{question.where}: {error}") from error

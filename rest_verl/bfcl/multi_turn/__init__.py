@@ -1,1 +1,1 @@
-"""The multi-turn tasks of the Berkeley Function Calling Leaderboard (BFCL): see `environment`."""
+"""The multi-turn tasks of the Berkeley Function Calling Leaderboard (BFCL); start with `environment`."""

@@ -1,8 +1,8 @@
-"""The API classes of the package `bfcl_eval` that BFCL's multi-turn tasks act on, and fresh instances of them.
+"""The API classes of the package `bfcl_eval` that BFCL's multi-turn tasks act on, and isolated instances of them.
 
-Each is imported from its own module: the package as a whole needs much more than they do. Nothing of them is shared
-between two instances. As they come, they share what their modules hold: the long-context credit cards (a booking
-changes the balance for every trajectory to come) and the default arguments that are lists.
+Each class is imported from its own module, since the whole package has many more dependencies. Instances made here
+share nothing. The original ones share the state of their modules: the long-context credit cards (a booking would
+change the balance for all later trajectories) and default arguments that are lists.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def api_class(name: str) -> type:
 
 @cache
 def methods(name: str) -> Mapping[str, Callable[..., Any]]:
-    """Return the functions that a model may call on a class, by name: those that it defines and that are public."""
+    """Return the functions that a model may call on a class, by name: its own public methods."""
     public = {
         key: value
         for key, value in vars(api_class(name)).items()
@@ -66,11 +66,11 @@ def methods(name: str) -> Mapping[str, Callable[..., Any]]:
 
 
 def fresh_instance(name: str, config: Mapping[str, Any], long_context: bool) -> Any:
-    """Make an instance of a class that shares nothing with any other, nor with `config`.
+    """Create an instance of a class that shares nothing with other instances or with `config`.
 
     Args:
-        config: the scenario it begins with, as BFCL has it for this class.
-        long_context: whether it pads its state and results, as the category of that name wants it.
+        config: BFCL's initial scenario for this class.
+        long_context: whether to pad its state and results, as in the category of that name.
     """
     instance = api_class(name)()
     if name not in _STATELESS:
@@ -79,7 +79,7 @@ def fresh_instance(name: str, config: Mapping[str, Any], long_context: bool) -> 
 
 
 def fresh_defaults(name: str) -> dict[str, dict[str, Any]]:
-    """Return new copies of the default arguments of a class that a call could change, by method and parameter."""
+    """Return copies of a class's mutable default arguments, by method and parameter."""
     return copy.deepcopy(_changeable_defaults(name))
 
 

@@ -1,9 +1,9 @@
 """BFCL's verdict on a multi-turn trajectory, turn by turn while it runs.
 
-After each turn of the user the calls that were due are run on instances of their own. The turn is right when the
-trajectory's instances are in the same state as these, and when each result of a due call is among the results that
-the trajectory has got so far, as often. A turn in which calls are due and none was made is wrong; one in which none
-are due is not looked at. BFCL accepts a trajectory when it went through all turns and each is right.
+After each user turn, the calls that were due are run on separate instances. The turn is right if the trajectory's
+instances have the same state as these and the results of all due calls are among the trajectory's results so far, with
+multiplicity. A turn without calls is wrong if any are due; a turn in which none are due is not judged. BFCL accepts a
+trajectory if it went through all turns and every judged turn is right.
 """
 
 from __future__ import annotations
@@ -18,44 +18,44 @@ from rest_verl.core.tool_calls import ToolCall
 
 
 class Verdict(Enum):
-    """What became of a turn."""
+    """The verdict on a turn."""
 
     RIGHT = "right"
-    NOT_DUE = "no call is due, so it is not looked at"
-    NO_CALL = "calls are due and none was made"
-    STATE = "the state is another one"
+    NOT_DUE = "no call is due, so the turn is not judged"
+    NO_CALL = "calls are due, but none was made"
+    STATE = "the state differs"
     RESULTS = "the result of a due call is missing"
 
 
 class Checker:
-    """Judges the turns of one trajectory, each once and in their order."""
+    """Judges the turns of one trajectory, each once and in order."""
 
     def __init__(self, due: Sequence[Sequence[ToolCall]], expected: Executor):
         """
         Args:
-            due: the calls of each turn.
-            expected: runs them; it must begin as the trajectory's executor does.
+            due: the due calls of each turn.
+            expected: runs them; it must start in the same state as the trajectory's executor.
         """
         self._due = due
         self._expected = expected
         self._verdicts: list[Verdict] = []
-        self._results: Counter[bytes] = Counter()  # of the whole trajectory, as digests: they may be long
+        self._results: Counter[bytes] = Counter()  # digests of the whole trajectory's results, which may be long
         self._called = False
 
     def note_call(self, result: str | None) -> None:
-        """Note that the trajectory made a call, and its result; None where there is no such tool."""
+        """Record a call of the trajectory by its result; None if there is no such tool."""
         self._called = True
         if result is not None:
             self._results[_digest(result)] += 1
 
     def judge_turn(self, acting: Executor) -> Verdict:
-        """Judge the turn that ends here.
+        """Judge the turn that just ended.
 
         Args:
-            acting: what the trajectory acts on, as the turn left it.
+            acting: the trajectory's executor, in its state after the turn.
 
         Raises:
-            IndexError: all turns are judged.
+            IndexError: all turns have been judged.
         """
         due = self._due[len(self._verdicts)]
         wanted = Counter(_digest(self._expected.call(call.name, call.arguments)) for call in due)
@@ -72,11 +72,11 @@ class Checker:
         return verdict
 
     def score(self) -> dict[str, float]:
-        """Score the trajectory by the turns judged so far; those that are not count as wrong.
+        """Score the trajectory by the turns judged so far; the others count as wrong.
 
         Returns:
-            `score`, the share of right turns among those in which calls are due; `acc`, 1 where BFCL accepts the
-            trajectory; `turns_right`, `turns_due`, and `turns_reached`, which counts all that were judged.
+            `score`, the share of right turns among those in which calls are due; `acc`, 1 if BFCL accepts the
+            trajectory; `turns_right`, `turns_due`, and `turns_reached`, the number of judged turns.
         """
         due = sum(bool(calls) for calls in self._due)
         right = self._verdicts.count(Verdict.RIGHT)
@@ -95,7 +95,7 @@ def _digest(result: str) -> bytes:
 
 
 def _same_state(acting: Executor, expected: Executor) -> bool:
-    # A directory that the model copied into itself has no end, but it is compared no deeper than what is due goes.
+    # A directory that the model copied into itself is infinite, but is compared only as deep as the expected state.
     states = acting.states()
     return all(
         key in states[name] and states[name][key] == value

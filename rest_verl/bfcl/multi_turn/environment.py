@@ -1,4 +1,4 @@
-"""BFCL's multi-turn tasks for the agent loop: instances of their own for each trajectory, scored as BFCL does."""
+"""BFCL's multi-turn tasks for the agent loop: separate instances per trajectory, scored as BFCL does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rest_verl.rollout.environment import Message, NoEnvironment, Opening, regis
 
 @dataclass(frozen=True, config=STRICT)
 class TaskMessage:
-    """A message of the user, ready for the chat template."""
+    """A user message, ready for the chat template."""
 
     role: str
     content: str
@@ -27,17 +27,17 @@ class TaskMessage:
 
 @dataclass(frozen=True, config=STRICT)
 class Task:
-    """What the environment is made with. Each key is a key of `environment_kwargs`.
+    """The arguments of the environment: the keys of `environment_kwargs`.
 
     Attributes:
-        id: BFCL's own.
-        initial_config: by class, what it begins with.
+        id: BFCL's own id.
+        initial_config: initial scenario of each class.
         involved_classes: the API classes that can be called.
-        turns: the messages of each turn of the user but the first, which the prompt holds.
+        turns: the messages of each user turn except for the first, which is in the prompt.
         ground_truth: the calls that are due in each turn.
         long_context: whether states and results are padded.
-        held_out: by the number of a turn (as text, since JSON has no other keys; the first is 0), the names that
-            cannot be called before it.
+        held_out: by turn number (as text, since JSON has no other keys; the first turn is 0), the names that cannot be
+            called before that turn.
     """
 
     id: str
@@ -55,13 +55,13 @@ class Task:
         if len(self.ground_truth) != len(self.turns) + 1:
             raise ValueError(
                 f"ground_truth has {len(self.ground_truth)} turns and turns has {len(self.turns)}: the first turn is "
-                "in the prompt, so turns must have one less"
+                "in the prompt, so turns must have one fewer"
             )
         if not any(self.ground_truth):
             raise ValueError("ground_truth has no call in any turn, so there is nothing to score")
         for turn in self.held_out:
             if not turn.isdecimal() or not 0 < int(turn) < len(self.ground_truth):
-                raise ValueError(f"held_out: {turn!r} is no later turn; allowed: 1 to {len(self.turns)} as text")
+                raise ValueError(f"held_out: {turn!r} is not a later turn; allowed: 1 to {len(self.turns)} as text")
 
 
 _TASK = TypeAdapter(Task)
@@ -71,7 +71,7 @@ def read_task(kwargs: Mapping[str, Any]) -> Task:
     """Read the JSON values of `environment_kwargs`.
 
     Raises:
-        ValueError: a key is missing, unknown or does not fit; the message names each.
+        ValueError: keys are missing, unknown or invalid; the message names each.
     """
     try:
         return _TASK.validate_python(kwargs)
@@ -85,18 +85,18 @@ def read_task(kwargs: Mapping[str, Any]) -> Task:
 
 @register_environment("bfcl_multi_turn")
 class BfclMultiTurn(NoEnvironment):
-    """One task of BFCL. The prompt lists the tools, and so do the messages of later turns that bring some.
+    """One task of BFCL. The prompt lists the tools; messages of later turns list those that the turn adds.
 
-    No call takes long (`costly`), so calls run where they are made.
+    Calls run in the event loop, since none takes long (`refuse_costly`).
     """
 
     def __init__(self, **task: Any):
         """
         Args:
-            task: see `task.Task`.
+            task: see `Task`.
 
         Raises:
-            ValueError: a key is missing, unknown or does not fit; the message names it.
+            ValueError: keys are missing, unknown or invalid; the message names each.
         """
         super().__init__()
         self._task = read_task(task)
@@ -105,24 +105,24 @@ class BfclMultiTurn(NoEnvironment):
         self._checker: Checker | None = None
 
     async def reset(self) -> Opening:
-        """Begin.
+        """Create the instances.
 
         Raises:
-            ValueError: what is due or held out is no method of the classes involved.
+            ValueError: a due or held-out name is not a method of the involved classes.
             ModuleNotFoundError: bfcl_eval or mpmath is not installed; the message says how to install it.
         """
         task = self._task
-        beginning = (task.involved_classes, task.initial_config, task.long_context)
-        self._acting = Executor(*beginning)
-        self._checker = Checker(task.ground_truth, Executor(*beginning))
+        scenario = (task.involved_classes, task.initial_config, task.long_context)
+        self._acting = Executor(*scenario)
+        self._checker = Checker(task.ground_truth, Executor(*scenario))
         named = {call.name for calls in task.ground_truth for call in calls}.union(*task.held_out.values())
         if unknown := named - self._acting.names():
-            raise ValueError(f"{task.id}: {sorted(unknown)} are no methods of {', '.join(task.involved_classes)}")
+            raise ValueError(f"{task.id}: {sorted(unknown)} are not methods of {', '.join(task.involved_classes)}")
         return Opening()
 
     async def call(self, name: str, arguments: dict[str, Any]) -> str:
-        """Run a call (`Executor.call`); KeyError also for a tool that the user has yet to bring."""
-        acting, checker = self._begun()
+        """Run a call (`Executor.call`); KeyError also for a tool that a later turn adds."""
+        acting, checker = self._running()
         try:
             if self._is_held_out(name):
                 raise KeyError(name)
@@ -134,8 +134,8 @@ class BfclMultiTurn(NoEnvironment):
         return result
 
     async def next_user_turn(self) -> Sequence[Message] | None:
-        """Judge the turn that ends here and return the messages of the next one."""
-        acting, checker = self._begun()
+        """Judge the turn that just ended and return the messages of the next one."""
+        acting, checker = self._running()
         checker.judge_turn(acting)
         self._turn += 1
         if self._turn > len(self._task.turns):
@@ -143,8 +143,8 @@ class BfclMultiTurn(NoEnvironment):
         return [{"role": one.role, "content": one.content} for one in self._task.turns[self._turn - 1]]
 
     async def score(self) -> dict[str, float]:
-        """Score the trajectory (`Checker.score`); a turn that was broken off is judged by what was done in it."""
-        acting, checker = self._begun()
+        """Score the trajectory (`Checker.score`); an unfinished turn is judged by the calls made in it."""
+        acting, checker = self._running()
         if self._turn < len(self._task.ground_truth):
             checker.judge_turn(acting)
         return checker.score()
@@ -152,9 +152,9 @@ class BfclMultiTurn(NoEnvironment):
     async def close(self) -> None:
         self._acting = self._checker = None
 
-    def _begun(self) -> tuple[Executor, Checker]:
+    def _running(self) -> tuple[Executor, Checker]:
         if self._acting is None or self._checker is None:
-            raise RuntimeError("the environment is closed, or was never reset: reset() comes first, close() last")
+            raise RuntimeError("the environment is closed or was never reset: call reset() first and close() last")
         return self._acting, self._checker
 
     def _is_held_out(self, name: str) -> bool:

@@ -1,8 +1,8 @@
-"""Calls on BFCL's API classes for one trajectory: the answers of BFCL's own executor, without its `eval` and globals.
+"""Run calls on BFCL's API classes for one trajectory: BFCL's own results, without its executor's `eval` and globals.
 
-That executor evaluates what the model wrote as Python and keeps its instances under a name that two trajectories of
-one task share. Here a name is looked up among the public methods of the classes involved, arguments are JSON values
-given by keyword, and instances belong to one executor.
+BFCL's executor evaluates the model's output as Python and stores its instances under a name that all trajectories of a
+task share. Here names are looked up among the public methods of the involved classes, arguments are JSON values passed
+by keyword, and instances belong to one executor.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Any
 
 from rest_verl.bfcl.multi_turn.apis import fresh_defaults, fresh_instance, methods
 
-DIGITS = 4300  # of an integer: Python writes no longer one, so the reference fails as well, but after computing it
-PRECISION = 1000  # digits of a logarithm or square root
-LISTING = 1_000_000  # characters that a listing of all files may come to, with a share for each; BFCL has 25,000
+DIGITS = 4300  # most digits of an integer: Python prints no longer ones, so BFCL fails too, but after computing it
+PRECISION = 1000  # most digits of a logarithm or square root
+LISTING = 1_000_000  # most characters in a listing of all files, including `_SHARE` per file; BFCL has up to 25,000
 
-_SHARE = 64  # characters that each file of a listing counts for, beside its path
+_SHARE = 64  # characters added to the path of each file in a listing
 
-# A number as text that is short or of a moderate size: mpmath writes out an exponent of a billion digit by digit.
+# A number as text with a moderate exponent: mpmath writes out an exponent of a billion digit by digit.
 _MODERATE = re.compile(r"\s*[+-]?\d+(\.\d*)?([eE][+-]?\d{1,3})?\s*", re.ASCII)
 
 
@@ -33,48 +33,48 @@ def refuse_costly(name: str, instance: Any, arguments: Mapping[str, Any]) -> Non
     """Raise ValueError if a call would take too long; the message is for the model.
 
     Args:
-        name: of a public method of one of BFCL's API classes.
-        instance: that it is called on.
-        arguments: JSON values, fitting or not.
+        name: name of a public method of one of BFCL's API classes.
+        instance: the instance it is called on.
+        arguments: JSON values, possibly invalid.
     """
-    if refuse := _REFUSE.get(name):
-        refuse(instance, arguments)
+    if check := _CHECKS.get(name):
+        check(instance, arguments)
 
 
-def _power(instance: Any, arguments: Mapping[str, Any]) -> None:
+def _check_power(instance: Any, arguments: Mapping[str, Any]) -> None:
     base, exponent = arguments.get("base"), arguments.get("exponent")
     if not isinstance(base, int) or not isinstance(exponent, int) or abs(base) < 2 or exponent < 1:
         return  # computed with floats, or too small to grow
-    # compared before it is multiplied: the exponent may be larger than any float
+    # compare before multiplying: the exponent may be larger than any float
     if exponent > DIGITS / math.log10(2) or exponent * math.log10(abs(base)) > DIGITS:
         raise ValueError(f"the result would have more than {DIGITS} digits")
 
 
-def _round(instance: Any, arguments: Mapping[str, Any]) -> None:
+def _check_round(instance: Any, arguments: Mapping[str, Any]) -> None:
     number, places = arguments.get("number"), arguments.get("decimal_places")
     if isinstance(number, int) and isinstance(places, int) and places < -DIGITS:
         raise ValueError(f"decimal_places must not be below -{DIGITS}")
 
 
-def _logarithm(instance: Any, arguments: Mapping[str, Any]) -> None:
-    _precision(instance, arguments)
+def _check_logarithm(instance: Any, arguments: Mapping[str, Any]) -> None:
+    _check_precision(instance, arguments)
     for key in ("value", "base"):
         text = arguments.get(key)
         if isinstance(text, str) and any(map(str.isdigit, text)) and not _MODERATE.fullmatch(text):
             raise ValueError(f"{key} must be a number")
 
 
-def _precision(instance: Any, arguments: Mapping[str, Any]) -> None:
+def _check_precision(instance: Any, arguments: Mapping[str, Any]) -> None:
     try:
         digits = int(arguments.get("precision", 0))
     except (TypeError, ValueError, OverflowError):
-        return  # no number: the method says so itself
+        return  # not a number: the method itself reports it
     if digits > PRECISION:
         raise ValueError(f"precision must be at most {PRECISION} digits")
 
 
-def _listing(instance: Any, arguments: Mapping[str, Any]) -> None:
-    """A directory can be copied into itself, and copies share what is in them: paths may be endless or countless."""
+def _check_listing(instance: Any, arguments: Mapping[str, Any]) -> None:
+    """A directory can be copied into itself, and copies share their contents: paths may be infinitely long or many."""
     left = LISTING
     waiting = [(instance.root, 0), (instance._current_dir, 0)]
     while waiting:
@@ -88,31 +88,30 @@ def _listing(instance: Any, arguments: Mapping[str, Any]) -> None:
                 waiting.append((item, length))
 
 
-_REFUSE: Mapping[str, Callable[[Any, Mapping[str, Any]], None]] = {
-    "power": _power,
-    "round_number": _round,
-    "logarithm": _logarithm,
-    "square_root": _precision,
-    "find": _listing,
-    "du": _listing,
+_CHECKS: Mapping[str, Callable[[Any, Mapping[str, Any]], None]] = {
+    "power": _check_power,
+    "round_number": _check_round,
+    "logarithm": _check_logarithm,
+    "square_root": _check_precision,
+    "find": _check_listing,
+    "du": _check_listing,
 }
 
 
-# Classes whose methods change something that the process has once: the precision of mpmath, the weather of the
-# long-context tasks.
-_TOUCH_GLOBAL_STATE = ("MathAPI", "VehicleControlAPI")
-_GLOBAL_STATE = threading.RLock()
+# Classes whose methods change global state: mpmath's precision, the weather of the long-context tasks.
+_GLOBAL_STATE_CLASSES = ("MathAPI", "VehicleControlAPI")
+_GLOBAL_STATE_LOCK = threading.RLock()
 
 
 class Executor:
-    """Instances of some API classes, and the calls on them."""
+    """Instances of some API classes, on which calls are run."""
 
     def __init__(self, classes: Iterable[str], initial_config: Mapping[str, Any], long_context: bool):
         """
         Args:
-            classes: out of `apis.API_CLASSES`; of two that have a method of one name the last counts.
-            initial_config: by class, what it begins with.
-            long_context: whether states and results are padded.
+            classes: names from `apis.API_CLASSES`; if two have a method of the same name, the last one counts.
+            initial_config: initial scenario of each class.
+            long_context: whether to pad states and results.
 
         Raises:
             ValueError: there is no such class.
@@ -123,16 +122,16 @@ class Executor:
         self._class_of = {method: name for name in self._instances for method in methods(name)}
 
     def names(self) -> frozenset[str]:
-        """The names that can be called."""
+        """The names of all callable methods."""
         return frozenset(self._class_of)
 
     def call(self, name: str, arguments: Mapping[str, Any]) -> str:
         """Run a call and return its result as text.
 
-        A call that fails gives text as well: "Error during execution: ", and what went wrong.
+        A failed call returns text too: "Error during execution: " and the reason.
 
         Args:
-            arguments: JSON values by keyword; they stay as they are.
+            arguments: JSON values by keyword; they are not changed.
 
         Raises:
             KeyError: none of the classes has such a method.
@@ -141,7 +140,7 @@ class Executor:
         instance = self._instances[class_name]
         with _global_state(class_name):
             try:
-                # copied, since instances keep what they are given, and change it
+                # copied, since instances keep and change their arguments
                 given = self._defaults[class_name].get(name, {}) | copy.deepcopy(dict(arguments))
                 refuse_costly(name, instance, given)
                 return _text(getattr(instance, name)(**given))
@@ -149,7 +148,7 @@ class Executor:
                 return f"Error during execution: {error}"
 
     def states(self) -> dict[str, dict[str, Any]]:
-        """The attributes of each class that count as its state: those that are not private."""
+        """The state of each class: its instance's public attributes."""
         return {
             name: {key: value for key, value in vars(instance).items() if not key.startswith("_")}
             for name, instance in self._instances.items()
@@ -158,13 +157,13 @@ class Executor:
 
 @contextlib.contextmanager
 def _global_state(class_name: str) -> Iterator[None]:
-    """What a class sets for the whole process counts for one call, and for no thread beside it."""
-    if class_name not in _TOUCH_GLOBAL_STATE:
+    """Limit a class's changes of global state to one call and one thread."""
+    if class_name not in _GLOBAL_STATE_CLASSES:
         yield
         return
-    import mpmath  # here, since it takes a while and is needed where the class is
+    import mpmath  # here, since it is slow to import and only these classes need it
 
-    with _GLOBAL_STATE, mpmath.workprec(mpmath.mp.prec), decimal.localcontext(decimal.Context()):
+    with _GLOBAL_STATE_LOCK, mpmath.workprec(mpmath.mp.prec), decimal.localcontext(decimal.Context()):
         yield
 
 
@@ -172,7 +171,7 @@ def _text(result: Any) -> str:
     if type(result) is str:
         return result
     if type(result) is dict:
-        # what JSON cannot hold (a Decimal, an integer of too many digits) is left to Python's own text
+        # values that JSON cannot hold (a Decimal, an integer with too many digits) become Python's own text
         with contextlib.suppress(Exception):
             return json.dumps(result)
     return str(result)

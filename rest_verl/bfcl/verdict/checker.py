@@ -1,15 +1,15 @@
-"""Whether calls answer a single-turn question of BFCL: the verdict of `bfcl_eval` 2026.3.23, without that package.
+"""Judge calls that answer a single-turn question of BFCL: the verdict of `bfcl_eval` 2026.3.23, without that package.
 
-The verdict is the same for everything that the leaderboard asks. Its own checker stops with an error, and calls here
-count as wrong, where it meets:
-- a schema without `properties`, `required`, a known `type`, or the `items` of a list; a type of Java that it does not
-  read (Set, Hashtable, Queue, Stack);
-- an answer that calls a tool which is not there, or no answer where one call is due;
-- an integer too large for a float where one is asked for; in Java and JavaScript an integer of more digits than Python
-  converts, and one of JavaScript's with a line break behind its `n`;
-- an item that is no dict in a list of dicts; accepted values that are no list, or are not of the form that their type
-  asks for.
-In the parallel categories such a case spoils the whole answer as soon as it is met, whatever the other calls are.
+The verdict is the same for all questions of the leaderboard. In the following cases its own checker stops with an
+error, and calls count as wrong here:
+- a schema without `properties`, `required`, a known `type`, or the `items` of a list; a Java type that it does not
+  support (Set, Hashtable, Queue, Stack);
+- an answer that calls a missing tool, or no answer where one call is due;
+- an integer too large for a float where a float is expected; in Java and JavaScript an integer with more digits than
+  Python converts, and in JavaScript one with a line break after its `n`;
+- an item that is not a dict in a list of dicts; accepted values that are not a list, or do not have the form that
+  their type requires.
+In the parallel categories such a case makes the whole answer wrong as soon as it is met, whatever the other calls are.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rest_verl.common.names import unknown_name
 from rest_verl.core.tool_calls import ToolCall
 
 Accepted = Mapping[str, Any]  # {argument: [accepted value, ...]}
-NO_VERDICT = "BFCL's own checker has no verdict"  # how the reason begins where that checker stops with an error
+NO_VERDICT = "BFCL's own checker has no verdict"  # beginning of the reason if that checker stops with an error
 
 
 def check_calls(
@@ -34,16 +34,16 @@ def check_calls(
     possible_answer: Sequence[Mapping[str, Any]],
     category: str,
 ) -> str | None:
-    """Judge the calls of one turn. Calls never make it raise, whatever they hold.
+    """Judge the calls of one turn. No calls, whatever they hold, make it raise.
 
     Args:
-        functions: the tools' descriptions as BFCL has them.
-        calls: the calls, with arguments of JSON values; those of Java and JavaScript are strings of source text.
-        possible_answer: one {name: {argument: [accepted value, ...]}} for each call that is due.
+        functions: BFCL's descriptions of the tools.
+        calls: the calls, with JSON values as arguments; in Java and JavaScript these are strings of source text.
+        possible_answer: one {name: {argument: [accepted value, ...]}} per due call.
         category: one of CATEGORIES.
 
     Returns:
-        None where the calls are right, else why they are wrong, in a few words.
+        None if the calls are right, else a short reason why they are wrong.
 
     Raises:
         ValueError: the category is unknown.
@@ -56,12 +56,12 @@ def check_calls(
 
 
 def accepts(function: Mapping[str, Any], accepted: Accepted, key: str, value: Any, category: str) -> bool:
-    """Whether one argument of a call is right, its type and its value, by the rules of `check_calls`.
+    """Whether the type and value of one argument are right, by the rules of `check_calls`.
 
     Args:
-        function: the description of the tool that is called.
-        accepted: what the answer accepts for each argument of the call.
-        key: the argument's name; one that the tool or the answer does not know is never right.
+        function: the description of the called tool.
+        accepted: the accepted values of each argument of the call.
+        key: the argument's name; one that the tool or the answer lacks is never right.
         value: the argument's value.
         category: one of CATEGORIES.
 
@@ -75,10 +75,10 @@ def accepts(function: Mapping[str, Any], accepted: Accepted, key: str, value: An
         return False
 
 
-def may_be_left_out(function: Mapping[str, Any], accepted: Accepted) -> frozenset[str]:
-    """Return the arguments that a right call may lack: "" is among what is accepted, and the tool requires them not.
+def optional_arguments(function: Mapping[str, Any], accepted: Accepted) -> frozenset[str]:
+    """Return the arguments that a right call may omit: "" is an accepted value, and the tool does not require them.
 
-    They are none where the tool's description cannot be read: then no call is right.
+    Empty if the tool's description cannot be read: then no call is right.
     """
     try:
         required = read_tool(function).required
@@ -95,17 +95,17 @@ class _Question:
 
 
 def _no_call(question: _Question, calls: Sequence[ToolCall]) -> str | None:
-    return f"{len(calls)} calls where none is right" if calls else None
+    return f"{len(calls)} calls, but none is right" if calls else None
 
 
 def _some_call(question: _Question, calls: Sequence[ToolCall]) -> str | None:
-    return None if calls else "no call where one is due"
+    return None if calls else "no call, but one is due"
 
 
 def _only_tool(question: _Question, calls: Sequence[ToolCall]) -> str | None:
-    """One call of the first tool, whatever name the answer gives it."""
+    """One call of the first tool, regardless of the name in the answer."""
     if len(calls) != 1:
-        return f"{len(calls)} calls where 1 is due"
+        return f"{len(calls)} calls, but 1 is due"
     if not question.functions or not question.possible_answer:
         raise Undecidable("a question without a tool or without an answer")
     _, accepted = _name_and_accepted(question.possible_answer[0])
@@ -113,9 +113,9 @@ def _only_tool(question: _Question, calls: Sequence[ToolCall]) -> str | None:
 
 
 def _one_tool(question: _Question, calls: Sequence[ToolCall]) -> str | None:
-    """One call of the tool that the answer names."""
+    """One call of the tool named in the answer."""
     if len(calls) != len(question.possible_answer):
-        return f"{len(calls)} calls where {len(question.possible_answer)} are due"
+        return f"{len(calls)} calls, but {len(question.possible_answer)} are due"
     if not calls:
         raise Undecidable("a question without an answer")
     name, accepted = _name_and_accepted(question.possible_answer[0])
@@ -123,12 +123,12 @@ def _one_tool(question: _Question, calls: Sequence[ToolCall]) -> str | None:
 
 
 def _in_any_order(question: _Question, calls: Sequence[ToolCall]) -> str | None:
-    """Each answer in turn takes the first call that is right for it and still free.
+    """Match each answer in turn with the first right call that is still free.
 
-    That is not the best matching: an answer may take the only call that is right for another. It is BFCL's.
+    As in BFCL, this is not an optimal matching: an answer may take the only call that is right for another.
     """
     if len(calls) != len(question.possible_answer):
-        return f"{len(calls)} calls where {len(question.possible_answer)} are due"
+        return f"{len(calls)} calls, but {len(question.possible_answer)} are due"
     free = list(calls)
     for answer in question.possible_answer:
         name, accepted = _name_and_accepted(answer)
@@ -138,7 +138,7 @@ def _in_any_order(question: _Question, calls: Sequence[ToolCall]) -> str | None:
                 del free[number]
                 break
         else:
-            return f"no call is right for the answer's call of {_short(name)}"
+            return f"no call matches the answer's call of {_shorten(name)}"
     return None
 
 
@@ -168,7 +168,7 @@ def _rule_and_language(category: str) -> tuple[_Rule, Language]:
 
 
 def _name_and_accepted(answer: Mapping[str, Any]) -> tuple[str, Accepted]:
-    """The call that an answer asks for."""
+    """The name and accepted arguments of an answer's call."""
     for name, accepted in answer.items():
         if isinstance(accepted, Mapping):
             return name, accepted
@@ -180,44 +180,44 @@ def _tool(functions: Sequence[Mapping[str, Any]], name: str) -> Tool:
     for function in functions:
         if function.get("name") == name:
             return read_tool(function)
-    raise Undecidable(f"no tool {_short(name)}, which the answer calls")
+    raise Undecidable(f"the answer calls the missing tool {_shorten(name)}")
 
 
 def _wrong_call(tool: Tool, accepted: Accepted, call: ToolCall, language: Language) -> str | None:
-    """Why a call is wrong; None where it is right."""
+    """Why a call is wrong; None if it is right."""
     if call.name != tool.name:
-        return f"a call of {_short(call.name)} where one of {_short(tool.name)} is due"
+        return f"a call of {_shorten(call.name)}, but one of {_shorten(tool.name)} is due"
     for key in tool.required:
         if key not in call.arguments:
-            return f"the required argument {_short(key)} is missing"
+            return f"the required argument {_shorten(key)} is missing"
     for key, value in call.arguments.items():
         if (reason := _wrong_argument(tool, accepted, key, value, language)) is not None:
             return reason
     for key, values in accepted.items():
         if key not in call.arguments and not _is_optional(values):
-            return f"the argument {_short(key)} is missing"
+            return f"the argument {_shorten(key)} is missing"
     return None
 
 
 def _wrong_argument(tool: Tool, accepted: Accepted, key: str, value: Any, language: Language) -> str | None:
-    """Why an argument is wrong; None where it is right."""
+    """Why an argument is wrong; None if it is right."""
     if key not in tool.schemas or key not in accepted:
-        return f"an argument {_short(key)} is not asked for"
+        return f"the argument {_shorten(key)} is unexpected"
     parameter = read_parameter(tool.schemas[key], language)
     if language.as_text and type(value) is not str:
-        return f"the argument {_short(key)} is no string of source text"
+        return f"the argument {_shorten(key)} is not a string of source text"
     if not isinstance(accepted[key], list):
-        raise Undecidable("accepted values that are no list")
+        raise Undecidable("accepted values that are not a list")
     value = language.read(value, parameter.declared, parameter.declared_element)
     if is_accepted(value, accepted[key], parameter.outer, parameter.element):
         return None
-    return f"the argument {_short(key)} has a wrong type or value"
+    return f"the argument {_shorten(key)} has a wrong type or value"
 
 
 def _is_optional(values: Any) -> bool:
     return isinstance(values, list) and "" in values
 
 
-def _short(name: str) -> str:
-    """A name for a message. A model's may be of any length."""
+def _shorten(name: str) -> str:
+    """A name for a message; a model's names may be of any length."""
     return repr(name[:60])

@@ -1,7 +1,7 @@
-"""Values out of Java source, as BFCL reads them: `50L`, `new int[]{1, 2}`, `new HashMap<>() {{ put("a", 1); }}`.
+"""Read values from Java source as BFCL does: `50L`, `new int[]{1, 2}`, `new HashMap<>() {{ put("a", 1); }}`.
 
-Source that does not look like a value of its type stays text. It may then still be right, since BFCL accepts the name
-of a variable where its answer holds one.
+Source that does not look like a value of its type stays text. It may still be right, since BFCL accepts the name of a
+variable if its answer holds one.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ def read_java(source: str, declared: str, element: str | None = None) -> Any:
     """Read the value of a parameter.
 
     Args:
-        source: what the model wrote.
+        source: the model's source text.
         declared: the parameter's type, a key of TYPES.
-        element: the type of an Array's or ArrayList's elements; without it each shows by itself what it is.
+        element: the type of an Array's or ArrayList's elements; None to infer it from each element.
 
     Raises:
-        Undecidable: BFCL reads no such type (Set, Hashtable, Queue, Stack), or an integer is too long.
+        Undecidable: BFCL does not support the type (Set, Hashtable, Queue, Stack), or an integer is too long.
     """
     if declared in _COLLECTIONS:
         return _COLLECTIONS[declared](source, element)
     if declared in _SCALARS:
         return _SCALARS[declared](source)
-    raise Undecidable(f"values of the type {declared} are not read")
+    raise Undecidable(f"values of the type {declared} are not supported")
 
 
 def _integer(source: str) -> int | str:
@@ -89,7 +89,7 @@ def _boolean(source: str) -> bool | str:
 
 
 def _undeclared(source: str) -> Any:
-    """Read a value whose type is not given."""
+    """Read a value of unknown type."""
     if source in _BOOLEANS:
         return _BOOLEANS[source]
     if source.startswith('"') and source.endswith('"'):
@@ -106,7 +106,8 @@ def _element(source: str, declared: str | None) -> Any:
 
 
 def _list_element(source: str, declared: str | None) -> Any:
-    """Read an element of an ArrayList. Only there a text loses its quotes, or whatever stands at its ends."""
+    """Read an element of an ArrayList. Only there does text lose its quotes, or whatever its first and last characters
+    are."""
     return source[1:-1] if declared in ("char", "String") else _element(source, declared)
 
 
@@ -127,9 +128,9 @@ def _array_list(source: str, element: str | None) -> Any:
 
 
 def _add_block(source: str) -> str | None:
-    """What the double braces hold behind the first `new ArrayList<>()` that has them; None where they do not close.
+    """The contents of the double braces after the first `new ArrayList<>()` with some; None if they do not close.
 
-    They hold something, so that a brace at their very beginning does not close them.
+    The contents are not empty, so a brace right after the opening ones does not close them.
     """
     found = _ADD_BLOCK.search(source)
     if found is None:
@@ -150,16 +151,16 @@ def _hash_map(source: str, element: str | None) -> Any:
 
 
 def _puts(text: str) -> Iterator[tuple[str, str]]:
-    """Yield key and value of each `put("key", value)`: a key ends at the first `",` behind which a value fits.
+    """Yield key and value of each `put("key", value)`: a key ends at the first `",` that a value can follow.
 
-    Key and value are each of one line, but white space between them may hold more. A value ends at its first bracket.
+    Key and value are each on one line, but white space between them may span lines. A value ends at its first bracket.
     """
     position, line_end = 0, -1
     while (found := text.find('put("', position)) >= 0:
         start = found + len('put("')
         line_end = _line_end(text, start, line_end)
-        # Where no value fits behind the first `",` of the line, only one that ends the line is left: all others have
-        # the same rest of the line before them. And where none fits, nor does it for a `put` further on in the line.
+        # If no value can follow the first `",` of the line, only a `",` at the end of the line remains: all others are
+        # followed by the same rest of the line. If that fails too, so does every later `put` in the line.
         position = line_end
         for key_end in (text.find('",', start, line_end), text.rfind('",', start, line_end)):
             if key_end < 0:
@@ -173,7 +174,7 @@ def _puts(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _line_end(text: str, position: int, known: int) -> int:
-    """Where the line of a position ends; `known` is the end of an earlier line, or of the same."""
+    """The end of a position's line; `known` is the end of the same or of an earlier line."""
     if position <= known:
         return known
     end = text.find("\n", position)

@@ -1,7 +1,7 @@
-"""Values out of JavaScript source, as BFCL reads them: `"text"`, `12n`, `[1, [2, 3]]`, `{key: "value"}`.
+"""Read values from JavaScript source as BFCL does: `"text"`, `12n`, `[1, [2, 3]]`, `{key: "value"}`.
 
-Source that does not look like a value of its type stays text. It may then still be right, since BFCL accepts the name
-of a variable where its answer holds one.
+Source that does not look like a value of its type stays text. It may still be right, since BFCL accepts the name of a
+variable if its answer holds one.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ def read_javascript(source: str, declared: str, element: str | None = None) -> A
     """Read the value of a parameter.
 
     Args:
-        source: what the model wrote.
+        source: the model's source text.
         declared: the parameter's type, a key of TYPES.
-        element: the type of an array's elements; without it each shows by itself what it is.
+        element: the type of an array's elements; None to infer it from each element.
 
     Raises:
-        Undecidable: an integer is too long, or the suffix `n` has a line break behind it.
+        Undecidable: an integer is too long, or a line break follows the suffix `n`.
     """
     return _array(source, element) if declared == "array" else _READERS[declared](source)
 
 
-def _quoted(source: str) -> bool:
+def _is_quoted(source: str) -> bool:
     return any(source.startswith(quote) and source.endswith(quote) for quote in _QUOTES)
 
 
 def _string(source: str) -> str:
-    return source[1:-1] if _quoted(source) else source
+    return source[1:-1] if _is_quoted(source) else source
 
 
 def _integer(source: str) -> int | str:
@@ -75,11 +75,11 @@ def _boolean(source: str) -> bool | str:
 
 
 def _undeclared(source: str) -> Any:
-    """Read a value whose type is not given."""
+    """Read a value of unknown type."""
     source = source.strip()
     if source in _BOOLEANS:
         return _BOOLEANS[source]
-    return source[1:-1] if _quoted(source) else number_or_text(source)
+    return source[1:-1] if _is_quoted(source) else number_or_text(source)
 
 
 def _array(source: str, element: str | None = None) -> Any:
@@ -101,19 +101,19 @@ def _array(source: str, element: str | None = None) -> Any:
 
 
 def _end_of_rows(source: str) -> int | None:
-    """Where an array of arrays ends that opens the source; None where there is none.
+    """The end of an array of arrays at the beginning of the source; None if there is none.
 
-    A row ends at the first bracket behind which the array ends or a next row begins. All of a row is on one line.
+    A row ends at the first bracket that is followed by the end of the array or by another row. A row is on one line.
     """
     found = _ROWS.match(source)
     if found is None:
         return None
     position = found.end()
     while (row_end := source.find("]", position)) >= 0 and "\n" not in source[position:row_end]:
-        behind = skip_space(source, row_end + 1)
-        if source.startswith(_CLOSING[source[0]], behind):
-            return behind + 1
-        following = _NEXT_ROW.match(source, behind)
+        after = skip_space(source, row_end + 1)
+        if source.startswith(_CLOSING[source[0]], after):
+            return after + 1
+        following = _NEXT_ROW.match(source, after)
         position = following.end() if following else row_end + 1
     return None
 
@@ -135,16 +135,16 @@ def _object(source: str) -> Any:
 
 
 def _member(source: str) -> Any:
-    """Read a value of an object. Quotes around it are taken off first, so that `"50"` is a number."""
+    """Read a value of an object. Quotes around it are removed first, so `"50"` is a number."""
     if source.startswith("[") and source.endswith("]"):
         return _array(source)
     return _undeclared(source.strip(_QUOTES))
 
 
 def _pairs(line: str) -> Iterator[tuple[str, str]]:
-    """Yield key and value of each `key: value`: a value ends at the first comma behind which a key stands.
+    """Yield key and value of each `key: value`: a value ends at the first comma that a key follows.
 
-    What counts as a key is at least one character and a colon with no comma before it.
+    A key is at least one character and a colon, with no comma before it.
     """
     position = 0
     while True:
@@ -160,7 +160,7 @@ def _pairs(line: str) -> Iterator[tuple[str, str]]:
 
 
 def _end_of_value(line: str, start: int) -> tuple[int, int]:
-    """Where a value ends, and where the key behind it begins."""
+    """The end of a value, and the beginning of the key after it."""
     comma = line.find(",", start)
     while comma >= 0:
         key = skip_space(line, comma + 1)

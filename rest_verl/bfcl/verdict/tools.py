@@ -1,4 +1,4 @@
-"""What a tool's description says, as far as the verdict needs it."""
+"""Read tool descriptions, as far as the verdict needs them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from rest_verl.bfcl.verdict.source import Undecidable
 
 @dataclass(frozen=True)
 class Language:
-    """One language.
+    """The language of a category's calls.
 
     Attributes:
-        types: the type of a value, by the name that a schema gives it.
-        typed_elements: the names of the collections whose schema gives the type of their elements.
+        types: Python's type by the type's name in a schema.
+        typed_elements: the names of collections whose schema gives the type of their elements.
         as_text: whether a model must write every argument as a string of source text.
-        read: from an argument, its declared type and the type of its elements (or None) to its value.
+        read: function from an argument, its declared type and the type of its elements (or None) to its value.
     """
 
     types: Mapping[str, type]
@@ -28,7 +28,7 @@ class Language:
 
 
 def _read_json(value: Any, declared: str, element: str | None) -> Any:
-    """An integer serves where a float is asked for."""
+    """An integer is accepted as a float."""
     if declared != "float" or type(value) is not int:
         return value
     try:
@@ -67,7 +67,7 @@ class Tool:
 
 @dataclass(frozen=True)
 class Parameter:
-    """What a schema says of an argument: its type's name and type, and those of its elements where they are given."""
+    """An argument's schema: the name of its type and Python's type, and those of its elements if they are given."""
 
     declared: str
     outer: type
@@ -97,7 +97,7 @@ def read_parameter(schema: Any, language: Language) -> Parameter:
     """Read the schema of one argument.
 
     Raises:
-        Undecidable: it has no type that the language knows, or the elements of a collection have none.
+        Undecidable: it, or the elements of a collection, have no type that the language knows.
     """
     declared, outer = _type(schema, language)
     if declared not in language.typed_elements:

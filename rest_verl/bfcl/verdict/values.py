@@ -1,12 +1,12 @@
-"""Whether a value is among those that BFCL accepts for an argument.
+"""Check whether BFCL accepts a value for an argument.
 
-The rules are BFCL's own, odd ones included, since the verdict has to be the same:
-- Texts are compared in lower case, without blanks and the characters , . / - _ * ^, and with one kind of quote. That
-  holds for a text, for the texts of a list, and for the values of a dict; not for what is nested deeper.
-- "" among the accepted values says that the argument may be left out, but is accepted as a value, too, and so is [].
-- Where the accepted values are of another type than the schema's, they stand for a variable or the like: a value of
-  either type is right if it equals one of them exactly.
-- Below the top, values are compared as Python compares them: 1, 1.0 and True are equal.
+The rules are BFCL's own, including odd ones, since the verdict must be the same:
+- Texts are compared in lower case, without blanks and the characters , . / - _ * ^, and with one kind of quote. This
+  applies to a text, to the texts in a list and to the values of a dict, but not to deeper levels.
+- "" among the accepted values means that the argument is optional, but "" is accepted as a value too, and so is [].
+- If the accepted values have another type than the schema, they may stand for a variable: a value of either type is
+  right if it equals one of them exactly.
+- Below the top level, values are compared as in Python: 1, 1.0 and True are equal.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def is_accepted(value: Any, accepted: Sequence[Any], outer: type[Any], element: 
     """Whether a value is right.
 
     Args:
-        value: the value, read out of its source text where it is one.
+        value: the value, already read if it was source text.
         accepted: the accepted values.
-        outer, element: the types that the schema asks for; element is None where it says nothing of elements.
+        outer, element: the types in the schema; element is None if it gives no type of elements.
 
     Raises:
-        Undecidable: an accepted value is not of the form that its type asks for.
+        Undecidable: an accepted value does not have the form that its type requires.
     """
     usual = _type_of_answers(accepted)
     if type(value) is not outer:
@@ -42,7 +42,7 @@ def is_accepted(value: Any, accepted: Sequence[Any], outer: type[Any], element: 
     if outer is list and element is dict:
         return _dicts_accepted(value, accepted)
     if outer is list:
-        # all are read before one is compared: an odd one counts wherever it stands
+        # read all before comparing any: an invalid one counts wherever it is
         return _standard_items(value) in [_standard_items(_items(answer)) for answer in accepted]
     if outer is str:
         return _standard(value) in [_standard(answer) for answer in accepted if type(answer) is str]
@@ -50,12 +50,12 @@ def is_accepted(value: Any, accepted: Sequence[Any], outer: type[Any], element: 
 
 
 def _type_of_answers(accepted: Sequence[Any]) -> type | None:
-    """The type of the first accepted value that is not "", by which BFCL takes all of them to be of that type."""
+    """The type of the first accepted value that is not "", which BFCL takes for the type of all of them."""
     return next((type(answer) for answer in accepted if answer != ""), None)
 
 
 def _elements_fit(value: list[Any], answer: Any, element: type) -> bool:
-    """Whether each element has the type of the schema, or of the answer's; an answer that is no list asks nothing."""
+    """Whether all elements have the type of the schema or of the answer's elements; True if that is not a list."""
     if type(answer) is not list:
         return True
     fitting = (element, _type_of_answers(answer))
@@ -63,7 +63,7 @@ def _elements_fit(value: list[Any], answer: Any, element: type) -> bool:
 
 
 def _standard(value: Any) -> Any:
-    """A text as it is compared; any other value as it is."""
+    """A text in the form in which texts are compared; any other value unchanged."""
     return value.translate(_IGNORED).lower().replace("'", '"') if type(value) is str else value
 
 
@@ -72,9 +72,9 @@ def _standard_items(items: Sequence[Any]) -> list[Any]:
 
 
 def _items(answer: Any) -> Sequence[Any]:
-    """What an accepted value holds; a text holds its characters."""
+    """The items of an accepted value; those of a text are its characters."""
     if not isinstance(answer, (list, str)):
-        raise Undecidable("an accepted value that is no list")
+        raise Undecidable("an accepted value is not a list")
     return answer
 
 
@@ -83,11 +83,11 @@ def _dict_accepted(value: Any, accepted: Sequence[Any]) -> bool:
         if answer == "":
             continue
         if not isinstance(value, dict) or not isinstance(answer, dict):
-            raise Undecidable("something else than a dict where one is compared")
+            raise Undecidable("a dict is compared with something else")
         known = all(
             key in answer and _standard(item) in _standard_items(_items(answer[key])) for key, item in value.items()
         )
-        # looked at in any case: what is odd here counts even where a value is wrong
+        # always evaluated: an invalid answer counts even if a value is wrong
         complete = all(key in value or "" in _items(options) for key, options in answer.items())
         if known and complete:
             return True

@@ -1,5 +1,5 @@
-"""A verl command without a run: `rest-verl check <the same overrides>`.
+"""Check a verl command without running it: `rest-verl check <the same overrides>`.
 
-Composes the config as verl does, lets verl's own `main` validate it, checks what verl would find only once Ray, the
-model and the engines are up, and shows what differs from verl's defaults. Needs no GPU, no model and no data.
+Composes the config as verl does, lets verl's own `main` validate it, checks what verl would only find after starting
+Ray, the model and the engines, and shows the differences from verl's defaults. Needs no GPU, no model and no data.
 """

@@ -1,6 +1,6 @@
-"""Whether batches, GPUs and lengths divide as verl needs them.
+"""Check that batches, GPUs and lengths divide as verl requires.
 
-verl asserts most of this in the middle of the first step, in numbers without their keys.
+verl asserts most of this in the middle of the first step, and its messages name numbers but not their keys.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Layout:
     """How the actor's GPUs share the work.
 
     Attributes:
-        gpus: of the actor.
-        model_parallel: GPUs that hold one copy of the model, or share one sequence.
-        sequence_parallel: GPUs that share one sequence; each gets its part of the tokens.
-        keys: settings that `model_parallel` is the product of.
+        gpus: number of the actor's GPUs.
+        model_parallel: number of GPUs that hold one copy of the model, or share one sequence.
+        sequence_parallel: number of GPUs that share one sequence; each gets its part of the tokens.
+        keys: settings whose product is `model_parallel`.
     """
 
     gpus: int
@@ -39,12 +39,12 @@ class Layout:
 
     @property
     def data_parallel(self) -> int:
-        """Parts that a batch is split into."""
+        """Number of parts that a batch is split into."""
         return self.gpus // self.model_parallel
 
 
 def layout(config: DictConfig) -> Layout:
-    """How the actor of a run uses its GPUs."""
+    """How a run's actor uses its GPUs."""
     gpus = config.trainer.nnodes * config.trainer.n_gpus_per_node
     actor = config.actor_rollout_ref.actor
     if actor.strategy == "megatron":
@@ -64,11 +64,11 @@ def batch_problems(config: DictConfig) -> list[str]:
 
 
 def batch_notes(config: DictConfig) -> Iterator[str]:
-    """What verl takes, but a reader of the run's numbers should know."""
+    """What verl accepts, but a reader of the run's numbers should know."""
     batch, mini = config.data.train_batch_size, config.actor_rollout_ref.actor.ppo_mini_batch_size
     if batch % mini:
         yield (
-            f"{_BATCH}={batch} is no multiple of {_MINI}={mini}: verl fills the last mini-batch with "
+            f"{_BATCH}={batch} is not a multiple of {_MINI}={mini}: verl pads the last mini-batch with "
             f"{mini - batch % mini} empty prompts"
         )
 
@@ -97,7 +97,7 @@ def _splits(config: DictConfig) -> Iterator[str]:
     batch, mini = config.data.train_batch_size, config.actor_rollout_ref.actor.ppo_mini_batch_size
     n, workers = config.actor_rollout_ref.rollout.n, actor.data_parallel
     if batch < mini:
-        yield f"{_MINI}={mini}: expected at most {_BATCH}={batch}: set {_MINI}={batch}, or a greater {_BATCH}"
+        yield f"{_MINI}={mini}: expected at most {_BATCH}={batch}: set {_MINI}={batch}, or a larger {_BATCH}"
     if workers == 0:
         return
     step = workers // gcd(workers, n)
@@ -119,7 +119,7 @@ def _splits(config: DictConfig) -> Iterator[str]:
         micro, share = OmegaConf.select(config, key), prompts * n // workers
         if micro is not None and (micro < 1 or share % micro):
             yield (
-                f"{key}={micro}: expected a divisor of the {share} sequences that each worker gets: set {key}="
+                f"{key}={micro}: expected a divisor of the {share} sequences per worker: set {key}="
                 f"{gcd(max(micro, 1), share)}, or {_ACTOR}.use_dynamic_bsz=True"
             )
 
@@ -138,12 +138,12 @@ def _lengths(config: DictConfig) -> Iterator[str]:
                 )
     if actor.use_dynamic_bsz != rollout.log_prob_use_dynamic_bsz:
         yield (
-            f"{_ROLLOUT}.log_prob_use_dynamic_bsz={rollout.log_prob_use_dynamic_bsz}: verl wants the same as "
+            f"{_ROLLOUT}.log_prob_use_dynamic_bsz={rollout.log_prob_use_dynamic_bsz}: must equal "
             f"{_ACTOR}.use_dynamic_bsz={actor.use_dynamic_bsz}: drop it"
         )
     if rollout.max_model_len is not None and rollout.max_model_len <= prompt:
         yield (
-            f"{_ROLLOUT}.max_model_len={rollout.max_model_len}: leaves no room for a response behind {_PROMPT}="
+            f"{_ROLLOUT}.max_model_len={rollout.max_model_len}: leaves no room for a response after {_PROMPT}="
             f"{prompt}: set it to {longest}"
         )
 
@@ -155,12 +155,12 @@ def _separate(config: DictConfig) -> Iterator[str]:
     steps, rollout = config.trainer.v1.separate_async.parameter_sync_step, config.actor_rollout_ref.rollout
     if batch != steps * mini:
         yield (
-            f"{_BATCH}={batch}: separate_async wants {_SYNC_STEP}={steps} * {_MINI}={mini} = {steps * mini}: set one "
-            "of the three"
+            f"{_BATCH}={batch}: separate_async requires {_SYNC_STEP}={steps} * {_MINI}={mini} = {steps * mini}: "
+            "change one of the three"
         )
     for key in ("nnodes", "n_gpus_per_node"):
         if rollout[key] < 1:
-            yield f"{_ROLLOUT}.{key}={rollout[key]}: separate_async needs GPUs for rollouts alone: set at least 1"
+            yield f"{_ROLLOUT}.{key}={rollout[key]}: separate_async needs its own rollout GPUs: set at least 1"
     if rollout.checkpoint_engine.backend == "naive":
         yield (
             f"{_ROLLOUT}.checkpoint_engine.backend=naive: separate_async sends weights to other GPUs: set nccl, nixl "

@@ -1,6 +1,6 @@
-"""Whether each value is of the kind that its key takes: verl itself says so late, or never.
+"""Check the type of each value: verl itself does so late, or never.
 
-The kind is that of the field of verl's dataclass where the node names one, else that of verl's default.
+The expected type is that of the field of verl's dataclass if the node names one, else that of verl's default.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from rest_verl.commands.check.compose import unknown_key
 
-# Text is not among them: verl takes most of it as it comes, and a name may well look like a number.
-KINDS = {bool: "true or false", int: "a whole number", float: "a number", dict: "keys of its own"}
+# No text: verl accepts most of it as it is, and a name may look like a number.
+KINDS = {bool: "true or false", int: "a whole number", float: "a number", dict: "a node with keys"}
 
 
 def wrong_values(config: DictConfig, base: DictConfig) -> Iterator[str]:
-    """One line for each value of the wrong kind, and for each key that verl's dataclass does not have.
+    """One line for each value of the wrong type and each key that verl's dataclass does not have.
 
     Args:
         config: a run's config.
@@ -37,11 +37,11 @@ def wrong_values(config: DictConfig, base: DictConfig) -> Iterator[str]:
         kind, optional = _kind(owner, name, default)
         if kind is None or _fits(value, kind) or (value is None and optional):
             continue
-        yield f"{key}={_shown(value)}: expected {KINDS[kind]}{_instead(default)}"
+        yield f"{key}={_as_text(value)}: expected {KINDS[kind]}{_default_hint(default)}"
 
 
 def unread_keys(config: DictConfig, base: DictConfig) -> Iterator[str]:
-    """Keys that a run adds where verl has a node without a dataclass, so that nothing says whether they are read."""
+    """Keys added to a node of verl that has no dataclass, so that nothing tells whether anybody reads them."""
     for key, name, node, before in _changed(config, base):
         if name not in before and before and not _dataclass_of(node) and not key.startswith("ray_kwargs."):
             yield key
@@ -50,8 +50,8 @@ def unread_keys(config: DictConfig, base: DictConfig) -> Iterator[str]:
 def _changed(
     config: DictConfig, base: DictConfig, above: str = ""
 ) -> Iterator[tuple[str, str, DictConfig, DictConfig]]:
-    """(key, last part of it, node, the same node of `base`) of each value that differs. Left out are `rest`, whose own
-    validation says more, and what follows from another key."""
+    """(key, last part of the key, node, the same node of `base`) of each value that differs. Skips `rest`, whose own
+    validation says more, and interpolated values."""
     for name in map(str, config):
         key = f"{above}{name}"
         if name == "_target_" or key == "rest" or OmegaConf.is_interpolation(config, name):
@@ -64,7 +64,7 @@ def _changed(
 
 
 def _value(node: DictConfig, name: str) -> Any:
-    """A node's value, interpolations resolved; None where there is none."""
+    """A node's value, interpolations resolved; None if there is none."""
     return None if name not in node or OmegaConf.is_missing(node, name) else node[name]
 
 
@@ -81,7 +81,7 @@ def _hints(owner: type) -> dict[str, Any]:
 
 
 def _kind(owner: type | None, name: str, default: Any) -> tuple[type | None, bool]:
-    """The kind of value that a key takes, None where any will do; and whether it may be null."""
+    """The type of a key's values, None for any; and whether the key may be null."""
     if isinstance(default, DictConfig):
         return dict, False
     if owner is None:
@@ -89,7 +89,7 @@ def _kind(owner: type | None, name: str, default: Any) -> tuple[type | None, boo
     hint = _hints(owner).get(name, Any)
     parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     kinds = [get_origin(part) or part for part in parts if part is not type(None)]
-    # verl leaves out Optional where the default is None
+    # verl omits Optional where the default is None
     optional = len(kinds) < len(parts) or default is None
     return (kinds[0] if len(kinds) == 1 and kinds[0] in KINDS else None), optional
 
@@ -104,11 +104,11 @@ def _fits(value: Any, kind: type) -> bool:
     return isinstance(value, int | float)
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return (
         "null" if value is None else repr(OmegaConf.to_container(value)) if OmegaConf.is_config(value) else str(value)
     )
 
 
-def _instead(default: Any) -> str:
+def _default_hint(default: Any) -> str:
     return "" if default is None or OmegaConf.is_config(default) else f", such as verl's default {default}"

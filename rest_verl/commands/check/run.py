@@ -1,4 +1,4 @@
-"""One dry run: overrides in, the composed config, its differences from verl's and what could not be checked out."""
+"""A dry run: from overrides to the composed config, its differences from verl's, and what could not be checked."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from rest_verl.common.names import unknown_name
 from rest_verl.config.rest import ConfigError
 from rest_verl.plugin.registries import REGISTRIES, Registry
 
-# What has to be installed for a choice: (key, value) -> module.
-NEEDED = {
+# The module that a setting requires: (key, value) -> module.
+REQUIRED_MODULES = {
     ("actor_rollout_ref.rollout.name", "vllm"): "vllm",
     ("actor_rollout_ref.rollout.name", "sglang"): "sglang",
     ("actor_rollout_ref.actor.strategy", "megatron"): "megatron.core",
@@ -32,7 +32,7 @@ NEEDED = {
 
 @dataclass(frozen=True)
 class Difference:
-    """A setting in which a run differs from verl's defaults; `default` is None where verl has no such key."""
+    """A setting that differs from verl's default; `default` is None if verl has no such key."""
 
     key: str
     default: Any
@@ -41,12 +41,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class DryRun:
-    """A run that passed.
+    """The result of a dry run that passed.
 
     Attributes:
         config: the composed config, interpolations resolved.
-        differences: from verl's own config, and in `rest` from the defaults of that node.
-        notes: what could not be checked on this machine, and what a reader of the run should know.
+        differences: from verl's own config, and below `rest` from that node's defaults.
+        notes: what could not be checked on this machine, and what the user should know.
     """
 
     config: dict[str, Any]
@@ -66,7 +66,7 @@ def dry_run(overrides: Sequence[str]) -> DryRun:
     with quiet_verl():
         config, base = compose_run(overrides)
         _raise_if([*missing_values(config), *wrong_values(config, base)])
-        # before verl's own validation, which says less of the same
+        # before verl's own validation, whose messages say less
         _raise_if(batch_problems(config))
         from verl.trainer import main_ppo
 
@@ -85,7 +85,7 @@ def _raise_if(problems: list[str]) -> None:
 
 @contextmanager
 def _no_run(main_ppo: Any) -> Iterator[None]:
-    """Let verl's main end where Ray would start."""
+    """Stop verl's main before it starts Ray."""
     run_ppo = main_ppo.run_ppo
     main_ppo.run_ppo = lambda *_, **__: None
     try:
@@ -95,12 +95,12 @@ def _no_run(main_ppo: Any) -> Iterator[None]:
 
 
 def _differences(config: DictConfig, base: DictConfig) -> Iterator[Difference]:
-    # unresolved: what follows from another key differs where that key does
+    # unresolved: an interpolated value differs only with the key it refers to
     run, default = _leaves(config), _leaves(base)
     for key in sorted(run):
         if key not in default or run[key] != default[key]:
             before = default.get(key)
-            yield Difference(key, None if before == "???" else before, run[key])  # OmegaConf's sign for no value
+            yield Difference(key, None if before == "???" else before, run[key])  # OmegaConf's marker for no value
 
 
 def _leaves(config: DictConfig) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def _files(config: DictConfig, key: str) -> list[Path]:
 
 
 def _too_few_rows(config: DictConfig) -> Iterator[str]:
-    """A problem where the data is at hand and does not fill a batch: verl drops what is left over."""
+    """A problem if the data is present but too small for one batch: verl drops incomplete batches."""
     from pyarrow.parquet import read_metadata
 
     files = _files(config, "data.train_files")
@@ -130,42 +130,42 @@ def _too_few_rows(config: DictConfig) -> Iterator[str]:
         if rows < config.data.train_batch_size:
             yield (
                 f"data.train_batch_size={config.data.train_batch_size}: data.train_files has only {rows} rows: set at "
-                "most that many"
+                f"most {rows}"
             )
 
 
 def _notes(config: DictConfig, base: DictConfig) -> Iterator[str]:
     import torch
 
-    for (key, value), module in NEEDED.items():
+    for (key, value), module in REQUIRED_MODULES.items():
         if OmegaConf.select(config, key) == value and not _installed(module):
-            yield f"{key}={value}: {module} is not installed here, so nothing of it was tried"
+            yield f"{key}={value}: {module} is not installed here, so it was not tried"
     if config.trainer.device == "cuda" and not torch.cuda.is_available():
-        yield "no GPU here: memory and kernels were not tried"
+        yield "no GPU here, so memory and kernels were not tried"
     model = str(config.actor_rollout_ref.model.path)
     if not Path(model).expanduser().is_dir():
-        yield f"actor_rollout_ref.model.path={model} is no folder here: nobody looked whether there is such a model"
+        yield f"actor_rollout_ref.model.path={model} is not a folder here, so the model was not checked"
     for key in ("data.train_files", "data.val_files"):
         for path in _files(config, key):
             if not path.exists():
-                yield f"{key}={path} is not there yet: `rest-verl data` makes it"
+                yield f"{key}={path} does not exist yet: `rest-verl data` writes it"
     for key in unread_keys(config, base):
-        yield f"{key} is not a key of verl's own config: it acts only where other code reads it"
+        yield f"{key} is not a key of verl's own config: it has an effect only if other code reads it"
 
 
 def _installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
     except ModuleNotFoundError:
-        return False  # its parent package is not there
+        return False  # its parent package is missing
 
 
-# Settings that verl turns into dataclasses in its workers. Not those of the model: that loads it.
-LATER = ("actor_rollout_ref.rollout", "trainer.v1.separate_async.hybrid_rollout")
+# Settings that verl turns into dataclasses in its workers. Without the model's, whose dataclass loads the model.
+WORKER_DATACLASSES = ("actor_rollout_ref.rollout", "trainer.v1.separate_async.hybrid_rollout")
 
 
 def missing_values(config: DictConfig) -> Iterator[str]:
-    """One line for each mandatory value that the run needs and does not have."""
+    """One line for each required value that is missing."""
     for key in sorted(OmegaConf.missing_keys(config)):
         if key.startswith("reward.reward_model.") and not config.reward.reward_model.enable:
             continue
@@ -173,46 +173,46 @@ def missing_values(config: DictConfig) -> Iterator[str]:
 
 
 def validate(verls_main: Callable[[DictConfig], Any], config: DictConfig) -> None:
-    """Call verl's main, whose validation begins with ours.
+    """Call verl's main, whose validation starts with ours.
 
     Raises:
-        DryRunError: it refuses the config.
+        DryRunError: verl refuses the config.
     """
     try:
         verls_main(config)
     except ConfigError as error:
         raise DryRunError(str(error).split("\n")) from None
     except Exception as error:
-        # verl asserts, raises and divides by what it was given: any of it means that the run would end here
-        raise DryRunError([_told(error)]) from None
+        # verl asserts, raises and divides by settings: any error means that the run would fail here
+        raise DryRunError([_refusal(error)]) from None
 
 
 def refused_dataclasses(config: DictConfig) -> Iterator[str]:
     """One line for each group of settings that verl's dataclass refuses."""
     from verl.utils.config import omega_conf_to_dataclass
 
-    for key in LATER:
+    for key in WORKER_DATACLASSES:
         try:
             omega_conf_to_dataclass(OmegaConf.select(config, key))
         except Exception as error:
-            yield f"{key}: {_told(error)}"
+            yield f"{key}: {_refusal(error)}"
 
 
-def _told(error: Exception) -> str:
-    """What verl's error says; Hydra and OmegaConf wrap it into words of their own."""
+def _refusal(error: Exception) -> str:
+    """The message of verl's error, unwrapped from those of Hydra and OmegaConf."""
     wrapped = isinstance(error, HydraException | OmegaConfBaseException)
     cause = error.__cause__ if wrapped and error.__cause__ is not None else error
     return f"verl refuses the config ({type(cause).__name__}): {cause}"
 
 
-_ENGINES = Registry("verl.workers.rollout.base", "_ROLLOUT_REGISTRY")  # by engine and mode
+_ENGINES = Registry("verl.workers.rollout.base", "_ROLLOUT_REGISTRY")  # keys: (engine, mode)
 
 
 def unknown_names(config: DictConfig) -> Iterator[str]:
     """One line for each name that is not registered."""
     from verl.utils.import_utils import import_external_libs
 
-    # as verl's workers do: such a module may register names
+    # as verl's workers do: the module may register names
     import_external_libs(config.actor_rollout_ref.model.external_lib)
     agent = config.actor_rollout_ref.rollout.agent
     chosen: list[tuple[str, str, Collection[Any]]] = [

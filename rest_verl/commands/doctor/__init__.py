@@ -1,1 +1,1 @@
-"""`rest-verl doctor`: whether a run of verl with this plugin can start here, and what to do where it cannot."""
+"""`rest-verl doctor`: whether a verl run with this plugin can start here, and what to do if it cannot."""

@@ -23,19 +23,19 @@ _STYLES = {"ok": "green", "warning": "yellow", "failure": "bold red"}
 
 def doctor(
     tokenizer: Annotated[
-        Path | None, typer.Option(help="Folder of the model's tokenizer; without it the format is tried on bytes.")
+        Path | None, typer.Option(help="Folder of the model's tokenizer; by default the format is tried on bytes.")
     ] = None,
-    format: Annotated[str, typer.Option(help="Wire format to try: a name that rest.format takes.")] = "rlla",
+    format: Annotated[str, typer.Option(help="Wire format to try, one of rest.format's.")] = "rlla",
     worker: Annotated[
-        bool, typer.Option("--worker/--no-worker", help="Look into a Ray worker too, which takes most of the time.")
+        bool, typer.Option("--worker/--no-worker", help="Check a Ray worker too, which takes most of the time.")
     ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output, and nothing else there.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only JSON on standard output.")] = False,
 ) -> None:
-    """Check that a run of verl with ResT can start here. Exit status 0 only if it can.
+    """Check that a verl run with ResT can start here. Exit status 0 only if it can.
 
-    Versions and what they ask of each other; the plugin,
+    Checks the versions and their requirements; the plugin,
     with the error that verl hides; every name in verl's registries,
-    in the driver and in a Ray worker, where the rollout engine is imported too;
+    in the driver and in a Ray worker, which also imports the rollout engine;
     GPUs, shared memory, memory and disk; a tokenizer and a wire format.
     """
     from rest_verl.commands.doctor.findings import Level, can_start
@@ -68,7 +68,7 @@ def doctor(
 
 
 def findings_table(findings: Sequence[Finding]) -> Table:
-    """A table with a section for each group, in the order in which groups first appear."""
+    """A table with one section per group, in order of first appearance."""
     table = Table("", "check", "found")
     table.columns[2].overflow = "fold"
     for group in dict.fromkeys(finding.group for finding in findings):
@@ -76,7 +76,7 @@ def findings_table(findings: Sequence[Finding]) -> Table:
         table.add_row("", plain_text(group, "bold"), "")
         for finding in findings:
             if finding.group == group:
-                # as plain text: what an error says may look like markup
+                # as plain text: an error message may look like markup
                 cell = plain_text(finding.found)
                 if finding.remedy:
                     cell.append(plain_text(f"\n-> {finding.remedy}", "italic"))
@@ -86,7 +86,7 @@ def findings_table(findings: Sequence[Finding]) -> Table:
 
 
 def verdict(starts: bool, failures: int, warnings: int) -> str:
-    """The line that ends the report."""
+    """The last line of the report."""
     extra = f"; {_count(warnings, 'warning')}" if warnings else ""
     return f"A run can start{extra}." if starts else f"No run can start: {_count(failures, 'failure')}{extra}."
 

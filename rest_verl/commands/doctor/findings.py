@@ -1,4 +1,4 @@
-"""What the doctor finds: plain values, to be shown, sent from one process to another, or tested."""
+"""The doctor's findings: plain values that can be shown, sent between processes and tested."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LONGEST_ERROR = 600
 
 
 class Level(str, Enum):
-    """How bad a finding is: with a failure no run can start; a warning is worth knowing."""
+    """Severity of a finding: with a failure no run can start; a warning is worth knowing."""
 
     OK = "ok"
     WARNING = "warning"
@@ -20,14 +20,14 @@ class Level(str, Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at.
+    """The result of one check.
 
     Attributes:
-        group: the heading that it stands under.
-        check: what was looked at.
-        found: what is there.
-        level: a name or a value of `Level` makes no difference: it becomes a `Level`.
-        remedy: what to do; empty exactly where the level is OK.
+        group: the heading it appears under.
+        check: what was checked.
+        found: what was found.
+        level: a `Level` or its value, which is converted.
+        remedy: what to do; empty if and only if the level is OK.
     """
 
     group: str
@@ -39,26 +39,28 @@ class Finding:
     def __post_init__(self) -> None:
         object.__setattr__(self, "level", Level(self.level))
         if (self.level is Level.OK) != (not self.remedy):
-            raise ValueError(f"{self.group}, {self.check}: a remedy belongs to what is not fine, and only to that")
+            raise ValueError(
+                f"{self.group}, {self.check}: a remedy is required unless the level is ok, and not allowed then"
+            )
 
 
 def can_start(findings: Iterable[Finding]) -> bool:
-    """Whether nothing that was found keeps a run from starting."""
+    """Whether no finding prevents a run from starting."""
     return all(finding.level is not Level.FAILURE for finding in findings)
 
 
 def error_line(error: BaseException) -> str:
-    """An error on one line: its kind, its message, and the line of code that raised it, where there is one."""
-    said = f"{type(error).__name__}: {error}"
+    """An error on one line: its type, its message, and the line of code that raised it, if known."""
+    line = f"{type(error).__name__}: {error}"
     if frames := traceback.extract_tb(error.__traceback__):
         last = frames[-1]
-        said += f" ({last.filename}:{last.lineno}: {last.line})"
-    said = " ".join(said.split())
-    return said if len(said) <= _LONGEST_ERROR else f"{said[:_LONGEST_ERROR]}..."
+        line += f" ({last.filename}:{last.lineno}: {last.line})"
+    line = " ".join(line.split())
+    return line if len(line) <= _LONGEST_ERROR else f"{line[:_LONGEST_ERROR]}..."
 
 
-def guarded(group: str, check: str, remedy: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
-    """What `look` finds, and a failure where it raises: what is looked at may be broken in any way. The whole
+def catch_errors(group: str, check: str, remedy: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    """The findings of `look`, and a failure if it raises: the environment may be broken in any way. The whole
     traceback goes to standard error, which is the doctor's log."""
     try:
         yield from look()

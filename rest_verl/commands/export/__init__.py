@@ -1,1 +1,1 @@
-"""From a checkpoint of a run to a Hugging Face folder that `vllm serve` takes: `rest-verl export`."""
+"""`rest-verl export`: turn a run's checkpoint into a Hugging Face folder for `vllm serve`."""

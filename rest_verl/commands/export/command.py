@@ -17,17 +17,17 @@ def export(
     checkpoint: Annotated[
         Path, typer.Argument(help="A run's trainer.default_local_dir, a global_step_N in it, or its actor.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder to make: a Hugging Face model, ready for vllm serve.")],
-    step: Annotated[int | None, typer.Option(help="Which step of a run; the newest if left out.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder to write: a Hugging Face model for vllm serve.")],
+    step: Annotated[int | None, typer.Option(help="Step of a run to export; default: the latest.")] = None,
 ) -> None:
-    """Turn a checkpoint of a run into a Hugging Face folder, and try it.
+    """Export a run's checkpoint as a Hugging Face folder, and try it.
 
-    verl's own merger puts the shards together
-    (FSDP, Megatron; it needs memory for the model, and for Megatron a GPU).
-    The result is loaded with transformers, which must find every weight,
+    verl's own merger combines the shards
+    (FSDP, Megatron; it needs enough memory for the model, and for Megatron a GPU).
+    The result is then loaded with transformers, which must find every weight,
     and generates a few tokens.
 
-    A LoRA run gives its base model, and in lora_adapter the adapter.
+    For a LoRA run, the folder holds the base model, and lora_adapter the adapter.
     """
     from rest_verl.commands.export.checkpoint import ExportError, find_checkpoint, merge
     from rest_verl.commands.export.trial import serve_command, try_model
@@ -36,28 +36,28 @@ def export(
     log = out.with_name(f"{out.name}.log")
     with one_line_errors():
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise ExportError(f"{out} is there already: choose another folder for --out, or remove it")
+            raise ExportError(f"{out} already exists: choose another folder for --out, or remove it")
         found = find_checkpoint(checkpoint, step)
         out.parent.mkdir(parents=True, exist_ok=True)
-        # out appears only when it is whole and was tried
+        # out appears only when it is complete and was tried
         with stages() as stage, TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
-            made = Path(scratch) / "model"
+            model = Path(scratch) / "model"
             stage(f"copying {found.model}" if found.kind == "weights" else f"merging {found.actor}, log in {log}")
-            merge(found, made, log)
+            merge(found, model, log)
             stage("loading and generating")
-            trial = try_model(made) if any(made.glob("*.safetensors")) else None
-            made.rename(out)
+            trial = try_model(model) if any(model.glob("*.safetensors")) else None
+            model.rename(out)
 
     rows = [("checkpoint", str(found.actor)), ("folder", str(out))]
     if found.kind != "weights":
         rows.append(("verl's log", str(log)))
     if trial is None:
-        rows.append(("not tried", "the run saved its adapter only: put the model that it started from for BASE_MODEL"))
+        rows.append(("not tried", "the run saved only its adapter: replace BASE_MODEL with the model it started from"))
     else:
         rows += [("parameters", f"{trial.parameters:,} in {trial.dtype}"), ("answers Hello with", repr(trial.reply))]
     table = Table(show_header=False)
     for name, value in rows:
-        # as plain text: a model's answer may look like markup
+        # as plain text: a model's reply may look like markup
         table.add_row(name, plain_text(value))
     Console().print(table)
     say(serve_command(out, has_base=trial is not None))

@@ -1,4 +1,4 @@
-"""Whether an exported folder works: every weight in its place, and a few generated tokens."""
+"""Try an exported folder: load every weight and generate a few tokens."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 from rest_verl.commands.export.checkpoint import ADAPTER, ExportError
 
 TOKENS = 8
-# vLLM's own limit for adapters unless it is told of another one.
+# vLLM's default limit for adapters.
 _VLLM_LORA_RANK = 16
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What was found when the folder was loaded.
+    """The result of loading the folder.
 
     Attributes:
-        parameters: of the model, without an adapter.
-        dtype: of its weights, such as "bfloat16".
-        reply: text of the first tokens that it answers to "Hello", greedily; the end of turn may be among them.
+        parameters: number of the model's parameters, without an adapter.
+        dtype: dtype of its weights, such as "bfloat16".
+        reply: the first tokens of its greedy reply to "Hello", as text; may include the end of turn.
     """
 
     parameters: int
@@ -34,14 +34,14 @@ def try_model(folder: Path) -> Trial:
     """Load config, tokenizer, weights and adapter with transformers on the CPU, and generate.
 
     Raises:
-        ExportError: a weight is missing, or there is one that the model has no place for.
+        ExportError: a weight is missing or unexpected.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    # what these give depends on arguments in ways that their annotations do not tell
+    # their return types depend on arguments in ways that their annotations do not express
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", output_loading_info=True)
     model, found = loaded
@@ -72,15 +72,15 @@ def _with_adapter(model: Any, folder: Path) -> Any:
 
 
 def serve_command(folder: Path, has_base: bool) -> str:
-    """The `vllm serve` command line for an exported folder; an adapter is the model that is called `adapter`.
+    """The `vllm serve` command line for an exported folder; an adapter is served under the name `adapter`.
 
     Args:
-        has_base: whether the folder holds the model itself and not only an adapter.
+        has_base: whether the folder holds the model itself, not only an adapter.
     """
     if not (folder / ADAPTER).is_dir():
         return shlex.join(["vllm", "serve", str(folder)])
     rank = json.loads((folder / ADAPTER / "adapter_config.json").read_text(encoding="utf-8"))["r"]
     served = shlex.quote(str(folder)) if has_base else "BASE_MODEL"
     command = f"vllm serve {served} --enable-lora --lora-modules {shlex.quote(f'adapter={folder / ADAPTER}')}"
-    # vLLM takes powers of two
+    # vLLM accepts only powers of two
     return command if rank <= _VLLM_LORA_RANK else f"{command} --max-lora-rank {1 << (rank - 1).bit_length()}"

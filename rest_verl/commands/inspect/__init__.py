@@ -1,1 +1,1 @@
-"""The token viewer: record files, or any text, as one HTML page that needs no network."""
+"""`rest-verl inspect`: show record files or any text as one HTML page that needs no network."""

@@ -1,4 +1,4 @@
-"""One HTML file with everything in it: markup, style, script and the packed steps."""
+"""The page: one self-contained HTML file with markup, style, script and the packed steps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import jinja2
 
 from rest_verl.commands.inspect.token_text import in_one_line
 
-# in the order in which the script reads best; each is a set of functions
+# in reading order; each is a set of functions
 SCRIPTS = (
     "data.js",
     "numbers.js",
@@ -36,8 +36,8 @@ class PageStep:
 
     Attributes:
         step: global step.
-        trajectories, tokens: that the page shows.
-        data: of `step_data`.
+        trajectories, tokens: numbers shown on the page.
+        data: from `step_data`.
     """
 
     step: int
@@ -46,11 +46,11 @@ class PageStep:
     data: bytes
 
 
-def page_of(title: str, steps: Sequence[PageStep]) -> str:
-    """The page as HTML. It loads nothing: a policy in it forbids every request, and every script but its own.
+def render_page(title: str, steps: Sequence[PageStep]) -> str:
+    """Render the page as HTML. It loads nothing: its content security policy forbids all requests and foreign scripts.
 
     Args:
-        title: what the records are of; any text.
+        title: any text that names the records.
         steps: at least one, in order.
     """
     script = "(() => {\n" + "\n".join(_read(name) for name in SCRIPTS) + "})();\n"
@@ -72,5 +72,5 @@ def _read(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """What a content security policy calls an inline script or style by."""
+    """The hash by which a content security policy allows an inline script or style."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")

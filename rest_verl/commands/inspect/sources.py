@@ -1,4 +1,4 @@
-"""Which record files a path stands for, and which of their steps a page shows."""
+"""Find record files, choose the steps to show, and read files of texts."""
 
 from __future__ import annotations
 
@@ -16,50 +16,52 @@ MOST_STEPS = 12
 
 
 def find_steps(paths: Iterable[Path]) -> dict[int, Path]:
-    """The record files behind some paths by step, in order.
+    """The record files at some paths, by step in ascending order.
 
     Args:
-        paths: record files, folders of them, and folders of runs in which one folder holds some.
+        paths: record files, folders of record files, and run folders with one such folder in them.
 
     Raises:
-        ValueError: a path has no records, or several folders of them, or two files are of the same step.
+        ValueError: a path has no records, or several folders of them, or two files have the same step.
     """
     found: dict[int, Path] = {}
     for path in paths:
         for step, file in _steps_at(path).items():
             if step in found:
-                raise ValueError(f"step {step} is in {found[step]} and in {file}: name one of them, or make two pages")
+                raise ValueError(
+                    f"step {step} is both in {found[step]} and in {file}: name one of them, or make two pages"
+                )
             found[step] = file
     return dict(sorted(found.items()))
 
 
-def choose_steps(there: Sequence[int], wanted: str | None) -> list[int]:
-    """The steps that a page shows, in order.
+def choose_steps(available: Sequence[int], wanted: str | None) -> list[int]:
+    """The steps to show, in ascending order.
 
     Args:
-        there: the steps with records, in order.
-        wanted: steps with commas between them, or `all`; if None, at most `MOST_STEPS`, evenly spaced, with the first
+        available: the steps with records, in ascending order.
+        wanted: steps separated by commas, or `all`; None for at most `MOST_STEPS`, evenly spaced, including the first
             and the last.
 
     Raises:
-        ValueError: a step is wanted that is not there.
+        ValueError: a wanted step is not available.
     """
-    if wanted == "all" or (wanted is None and len(there) <= MOST_STEPS):
-        return list(there)
+    if wanted == "all" or (wanted is None and len(available) <= MOST_STEPS):
+        return list(available)
     if wanted is None:
-        return [there[round(place * (len(there) - 1) / (MOST_STEPS - 1))] for place in range(MOST_STEPS)]
+        return [available[round(place * (len(available) - 1) / (MOST_STEPS - 1))] for place in range(MOST_STEPS)]
     chosen = step_numbers("--steps", wanted)
     for step in chosen:
-        if step not in there:
-            raise ValueError(f"--steps {wanted}: there is no step {step}; there are {_some(there)}")
+        if step not in available:
+            raise ValueError(f"--steps {wanted}: there is no step {step}; there are {_abbreviate(available)}")
     return chosen
 
 
 def step_numbers(option: str, given: str) -> list[int]:
-    """Steps that an option names with commas between them, in order; ValueError where one is no number from 1."""
+    """Parse an option's comma-separated steps, in ascending order; ValueError unless all are whole numbers from 1."""
     parts = [part.strip() for part in given.split(",")]
     if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
-        raise ValueError(f"{option} {given}: must be steps from 1 on with commas between them, such as 1,100,300")
+        raise ValueError(f"{option} {given}: must be step numbers from 1 separated by commas, such as 1,100,300")
     return sorted({int(part) for part in parts})
 
 
@@ -74,11 +76,11 @@ def _steps_at(path: Path) -> dict[int, Path]:
     if len(folders) == 1:
         return step_files(folders[0])
     if folders:
-        raise ValueError(f"{path}: records of several runs, name one: {', '.join(map(str, folders))}")
-    raise ValueError(f"{path}: no step_*.parquet in it or below it. A run with rest.dump_dir=... writes them")
+        raise ValueError(f"{path}: records of several runs; name one: {', '.join(map(str, folders))}")
+    raise ValueError(f"{path}: no step_*.parquet at or below it. A run with rest.dump_dir=... writes them")
 
 
-def _some(steps: Sequence[int], most: int = 20) -> str:
+def _abbreviate(steps: Sequence[int], most: int = 20) -> str:
     shown = [*map(str, steps[:most])]
     return ", ".join(shown) + (f" and {len(steps) - most} more, up to {steps[-1]}" if len(steps) > most else "")
 
@@ -88,7 +90,7 @@ ROLES = ("assistant", "system", "tool", "user")
 
 @dataclass(frozen=True)
 class Message:
-    """What one party said."""
+    """One message of a conversation."""
 
     role: str
     content: str
@@ -96,12 +98,12 @@ class Message:
 
 @dataclass(frozen=True)
 class TextRow:
-    """One line of the file.
+    """One line of a file of texts.
 
     Attributes:
-        messages: of the response, at least one.
-        prompt: its text; empty where the line has none.
-        score, data_source: None where the line has none.
+        messages: the response's messages, at least one.
+        prompt: the prompt's text; empty if the line has none.
+        score, data_source: None if the line has none.
     """
 
     messages: tuple[Message, ...]
@@ -111,10 +113,10 @@ class TextRow:
 
 
 def read_rows(path: Path) -> list[TextRow]:
-    """Read a file of texts, blank lines passed over.
+    """Read a file of texts, skipping blank lines.
 
     Raises:
-        ValueError: a line is not what is expected, with its number; or there is none.
+        ValueError: a line is invalid, with its number; or the file has no lines.
     """
     rows = []
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
@@ -131,11 +133,11 @@ def read_rows(path: Path) -> list[TextRow]:
 
 def _row(line: Any) -> TextRow:
     if not isinstance(line, dict):
-        raise ValueError(f'{line!r:.80} is no object; expected one such as {{"response": "..."}}')
+        raise ValueError(f'{line!r:.80} is not an object; expected one such as {{"response": "..."}}')
     key = _one_of(line, "response", "output")
     if key is None:
         keys = ", ".join(map(str, line)) or "none"
-        raise ValueError(f"no key response; expected the model's text under it, and the keys are: {keys:.200}")
+        raise ValueError(f"no key response, which must hold the model's text; the keys are: {keys:.200}")
     prompt_key = _one_of(line, "prompt", "input")
     score = line.get("score")
     if score is not None and not _is_number(score):
@@ -152,9 +154,9 @@ def _is_number(value: Any) -> bool:
 
 
 def _one_of(line: dict[str, Any], name: str, verls: str) -> str | None:
-    """The one of two names for the same that a line has."""
+    """Which of two synonymous keys a line has, ours or verl's; None if neither."""
     if name in line and verls in line:
-        raise ValueError(f"both {name} and {verls}, which stand for the same: leave one out")
+        raise ValueError(f"both {name} and {verls}, which mean the same: keep one")
     return next((key for key in (name, verls) if key in line), None)
 
 
@@ -163,10 +165,10 @@ def _response(key: str, value: Any) -> tuple[Message, ...]:
         return (Message("assistant", value),)
     messages = _messages(key, value)
     if not any(message.role == "assistant" for message in messages):
-        raise ValueError(f"{key}: no message of the role assistant, so nothing that the model wrote")
+        raise ValueError(f"{key}: no message with role assistant, so no text by the model")
     for place, (one, other) in enumerate(pairwise(messages), start=1):
         if one.role == other.role == "assistant":
-            raise ValueError(f"{key}[{place}]: two messages of the assistant in a row: join them into one")
+            raise ValueError(f"{key}[{place}]: two assistant messages in a row: join them into one")
     return messages
 
 
@@ -184,7 +186,7 @@ def _messages(key: str, value: Any) -> tuple[Message, ...]:
     for place, message in enumerate(value):
         if not isinstance(message, dict) or not isinstance(message.get("content"), str):
             raise ValueError(
-                f"{key}[{place}]: {message!r:.80} must be a message with role and content, both text; calls stand in "
+                f"{key}[{place}]: {message!r:.80} must be a message with role and content, both text; calls belong in "
                 "the content, as the model wrote them"
             )
         if message.get("role") not in ROLES:

@@ -1,4 +1,4 @@
-"""The records of a step as the page reads them."""
+"""The records of a step, packed for the page."""
 
 from __future__ import annotations
 
@@ -21,51 +21,51 @@ DTYPES = ("<f4", "<u4", "|u1")
 
 
 def pack(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Put a header and arrays of one dimension together; the same input gives the same bytes.
+    """Pack a header and one-dimensional arrays into bytes, deterministically.
 
     Raises:
-        ValueError: the header holds a number that JSON has none for, or an array is of none of `DTYPES`.
+        ValueError: the header holds a number that JSON cannot express, or an array's dtype is not in `DTYPES`.
     """
     layout, blocks, at = [], [], 0
     for name, array in arrays.items():
         if array.dtype.str not in DTYPES:
             raise ValueError(f"array {name!r} of dtype {array.dtype.str}: allowed: {', '.join(DTYPES)}")
         layout.append([name, array.dtype.str, at, len(array)])
-        blocks.append(_filled(array.tobytes(), b"\0"))
+        blocks.append(_pad(array.tobytes(), b"\0"))
         at += len(blocks[-1])
     text = json.dumps({**header, "arrays": layout}, allow_nan=False, separators=(",", ":")).encode("ascii")
-    head = _filled(text, b" ")
+    head = _pad(text, b" ")
     whole = b"".join([len(head).to_bytes(4, "little"), head, *blocks])
     return gzip.compress(whole, compresslevel=6, mtime=0)
 
 
-def _filled(block: bytes, with_byte: bytes) -> bytes:
-    return block + with_byte * (-len(block) % 4)
+def _pad(block: bytes, filler: bytes) -> bytes:
+    return block + filler * (-len(block) % 4)
 
 
-# Bits of a quiet NaN that says "null in the table": a NaN that was computed has others.
+# Bits of a quiet NaN that marks a null in the table: computed NaNs have other bits.
 NULL_BITS = 0x7FC0_0001
-TOP = 0.99  # quantile of the numbers' sizes at which colours end
+TOP = 0.99  # quantile of the absolute values at which the colour scale ends
 GENERATED, TRAINED = 1, 2  # bits of `flags`
 
 _REGIONS = {region.label: int(region) for region in Region}
 
 
 def step_data(records: StepRecords) -> bytes:
-    """What the page needs of a step, packed (`packed`).
+    """Everything the page needs of a step, packed (`pack`).
 
-    The header holds `meta`; `rows`, the trajectories; `prompts` with a headline and a text for each group, by uid;
-    `tokens`, the distinct tokens as [id, shown, hexadecimal bytes]; and `scales`, by quantity the number at which its
-    colours end. The arrays have one entry for each token of all trajectories: `token`, an index into `tokens`;
-    `flags`; `region`; and the `TOKEN_NUMBERS`.
+    The header holds `meta`; `rows`, the trajectories; `prompts`, each group's headline and text by uid; `tokens`, the
+    distinct tokens as [id, shown, hexadecimal bytes]; and `scales`, for each quantity the number at which its colour
+    scale ends. The arrays have one entry per token of all trajectories: `token`, an index into `tokens`; `flags`;
+    `region`; and the `TOKEN_NUMBERS`.
 
     Raises:
-        ValueError: a row's lists do not fit together, or a region is unknown.
+        ValueError: a row's lists differ in length, or a region is unknown.
     """
     table = records.table
     lengths = _lengths(table)
     tokens, index = _tokens(table)
-    generated, trained = _flat(table, "generated").astype(np.uint8), _flat(table, "trained").astype(np.uint8)
+    generated, trained = _flatten(table, "generated").astype(np.uint8), _flatten(table, "trained").astype(np.uint8)
     numbers = {name: _numbers(table, name, lengths) for name in TOKEN_NUMBERS}
     counted = trained.astype(bool)
     header = {
@@ -73,7 +73,7 @@ def step_data(records: StepRecords) -> bytes:
         "prompts": _prompts(table),
         "rows": _rows(table, lengths),
         "tokens": tokens,
-        "scales": {name: top_of(values[counted]) for name, values in _coloured(numbers).items()},
+        "scales": {name: top_of(values[counted]) for name, values in _coloured_quantities(numbers).items()},
     }
     arrays = {
         "token": index,
@@ -85,37 +85,37 @@ def step_data(records: StepRecords) -> bytes:
 
 
 def top_of(values: np.ndarray) -> float:
-    """Where a quantity's colours end: the 99th percentile of its sizes, or 1 where there are none but zeros."""
+    """Where a quantity's colour scale ends: the 99th percentile of its absolute values, or 1 if all are zero."""
     sizes = np.abs(values[np.isfinite(values)].astype(np.float64))
     top = float(np.quantile(sizes, TOP)) if len(sizes) else 0.0
     return top if top > 0 else float(sizes.max(initial=0.0)) or 1.0
 
 
-def _coloured(numbers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _coloured_quantities(numbers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The quantities that tokens can be coloured by."""
     gap = numbers["rollout_log_prob"] - numbers["old_log_prob"]
     return {name: numbers[name] for name in ("weight", "entropy", "advantage")} | {"gap": gap}
 
 
 def _lengths(table: pa.Table) -> np.ndarray:
-    """(rows,) number of tokens of each row; ValueError where a row's lists differ in length."""
+    """(rows,) number of tokens of each row; ValueError if a row's lists differ in length."""
     lengths = np.array([len(ids) for ids in table.column("ids")], dtype=np.int64)
     for name in PER_TOKEN:
         for row, (values, length) in enumerate(zip(table.column(name), lengths, strict=True)):
             if values.is_valid and len(values) != length:
-                raise ValueError(f"row {row}: {len(values)} entries in {name} and {length} in ids: each token has one")
+                raise ValueError(f"row {row}: {len(values)} entries in {name} and {length} in ids: must be equal")
             if not values.is_valid and name not in TOKEN_NUMBERS:
                 raise ValueError(f"row {row}: no {name}; only {', '.join(TOKEN_NUMBERS)} may be missing")
     return lengths
 
 
-def _flat(table: pa.Table, name: str) -> np.ndarray:
-    """The entries of a column of lists, one row behind the other."""
+def _flatten(table: pa.Table, name: str) -> np.ndarray:
+    """The entries of a column of lists, row after row."""
     return table.column(name).combine_chunks().flatten().to_numpy(zero_copy_only=False)
 
 
 def _numbers(table: pa.Table, name: str, lengths: np.ndarray) -> np.ndarray:
-    """(tokens,) float32, with `NULL_BITS` where the table has null, for a token or for a whole row."""
+    """(tokens,) float32, with `NULL_BITS` where the table has null for a token or a whole row."""
     rows = [np.empty(0, np.float32)]
     for values, length in zip(table.column(name), lengths, strict=True):
         numbers = np.zeros(length, np.float32)
@@ -141,7 +141,7 @@ def _region_numbers(table: pa.Table) -> np.ndarray:
 
 
 def _tokens(table: pa.Table) -> tuple[list[list[Any]], np.ndarray]:
-    """The distinct tokens, and for each token of the table which it is."""
+    """The distinct tokens, and for each token of the table its index among them."""
     seen: dict[tuple[int, bytes, Parts], int] = {}
     index = []
     for ids, pieces in zip(table.column("ids").to_pylist(), table.column("bytes").to_pylist(), strict=True):
@@ -151,7 +151,7 @@ def _tokens(table: pa.Table) -> tuple[list[list[Any]], np.ndarray]:
 
 
 def _prompts(table: pa.Table) -> dict[str, dict[str, Any]]:
-    """By uid: the prompt's headline, its text and how many tokens it has."""
+    """By uid: the prompt's headline, its text and its number of tokens."""
     first: dict[str, tuple[bytes, list[int]]] = {}
     columns = (table.column(name).to_pylist() for name in ("uid", "prompt", "prompt_ids"))
     for uid, prompt, ids in zip(*columns, strict=True):
@@ -164,7 +164,7 @@ def _prompts(table: pa.Table) -> dict[str, dict[str, Any]]:
 
 
 def _rows(table: pa.Table, lengths: np.ndarray) -> list[dict[str, Any]]:
-    """What is known of each trajectory beside its tokens; `begin` and `end` are its place in the arrays."""
+    """Each trajectory without its tokens; `begin` and `end` are its bounds in the arrays."""
     ends = lengths.cumsum()
     small = table.select(["uid", "session", "output", "picked", "data_source", "score", "group_scores", "reward"])
     return [
@@ -209,5 +209,5 @@ def _text(text: str | None) -> Parts | None:
 
 
 def _number(value: float | None) -> float | str | None:
-    """A number, or the name of one that JSON has none for."""
+    """A number, or as text one that JSON cannot express."""
     return value if value is None or math.isfinite(value) else str(value)

@@ -1,4 +1,4 @@
-"""Records of texts that were not trained on: what a preset would weight in them at a step."""
+"""Records of arbitrary texts: the weights that a preset would give their tokens at a step."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from rest_verl.weighting.token_weighting import TokenWeighting
 
 
 def text_settings(preset: str, format: str, overrides: Sequence[str] = ()) -> RestConfig:
-    """The settings with which texts are weighted.
+    """The settings for weighting texts.
 
     Args:
-        preset: its name.
+        preset: name of the preset.
         format: wire format of the texts.
         overrides: Hydra overrides of the `rest` node, such as rest.weights.think.start=0.3.
 
     Raises:
-        ValueError: the preset is unknown or weighs nothing, an override is wrong, or the scheme needs the policy's
-            entropy.
+        ValueError: the preset is unknown or does not weight tokens, an override is invalid, or the scheme needs the
+            policy's entropy.
     """
     if preset not in (names := preset_names()):
         raise ValueError(f"--preset: {unknown_name('preset', preset, names)}")
@@ -45,22 +45,22 @@ def text_settings(preset: str, format: str, overrides: Sequence[str] = ()) -> Re
         with initialize_config_module("rest_verl.hydra_configs", version_base=None):
             config = compose(f"rest/{preset}", [f"rest.format={format}", *overrides])
     except (HydraException, OmegaConfBaseException) as error:
-        # what follows names the folders that were searched
+        # the rest names the searched folders
         raise ValueError(f"--set: {str(error).partition('Config search path')[0]}") from None
     if config.algorithm.adv_estimator != "rest":
-        raise ValueError(f"--preset {preset}: every token weighs 1 in it; name one that weighs tokens, such as paper")
+        raise ValueError(f"--preset {preset}: all its weights are 1; name one that weights tokens, such as paper")
     rest = load(config)
     if get_scheme(rest.scheme).measures_entropy:
         raise ValueError(
-            f"--preset {preset}: rest.scheme={rest.scheme} weighs by the policy's entropy, which text alone does not "
-            "have: take --preset paper, or inspect the records of a run (rest.dump_dir)"
+            f"--preset {preset}: rest.scheme={rest.scheme} needs the policy's entropy, which texts do not have: use "
+            "--preset paper, or inspect the records of a run (rest.dump_dir)"
         )
     return rest
 
 
 @dataclass(frozen=True)
 class _Tokens:
-    """The tokens of a response: their ids, whether the model wrote each, and the end of each message."""
+    """The tokens of a response: their ids, whether the model generated each, and where each message ends."""
 
     ids: list[int]
     generated: list[bool]
@@ -70,19 +70,20 @@ class _Tokens:
 def text_records(
     rows: Sequence[TextRow], tokenizer: Any, rest: RestConfig, steps: Sequence[int]
 ) -> Iterator[StepRecords]:
-    """Tokenise, tag and weigh texts.
+    """Tokenise, tag and weight texts.
 
     Args:
         rows: at least one.
         tokenizer: a Hugging Face tokenizer.
         rest: settings of a scheme that does not measure entropy.
-        steps: global steps at which to weigh; for a curriculum over a fraction of training the last one is its end.
+        steps: global steps at which to weight; the last one is the end of training for a curriculum over a fraction
+            of it.
 
     Yields:
         the records of each step; advantage, entropy and log-probs are null.
 
     Raises:
-        ValueError: the scheme measures entropy, or the tokenizer's bytes cannot be read exactly.
+        ValueError: the scheme measures entropy, or the bytes of the tokenizer's tokens cannot be read exactly.
     """
     try:
         pieces = TokenBytes.from_tokenizer(tokenizer, ends=True)
@@ -98,31 +99,31 @@ def text_records(
         RegionTagger(tokenizer, get_format(rest.format))(torch.from_numpy(ids), response_mask), response_mask
     )
     weighting = TokenWeighting(rest, max(steps))
-    made = [_fixed(row, one, pieces, tokenizer, rest.format) for row, one in zip(rows, tokens, strict=True)]
-    _number_groups(made, rows)
+    lines = [_constant_fields(row, one, pieces, tokenizer, rest.format) for row, one in zip(rows, tokens, strict=True)]
+    _number_groups(lines, rows)
     names = [region.label for region in sorted(Region)]
     for step in steps:
         weights = weighting(StepBatch(step, batch)).numpy()
-        for place, (line, one) in enumerate(zip(made, tokens, strict=True)):
+        for place, (line, one) in enumerate(zip(lines, tokens, strict=True)):
             length = len(one.ids)
             regions = batch.regions[place, :length].tolist()
             line |= {"step": step, "weight": weights[place, :length], "region": [names[region] for region in regions]}
         meta = RecordMeta(step, max(steps), rest.format, rest.scheme, rest.apply_in, rest.base_estimator, len(rows))
-        yield StepRecords(meta, pa.Table.from_pylist(made, schema=with_meta(meta)))
+        yield StepRecords(meta, pa.Table.from_pylist(lines, schema=with_meta(meta)))
 
 
 def _tokenise(messages: Sequence[Message], tokenizer: Any) -> _Tokens:
-    found = _Tokens([], [], [])
+    tokens = _Tokens([], [], [])
     for message in messages:
         ids = tokenizer(replace_lone_surrogates(message.content), add_special_tokens=False)["input_ids"]
-        found.ids.extend(ids)
-        found.generated.extend([message.role == "assistant"] * len(ids))
-        found.ends.append(len(found.ids))
-    return found
+        tokens.ids.extend(ids)
+        tokens.generated.extend([message.role == "assistant"] * len(ids))
+        tokens.ends.append(len(tokens.ids))
+    return tokens
 
 
-def _fixed(row: TextRow, tokens: _Tokens, pieces: TokenBytes, tokenizer: Any, format: str) -> dict[str, Any]:
-    """What of a record is the same at every step."""
+def _constant_fields(row: TextRow, tokens: _Tokens, pieces: TokenBytes, tokenizer: Any, format: str) -> dict[str, Any]:
+    """The fields of a record that are the same at every step."""
     prompt = replace_lone_surrogates(row.prompt)
     return {
         "output": 0,
@@ -140,19 +141,20 @@ def _fixed(row: TextRow, tokens: _Tokens, pieces: TokenBytes, tokenizer: Any, fo
     }
 
 
-def _number_groups(made: Sequence[dict[str, Any]], rows: Sequence[TextRow]) -> None:
-    """Add group and number within it: lines with the same prompt are a group, and one without a prompt is its own."""
+def _number_groups(lines: Sequence[dict[str, Any]], rows: Sequence[TextRow]) -> None:
+    """Add each line's group and number within it: lines with the same prompt form a group, one without a prompt its
+    own."""
     groups: dict[str, list[int]] = {}
     for place, row in enumerate(rows):
         groups.setdefault(f"prompt {row.prompt}" if row.prompt else f"line {place}", []).append(place)
     for number, places in enumerate(groups.values()):
         scores = [score for place in places if (score := rows[place].score) is not None]
         for session, place in enumerate(places):
-            made[place] |= {"uid": str(number), "session": session, "group_scores": scores}
+            lines[place] |= {"uid": str(number), "session": session, "group_scores": scores}
 
 
 def _turns(messages: Sequence[Message], ends: Sequence[int], format: str) -> Iterator[dict[str, Any]]:
-    """The turns that the model wrote; the messages of tools behind one are the results of its calls, in order."""
+    """The model's turns; the tool messages after a turn are the results of its calls, in order."""
     user_turn = 0
     for place, message in enumerate(messages):
         user_turn += message.role == "user"

@@ -1,1 +1,1 @@
-"""`rest-verl plot`: what training did, drawn from verl's own logs."""
+"""`rest-verl plot`: draw training curves from verl's own logs."""

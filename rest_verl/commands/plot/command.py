@@ -20,35 +20,33 @@ def plot(
         list[str],
         typer.Argument(
             metavar="RUN",
-            help="PATH or NAME=PATH, of a log or of a folder with logs. All logs under one name are its seeds.",
+            help="PATH or NAME=PATH of a log or a folder with logs. All logs of one name are its seeds.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The picture without its suffix: .png and .svg are written.")] = Path(
-        "plot"
-    ),
-    title: Annotated[str | None, typer.Option(help="Above the panels; the run's name where there is one run.")] = None,
+    out: Annotated[Path, typer.Option(help="Files to write, without suffix: .png and .svg are added.")] = Path("plot"),
+    title: Annotated[str | None, typer.Option(help="Title of the chart; default: the name of a single run.")] = None,
     smooth: Annotated[
-        int, typer.Option(min=1, help="Draw the mean of so many steps, each and those before it; validations as is.")
+        int, typer.Option(min=1, help="Draw the trailing mean over this many steps, except for validations.")
     ] = 1,
     metric: Annotated[
         list[str] | None,
-        typer.Option(help="Draw this metric instead of the usual panels; * is any text. Repeat for several."),
+        typer.Option(help="Draw this metric instead of the default panels; * matches any text. Repeatable."),
     ] = None,
 ) -> None:
-    """Draw what training did: reward, accuracy, entropy and weight of the regions, and more, over the steps.
+    """Draw training curves: reward, accuracy, entropy and weight by region, and more, over the steps.
 
     Reads the logs of verl's loggers `file` and `tensorboard`.
-    Three seeds of two runs:
+    Example with two runs of several seeds:
 
     rest-verl plot "paper=runs/paper-*" "grpo=runs/grpo-*"
     """
     with one_line_errors():
         from rest_verl.commands.plot.draw import draw_runs, label
-        from rest_verl.commands.plot.runs import runs_of
+        from rest_verl.commands.plot.runs import find_runs
 
         if out.suffix in (".png", ".svg"):
-            raise ValueError(f"--out {out}: both a PNG and an SVG are written: leave out {out.suffix}")
-        found = runs_of(runs)
+            raise ValueError(f"--out {out}: a PNG and an SVG are written: omit {out.suffix}")
+        found = find_runs(runs)
         read = _read(found)
         picture = draw_runs(read, out, title, smooth, metric or ())
     console = Console(soft_wrap=True, highlight=False)
@@ -57,8 +55,8 @@ def plot(
         console.print(plain_text(f"{label(run.name, len(run.logs))}, steps {min(steps)} to {max(steps)}"))
         for path in run.logs:
             console.print(plain_text(f"  {path}"))
-        for path in run.passed_over:
-            console.print(plain_text(f"  {path}: passed over, since JSON lines are there as well"))
+        for path in run.skipped:
+            console.print(plain_text(f"  {path}: skipped, since there are JSON lines too"))
     for note in picture.notes:
         console.print(plain_text(note))
     panels = "1 panel" if picture.panels == 1 else f"{picture.panels} panels"

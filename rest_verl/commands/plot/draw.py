@@ -1,4 +1,4 @@
-"""Curves with their bands as PNG and SVG, legible for the colour-blind and in grey: colour never stands alone."""
+"""Draw curves with their bands as PNG and SVG; curves differ by colour and dashes, so they stay legible in grey."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rest_verl.commands.plot.panels import PANELS, Curve, Drawn, Panel, collect, panels_of
+from rest_verl.commands.plot.panels import PANELS, Curve, Panel, PanelCurves, collect, select_panels
 from rest_verl.commands.plot.runs import Scalars
 from rest_verl.common.figures import new_figure, write_figure
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-_PANELS, _MEMBERS = 4, 6  # axes in a row, at most
+_PANELS, _MEMBERS = 4, 6  # most axes per row
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Cell:
 
     Attributes:
         panel: what it shows.
-        title: above it.
-        curves: by the name under which the legend has them.
+        title: shown above it.
+        curves: by their names in the legend.
     """
 
     panel: Panel
@@ -39,9 +39,9 @@ class Layout:
     """All axes.
 
     Attributes:
-        panels: rows from top to bottom.
-        families: rows below them. All axes of one panel have one scale.
-        names: of the curves in the legend, in order.
+        panels: rows of axes, from top to bottom.
+        families: rows below them. All axes of one panel share a scale.
+        names: the curves' names in the legend, in order.
     """
 
     panels: list[list[Cell]]
@@ -49,11 +49,11 @@ class Layout:
     names: list[str]
 
 
-def arrange(drawn: Sequence[Drawn], runs: Sequence[str]) -> Layout:
-    """Give each panel its place.
+def arrange(drawn: Sequence[PanelCurves], runs: Sequence[str]) -> Layout:
+    """Arrange the panels.
 
-    With one run the members of a family share one panel, and the legend names members. With several, colours belong to
-    the runs: each member has small axes of its own.
+    With one run, the members of a family share one panel and the legend names the members. With several runs, colours
+    denote runs and each member has its own small axes.
     """
     several = len(runs) > 1
     panels: list[Cell] = []
@@ -75,35 +75,35 @@ def arrange(drawn: Sequence[Drawn], runs: Sequence[str]) -> Layout:
 
 
 def _rows(cells: list[Cell], most: int) -> list[list[Cell]]:
-    """Rows of equal length, but for the last: as many in each as leave the fewest places of the last one empty."""
+    """Split into the fewest rows of at most `most` cells; all have the same length except for the last."""
     rows = math.ceil(len(cells) / most)
     length = math.ceil(len(cells) / max(rows, 1))
     return [cells[row * length : (row + 1) * length] for row in range(rows)]
 
 
-# Okabe and Ito's palette without yellow, which is lost on white, and black, which is for what needs no legend
+# Okabe and Ito's palette without yellow, which is hard to see on white, and black, used where no legend is needed
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 _DASHES = ((1, 0), (5, 1.5), (1.5, 1.2), (7, 1.5, 1.5, 1.5), (9, 3), (4, 1.2, 1.2, 1.2, 1.2, 1.2))
 _PLAIN = {"color": "black"}
 _WIDTH, _DPI = 12.0, 100  # inches; 1200 pixels
-_HEIGHT, _FAMILY_HEIGHT, _LINE = 2.1, 1.6, 0.24  # inches: of rows of axes, of a line of text
-_IN_LEGEND = 8  # names in a row
-_FEW = 12  # points, of which each is marked
-_NARROW = 4  # axes in a row; more leave no room for many ticks
+_HEIGHT, _FAMILY_HEIGHT, _LINE = 2.1, 1.6, 0.24  # inches: rows of axes, rows of small axes, a line of text
+_IN_LEGEND = 8  # names per row
+_MOST_MARKED = 12  # a curve with at most this many points has a marker at each
+_NARROW = 4  # more axes per row leave no room for many ticks
 
 
-def draw(drawn: Sequence[Drawn], labels: Mapping[str, str], title: str, caption: str, path: Path) -> list[Path]:
+def draw(drawn: Sequence[PanelCurves], labels: Mapping[str, str], title: str, caption: str, path: Path) -> list[Path]:
     """Draw all panels and write them as PNG and as SVG; the same logs give the same files.
 
     Args:
         drawn: at least one panel.
-        labels: the name of each run -> what the legend calls it.
-        title: above the panels; empty for none.
-        caption: below the legend; empty for none.
-        path: of the files without their suffix.
+        labels: name of each run -> its label in the legend.
+        title: shown above the panels; empty for none.
+        caption: shown below the legend; empty for none.
+        path: the files' path without a suffix.
 
     Returns:
-        the files.
+        the paths of the two files.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed; the message says how to install it.
@@ -131,13 +131,13 @@ def draw(drawn: Sequence[Drawn], labels: Mapping[str, str], title: str, caption:
 
 
 def _style(number: int) -> dict[str, Any]:
-    """Colour and dashes; 36 of them differ."""
+    """Colour and dashes; there are 36 combinations."""
     turn, color = divmod(number, len(_COLORS))
     return {"color": _COLORS[color], "dashes": _DASHES[(turn + color) % len(_DASHES)]}
 
 
 def _draw_rows(part: Any, rows: Sequence[Sequence[Cell]], styles: Mapping[str, Mapping[str, Any]]) -> None:
-    """Draw rows of axes into a part of the figure; of a panel with several axes only the leftmost say what it is."""
+    """Draw rows of axes into a part of the figure; if a panel has several axes, only the leftmost are labelled."""
     columns = max(map(len, rows))
     grid = part.add_gridspec(len(rows), columns)
     scales: dict[str, Axes] = {}
@@ -159,15 +159,15 @@ def _draw_rows(part: Any, rows: Sequence[Sequence[Cell]], styles: Mapping[str, M
                 axes.tick_params(left=False, labelleft=False)
             if number + 1 == len(rows) or column >= len(rows[number + 1]):
                 axes.set_xlabel("training step", fontsize=8)
-            _dress(axes, ticks=4 if columns > _NARROW else 6)
+            _style_axes(axes, ticks=4 if columns > _NARROW else 6)
             if panel.from_zero:
                 zeros.append(axes)
-    for axes in zeros:  # only when all is drawn: axes that share a scale have one top
+    for axes in zeros:  # after drawing everything: axes that share a scale have one top
         _, top = axes.get_ylim()
-        axes.set_ylim(-0.03 * top, top)  # a line at 0 is seen whole
+        axes.set_ylim(-0.03 * top, top)  # shows the full width of a line at 0
 
 
-def _dress(axes: Axes, ticks: int) -> None:
+def _style_axes(axes: Axes, ticks: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins=ticks, steps=[1, 2, 5, 10], integer=True))
@@ -183,15 +183,15 @@ def _draw_curve(axes: Axes, curve: Curve, style: Mapping[str, Any]) -> None:
     there = [False, *map(math.isfinite, curve.mean), False]
     points = range(len(curve.mean))
     lone = [number for number in points if there[number : number + 3] == [False, True, False]]
-    # a lone value between two gaps has no line
-    marked = points if sum(there) <= _FEW else lone
+    # a single value between two gaps has no line
+    marked = points if sum(there) <= _MOST_MARKED else lone
     axes.plot(curve.steps, curve.mean, linewidth=1.5, marker="o", markersize=3, markevery=list(marked), **style)
     if curve.seeds > 1:
         axes.fill_between(curve.steps, curve.low, curve.high, color=style["color"], alpha=0.18, linewidth=0)
 
 
 def _write_foot(foot: Any, styles: Mapping[str, Mapping[str, Any]], caption: str) -> None:
-    """The one legend, and below it the caption."""
+    """Draw the legend, and the caption below it."""
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], linewidth=2, **style) for style in styles.values()]
@@ -199,21 +199,21 @@ def _write_foot(foot: Any, styles: Mapping[str, Mapping[str, Any]], caption: str
         handles, list(styles), loc="upper center", ncols=_IN_LEGEND, fontsize=9, frameon=False, handlelength=3.5
     )
     for text in legend.get_texts():
-        text.set_parse_math(False)  # the name of a run is no formula
+        text.set_parse_math(False)  # a run's name is not a formula
     foot.text(0.5, 0.2, caption, ha="center", fontsize=8, color="0.3")
 
 
-_BAND = "line: mean of a run's seeds; band: from the lowest to the highest of them"
+_BAND = "line: mean of a run's seeds; band: from the lowest to the highest seed"
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What was drawn.
+    """The drawn chart.
 
     Attributes:
         files: a PNG and an SVG.
-        panels: how many there are.
-        notes: one line for whatever was left out, with the reason.
+        panels: number of panels.
+        notes: one line for each thing left out, with the reason.
     """
 
     files: list[Path]
@@ -228,31 +228,31 @@ def draw_runs(
     smooth: int = 1,
     metrics: Sequence[str] = (),
 ) -> Picture:
-    """Draw runs side by side.
+    """Draw all runs into one chart.
 
     Args:
-        runs: the logs of each run, one for each seed.
-        path: of the files without their suffix.
-        title: above the panels; the run's name if left out and there is one run.
-        smooth: steps of the trailing mean, 1 for none.
-        metrics: names or patterns to draw in place of the usual panels.
+        runs: the logs of each run, one per seed.
+        path: the files' path without a suffix.
+        title: shown above the panels; None for the name of a single run.
+        smooth: number of steps in the trailing mean, 1 for none.
+        metrics: names or patterns to draw instead of the default panels.
 
     Raises:
         ValueError: there is nothing to draw, or no run logs one of `metrics`.
         ModuleNotFoundError: matplotlib is not installed; the message says how to install it.
     """
-    drawn, notes = collect(runs, panels_of(metrics, runs) if metrics else PANELS, smooth)
+    drawn, notes = collect(runs, select_panels(metrics, runs) if metrics else PANELS, smooth)
     if not drawn:
-        raise ValueError(f"nothing to draw: {'; '.join(notes)}. Name what is logged with --metric, as in --metric '*'")
+        raise ValueError(f"nothing to draw: {'; '.join(notes)}. Name logged metrics with --metric, as in --metric '*'")
     labels = {name: label(name, len(seeds)) for name, seeds in runs.items()}
     if title is None:
         title = "" if len(labels) > 1 else next(iter(labels.values()))
     parts = [_BAND] if any(len(seeds) > 1 for seeds in runs.values()) else []
     if smooth > 1:
-        parts.append(f"values of training: mean of {smooth} steps")
+        parts.append(f"training values: mean of {smooth} steps")
     return Picture(draw(drawn, labels, title, "; ".join(parts), path), len(drawn), notes)
 
 
 def label(name: str, seeds: int) -> str:
-    """A run as the legend names it."""
+    """A run's label in the legend."""
     return f"{name} ({seeds} seed{'' if seeds == 1 else 's'})"

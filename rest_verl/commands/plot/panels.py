@@ -1,4 +1,4 @@
-"""What a picture of training shows: which metrics, under which title, in which unit."""
+"""The panels of a training chart: their metrics, titles, units and curves."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Curve:
     Attributes:
         steps: ascending.
         mean: over the seeds; NaN where a seed's value is not finite.
-        low, high: the lowest and the highest seed.
-        seeds: how many there are.
+        low, high: the lowest and the highest value of all seeds.
+        seeds: number of seeds.
     """
 
     steps: list[int]
@@ -31,19 +31,18 @@ class Curve:
 
 
 def curve(seeds: Sequence[Series], smooth: int = 1) -> Curve:
-    """One line of all seeds.
+    """Combine all seeds of a metric.
 
-    A step that only some seeds have is left out: the mean would leap where one of them begins or ends.
+    Steps that only some seeds have are left out: the mean would jump where a seed begins or ends.
 
     Args:
         seeds: at least one.
-        smooth: take for each value the mean of so many, it and those before; values that are not finite stay so, and
-            count in no mean.
+        smooth: number of values in the trailing mean; values that are not finite stay so and are left out of means.
     """
     smoothed = [_trailing_mean(seed, smooth) for seed in seeds]
     steps = sorted(set.intersection(*(set(seed) for seed in smoothed)))
     rows = [[seed[step] for seed in smoothed] for step in steps]
-    # min and max of what holds a NaN depend on the order
+    # min and max depend on the order if there is a NaN
     rows = [row if all(map(math.isfinite, row)) else [math.nan] for row in rows]
     return Curve(
         steps=steps,
@@ -68,10 +67,10 @@ class Panel:
     """A metric, or a family of them.
 
     Attributes:
-        title, unit: for people.
-        metric: its name in the log. Of a family, the first `*` stands for the member: a region, a source.
-        smoothed: whether `--smooth` holds. Validations are few and have no noise of a batch.
-        from_zero: whether its scale begins at 0; none of its values may be below.
+        title, unit: shown in the chart.
+        metric: its name in the log. For a family, the first `*` is the member: a region or a data source.
+        smoothed: whether `--smooth` applies. Validations are few and have no batch noise.
+        from_zero: whether its scale begins at 0; no value may be negative.
     """
 
     title: str
@@ -81,7 +80,7 @@ class Panel:
     from_zero: bool = False
 
     def members(self, scalars: Scalars) -> dict[str, Series]:
-        """What a log has of it, by member; the member of a single metric is the empty text."""
+        """The panel's series in a log, by member; the member of a single metric is the empty string."""
         found: dict[str, Series] = defaultdict(dict)
         for metric, series in scalars.items():
             if match := _regex(self.metric).fullmatch(metric):
@@ -92,7 +91,7 @@ class Panel:
 PANELS = (
     Panel("Training reward", "mean score", "critic/score/mean"),
     Panel("Training accuracy", "share of right answers", "rest/reward/acc"),
-    # with `@n` answers to a question; of a data source without `acc` verl logs the reward in its place
+    # `@n` is the number of answers per question; for a data source without `acc` verl logs the reward instead
     Panel("Validation accuracy", "share of right answers", "val-core/*/acc/mean@*", smoothed=False),
     Panel("Validation reward", "mean reward", "val-core/*/reward/mean@*", smoothed=False),
     Panel("Response length", "tokens", "response_length/mean"),
@@ -107,8 +106,8 @@ PANELS = (
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A panel with what the runs have of it: member -> name of the run -> curve."""
+class PanelCurves:
+    """A panel with its curves: member -> name of the run -> curve."""
 
     panel: Panel
     members: dict[str, dict[str, Curve]]
@@ -116,15 +115,15 @@ class Drawn:
 
 def collect(
     runs: Mapping[str, Sequence[Scalars]], panels: Sequence[Panel], smooth: int
-) -> tuple[list[Drawn], list[str]]:
-    """Choose what can be drawn.
+) -> tuple[list[PanelCurves], list[str]]:
+    """Collect the curves of all panels.
 
     Args:
-        runs: the logs of each run, one for each seed.
-        smooth: steps of the trailing mean, 1 for none.
+        runs: the logs of each run, one per seed.
+        smooth: number of steps in the trailing mean, 1 for none.
 
     Returns:
-        the panels that a run has, and one line for whatever is left out, with the reason.
+        the panels that at least one run logs, and one line for each thing left out, with the reason.
     """
     drawn, notes = [], []
     lacking: dict[str, list[str]] = defaultdict(list)
@@ -140,7 +139,7 @@ def collect(
                 line = curve(series, smooth if panel.smoothed else 1)
                 what = f"{name}: {panel.metric.replace('*', member, 1)}"
                 if not any(map(math.isfinite, line.mean)):
-                    notes.append(f"{what} left out: no step at which each of {len(series)} seeds has a finite value")
+                    notes.append(f"{what} left out: no step has a finite value of all {len(series)} seeds")
                     continue
                 if len(series) < len(seeds):
                     notes.append(f"{what} is logged by {len(series)} of {len(seeds)} seeds")
@@ -151,16 +150,16 @@ def collect(
             for name in without:
                 lacking[name].append(panel.metric)
         if members:
-            drawn.append(Drawn(panel, dict(sorted(members.items()))))
+            drawn.append(PanelCurves(panel, dict(sorted(members.items()))))
     notes += [f"{name} is not in all panels: it does not log {', '.join(keys)}" for name, keys in lacking.items()]
     return drawn, notes
 
 
-def panels_of(patterns: Sequence[str], runs: Mapping[str, Sequence[Scalars]]) -> list[Panel]:
-    """A panel for every logged metric that one of the patterns matches, in which `*` is any text.
+def select_panels(patterns: Sequence[str], runs: Mapping[str, Sequence[Scalars]]) -> list[Panel]:
+    """A panel for every logged metric that matches one of the patterns, in which `*` matches any text.
 
     Raises:
-        ValueError: a pattern matches none.
+        ValueError: a pattern matches no metric.
     """
     logged = sorted({metric for seeds in runs.values() for scalars in seeds for metric in scalars})
     chosen: dict[str, None] = {}

@@ -1,4 +1,4 @@
-"""Which logs belong to which run: what `RUN` on the command line means."""
+"""Find and read the logs of each `RUN` on the command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-Series = dict[int, float]  # step -> value; NaN where what was logged is not finite
+Series = dict[int, float]  # step -> value; NaN where the logged value is not finite
 Scalars = dict[str, Series]  # by metric
 
 _EXPECTED = 'expected {"step": 1, "data": {"metric": 0.5, ...}} as verl\'s logger `file` writes it'
@@ -20,29 +20,29 @@ _EVENTS = "events.out.tfevents."
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundLogs:
     """The logs at a path.
 
     Attributes:
-        logs: each a file of JSON lines, a file of events, or a folder of event files.
-        passed_over: folders of event files that were not taken, since JSON lines are there as well.
+        logs: each a file of JSON lines, an event file, or a folder of event files.
+        skipped: folders of event files that are ignored because there are JSON lines too.
     """
 
     logs: list[Path]
-    passed_over: list[Path]
+    skipped: list[Path]
 
 
-def find_logs(path: Path) -> Found:
-    """The logs at a path: the file itself, or all below a folder, in order.
+def find_logs(path: Path) -> FoundLogs:
+    """The logs at a path: the file itself, or all logs below a folder, in order.
 
-    Event files of one folder are one log: a run that is resumed begins another file. Where both loggers wrote, their
-    numbers are the same ones, and JSON lines have them in full precision.
+    Event files of one folder are one log: a resumed run begins another file. If both loggers wrote, their numbers are
+    the same, and the JSON lines have them in full precision.
 
     Raises:
         FileNotFoundError: there is no log.
     """
     if path.is_file():
-        return Found([path], [])
+        return FoundLogs([path], [])
     lines, events = [], []
     for folder, _, names in os.walk(path):
         here = [Path(folder, name) for name in names]
@@ -51,25 +51,25 @@ def find_logs(path: Path) -> Found:
             events.append(Path(folder))
     if not lines and not events:
         raise FileNotFoundError(
-            f"{path}: no log of verl in it: looked for *.jsonl of the logger `file` and for {_EVENTS}* of the logger "
+            f"{path}: no verl log in it, neither *.jsonl of the logger `file` nor {_EVENTS}* of the logger "
             "`tensorboard`; train with trainer.logger=[console,file]"
         )
-    return Found(sorted(lines), sorted(events)) if lines else Found(sorted(events), [])
+    return FoundLogs(sorted(lines), sorted(events)) if lines else FoundLogs(sorted(events), [])
 
 
 def read_log(path: Path) -> Scalars:
-    """Read a log; of a step that is logged more than once the last value counts.
+    """Read a log; if a step is logged more than once, the last value counts.
 
     Args:
-        path: one of `Found.logs`.
+        path: one of `FoundLogs.logs`.
 
     Raises:
-        ValueError: it is no such log, or holds no step yet.
-        ModuleNotFoundError: it holds events, and tensorboard is not installed; the message says how to install it.
+        ValueError: it is not a verl log, or has no step yet.
+        ModuleNotFoundError: it holds events and tensorboard is not installed; the message says how to install it.
     """
     scalars = _read_events(path) if path.is_dir() or _is_events(path) else _read_lines(path)
     if not scalars:
-        raise ValueError(f"{path}: no step is logged yet: try again when the first one is done")
+        raise ValueError(f"{path}: no step is logged yet: try again after the first one")
     return scalars
 
 
@@ -84,7 +84,7 @@ def _read_lines(path: Path) -> Scalars:
                     break  # still being written
                 raise ValueError(f"{path}:{number}: {error}: {_EXPECTED}") from None
             for metric, value in data.items():
-                if value is None:  # how verl's logger writes what is not finite
+                if value is None:  # verl's logger writes null for values that are not finite
                     scalars[metric][step] = math.nan
                 elif isinstance(value, int | float):
                     scalars[metric][step] = _finite(value)
@@ -95,14 +95,14 @@ def _record(line: bytes) -> tuple[int, dict[str, Any]]:
     """The step of a line and what was logged at it."""
     record = json.loads(line)
     if not isinstance(record, dict) or not isinstance(record.get("data"), dict):
-        raise ValueError("no object with an object `data`")
+        raise ValueError("not an object with an object `data`")
     if type(record.get("step")) is not int:
-        raise ValueError(f"step={record.get('step')!r:.50} is no whole number")
+        raise ValueError(f"step={record.get('step')!r:.50} is not a whole number")
     return record["step"], record["data"]
 
 
 def _begins_as_log(path: Path) -> bool:
-    """Whether the first line is one of verl's logger: verl writes its rollouts as JSON lines, too."""
+    """Whether the first line is from verl's logger: verl writes its rollouts as JSON lines too."""
     with path.open("rb") as file:
         try:
             _record(file.readline())
@@ -123,7 +123,7 @@ def _read_events(path: Path) -> Scalars:
             f"{path}: event files need tensorboard ({error}). Run: pip install 'rest-verl[plot]'"
         ) from error
 
-    # 0 keeps every value; otherwise it would draw 10,000 at random
+    # 0 keeps every value; the default is a random sample of 10,000
     events = EventAccumulator(str(path), size_guidance={SCALARS: 0}, purge_orphaned_data=False).Reload()
     return {
         metric: {event.step: _finite(event.value) for event in events.Scalars(metric)}
@@ -137,28 +137,28 @@ def _finite(value: float) -> float:
 
 @dataclass(frozen=True)
 class Run:
-    """One line of the picture.
+    """One run of the chart.
 
     Attributes:
-        name: in the legend.
-        logs: one for each seed.
-        passed_over: event files that hold what `logs` hold already.
+        name: its name in the legend.
+        logs: one per seed.
+        skipped: event files that `logs` already cover.
     """
 
     name: str
     logs: list[Path] = field(default_factory=list)
-    passed_over: list[Path] = field(default_factory=list)
+    skipped: list[Path] = field(default_factory=list)
 
 
-def runs_of(arguments: Sequence[str]) -> list[Run]:
-    """The runs that `RUN ...` names, in their order.
+def find_runs(arguments: Sequence[str]) -> list[Run]:
+    """The runs given as `RUN ...`, in order.
 
     A RUN is a path or `NAME=PATH`. Every log found under one name is a seed of that run. A path may be a pattern, with
-    `*` for any text and `**` for any folders. Without a name, each path is a run called by its last part.
+    `*` for any text and `**` for any folders. Without a name, each path is a run named by its last part.
 
     Raises:
         FileNotFoundError: a pattern matches nothing, or there is no log.
-        ValueError: a log is given twice, or two paths without a name would be called the same.
+        ValueError: a log is given twice, or two paths without a name would get the same one.
     """
     runs: dict[str, Run] = {}
     named: set[str] = set()
@@ -168,8 +168,8 @@ def runs_of(arguments: Sequence[str]) -> list[Run]:
             called = name or (path.resolve().stem if path.is_file() else path.resolve().name)
             if called in runs and not (name and called in named):
                 raise ValueError(
-                    f"{argument}: another run is called {called!r} already: give each a name, as in NAME={path}; "
-                    "paths of one name are seeds of one run"
+                    f"{argument}: another run is already named {called!r}: give each a name, as in NAME={path}; "
+                    "all paths of one name are seeds of one run"
                 )
             if name:
                 named.add(name)
@@ -178,7 +178,7 @@ def runs_of(arguments: Sequence[str]) -> list[Run]:
 
 
 def _split(argument: str) -> tuple[str, str]:
-    """Name and pattern; the name is empty where none is given. An `=` behind a `/` is part of the path."""
+    """Name and pattern; the name is empty if there is none. An `=` after a `/` is part of the path."""
     name, equals, pattern = argument.partition("=")
     if not equals or "/" in name or Path(argument).exists():
         return "", argument
@@ -200,6 +200,6 @@ def _add(run: Run, path: Path) -> None:
     found = find_logs(path)
     for log in found.logs:
         if any(log.samefile(other) for other in run.logs):
-            raise ValueError(f"{run.name}: {log} is given twice, and would count as two seeds: name it once")
+            raise ValueError(f"{run.name}: {log} is given twice and would count as two seeds: give it once")
         run.logs.append(log)
-    run.passed_over.extend(found.passed_over)
+    run.skipped.extend(found.skipped)

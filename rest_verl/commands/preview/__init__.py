@@ -1,4 +1,4 @@
-"""What a run's settings will do, before it runs: token weights, curriculum and reward bounds over training.
+"""Preview what a run's settings will do: token weights, curriculum and reward bounds over training.
 
-The numbers are those of training: `TokenWeighting` weighs rows that are made up for it.
+The numbers are those of training: `TokenWeighting` weighs made-up rows.
 """

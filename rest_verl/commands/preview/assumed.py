@@ -1,5 +1,4 @@
-"""What a preview has to assume, since only training shows it: how long the parts of a response are, and how uncertain
-the policy is in each."""
+"""What a preview must assume, since only training shows it: the number of tokens and the entropy of each region."""
 
 from __future__ import annotations
 
@@ -20,16 +19,16 @@ ENTROPY = {
     Region.RESPONSE: 0.9,
     Region.OTHER: 0.9,
 }
-LONGEST = 1_000_000  # tokens of a row
+LONGEST = 1_000_000  # tokens per row
 
 
 @dataclass(frozen=True)
 class Assumed:
-    """A batch that stands for those of training.
+    """A batch that represents those of training.
 
     Attributes:
-        rows: tokens of each region in each row; at least one row, none without a token.
-        entropy: of every token of a region, in nats; all regions.
+        rows: number of tokens of each region in each row; at least one row, none empty.
+        entropy: entropy of each region's tokens in nats, for all regions.
     """
 
     rows: Sequence[Mapping[Region, int]]
@@ -41,10 +40,10 @@ class Assumed:
 
 
 def batch_of(rows: Sequence[Mapping[Region, int]]) -> TaggedBatch:
-    """Rows of so many tokens of each region; shorter ones are padded on the right.
+    """A batch of rows with the given numbers of tokens per region; shorter rows are padded on the right.
 
     Returns:
-        (B, T), with B rows and T the tokens of the longest.
+        (B, T), with B rows and T the number of tokens of the longest.
     """
     tokens = [[region for region in Region for _ in range(row.get(region, 0))] for row in rows]
     longest = max(map(len, tokens))
@@ -54,10 +53,10 @@ def batch_of(rows: Sequence[Mapping[Region, int]]) -> TaggedBatch:
 
 
 def read_tokens(text: str) -> dict[Region, int]:
-    """Read `--tokens format=12,name=6`; a region that is not named has none.
+    """Parse `--tokens format=12,name=6`; regions that are not named have no tokens.
 
     Raises:
-        ValueError: an unknown region, or a number that is no count of tokens.
+        ValueError: a region is unknown, or a number is not a count of tokens.
     """
     row: dict[Region, int] = {}
     for region, number in _pairs("--tokens", text):
@@ -65,15 +64,15 @@ def read_tokens(text: str) -> dict[Region, int]:
             raise ValueError(f"--tokens {region.label}={number}: expected a whole number from 0 to {LONGEST}")
         row[region] = int(number)
     if not any(row.values()):
-        raise ValueError(f"--tokens {text}: a row needs a token: give one region more than 0")
+        raise ValueError(f"--tokens {text}: the row is empty: give at least one region more than 0 tokens")
     return row
 
 
 def read_entropy(text: str) -> dict[Region, float]:
-    """Read `--entropy think=0.9,args=0.3`, in nats; a region that is not named keeps the default of `ENTROPY`.
+    """Parse `--entropy think=0.9,args=0.3`, in nats; regions that are not named keep their default from `ENTROPY`.
 
     Raises:
-        ValueError: an unknown region, or a number that is no entropy.
+        ValueError: a region is unknown, or a number is not an entropy.
     """
     entropy = dict(ENTROPY)
     for region, number in _pairs("--entropy", text):

@@ -1,4 +1,4 @@
-"""A preview as a chart: one panel for each thing that moves, told apart by colour and by dashes."""
+"""A preview as a chart: one panel per scheduled quantity, with lines that differ by colour and dashes."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Style:
-    """Of a line: a colour of Okabe and Ito, and dashes in points."""
+    """A line's style: a colour of Okabe and Ito, dashes and width in points."""
 
     color: str
     dashes: tuple[float, ...] = ()
     width: float = 1.6
 
     def keys(self) -> dict[str, Any]:
-        """As matplotlib takes it."""
+        """As keyword arguments of matplotlib."""
         return {"color": self.color, "linestyle": (0, self.dashes) if self.dashes else "-", "linewidth": self.width}
 
 
-# A wide line below a thin one, and dashes above a whole line: two regions of one weight show both.
+# Wide lines below thin ones and dashes above solid lines, so that two regions of the same weight are both visible.
 STYLES = {
     Region.FORMAT: _Style("#0072B2", width=2.4),
     Region.NAME: _Style("#D55E00", (9, 2)),
@@ -52,11 +52,11 @@ def draw(found: Timeline, title: str, path: Path) -> list[Path]:
     """Draw a preview and write it as PNG and as SVG.
 
     Args:
-        title: above the panels.
-        path: of the files without their suffix.
+        title: shown above the panels.
+        path: the files' path without a suffix.
 
     Returns:
-        the files.
+        the paths of the two files.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed; the message says how to install it.
@@ -91,27 +91,27 @@ def _panels(found: Timeline) -> list[Callable[[Axes], None]]:
 
 
 def _weights(found: Timeline, weights: dict[Region, list[float]], title: str, axes: Axes) -> None:
-    where = _across(found, axes)
+    x_values = _set_x_axis(found, axes)
     for region, values in weights.items():
-        axes.plot(where, values, label=region.label, **STYLES[region].keys())
+        axes.plot(x_values, values, label=region.label, **STYLES[region].keys())
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     axes.set_title(title, fontsize=8, loc="left")
     axes.set_ylabel("weight", fontsize=8)
 
 
 def _curriculum(found: Timeline, lam: list[float], axes: Axes) -> None:
-    axes.plot(_across(found, axes), lam, color="black", linewidth=1.6)
+    axes.plot(_set_x_axis(found, axes), lam, color="black", linewidth=1.6)
     axes.set_ylim(-0.04, 1.04)
     axes.set_title(f"curriculum {found.run.rest.curriculum.kind}", fontsize=8, loc="left", parse_math=False)
     axes.set_ylabel("lam", fontsize=8)
 
 
-def _across(found: Timeline, axes: Axes) -> list[float]:
-    """Where the points of the curve lie; names and limits the axis of a panel accordingly."""
+def _set_x_axis(found: Timeline, axes: Axes) -> list[float]:
+    """Set a panel's x label and limits; return the x values of the curve."""
     if follows_entropy(found.run.rest):
         axes.set_xlabel("structure entropy left, in % of the first step's", fontsize=8)
         axes.set_xlim(100, 0)
-        return [100 * one.moment.left for one in found.curve]
+        return [100 * one.moment.entropy_left for one in found.curve]
     _step_axis(found, axes)
     return [one.moment.step for one in found.curve]
 

@@ -10,39 +10,39 @@ from rich.console import Console
 
 from rest_verl.common.console import one_line_errors, plain_text
 
-# One call, as long as those of ToolRL's right answers, and reasoning before it.
+# Reasoning and one call, as long as those of ToolRL's correct answers.
 _TOKENS = "format=12,name=6,args=18,think=80,other=14"
 
 
 def preview(
-    overrides: Annotated[list[str] | None, typer.Argument(help="What you give to verl.trainer.main_ppo.")] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(help="Overrides for verl.trainer.main_ppo.")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="Instead of overrides: the .hydra/config.yaml of an earlier run.")
+        Path | None, typer.Option(help="Preview the .hydra/config.yaml of an earlier run instead of overrides.")
     ] = None,
-    steps: Annotated[str | None, typer.Option(help="To show, with commas between them.")] = None,
+    steps: Annotated[str | None, typer.Option(help="Show these steps, separated by commas.")] = None,
     total_steps: Annotated[
-        int | None, typer.Option(min=1, help="Of the run; trainer.total_training_steps if left out.")
+        int | None, typer.Option(min=1, help="Number of training steps; default: trainer.total_training_steps.")
     ] = None,
     tokens: Annotated[
         list[str] | None,
-        typer.Option(help=f"A row of the batch that is weighed; repeat for several. Default: {_TOKENS}"),
+        typer.Option(help=f"Number of tokens per region in a row of the batch. Repeatable. Default: {_TOKENS}"),
     ] = None,
     entropy: Annotated[
-        str | None, typer.Option(help="Nats of a region's tokens, as in think=0.9,args=0.3, where a scheme reads it.")
+        str | None, typer.Option(help="Entropy per region in nats, as in think=0.9,args=0.3, for schemes that use it.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="The chart's files, without .png and .svg.")] = Path("preview"),
+    out: Annotated[Path, typer.Option(help="Chart files to write, without .png and .svg.")] = Path("preview"),
     plot: Annotated[bool, typer.Option("--plot/--no-plot", help="Draw the chart.")] = True,
 ) -> None:
-    """Show what a run's settings will do to token weights and reward bounds, before it runs.
+    """Preview the token weights and reward bounds that a run's settings lead to.
 
     Needs no GPU, no model and no data. Options come before the overrides:
-    behind the first override all is an override.
+    everything after the first override is an override.
     """
     with one_line_errors():
         if (config is None) == (not overrides):
-            raise ValueError("give the overrides of a run, such as +rest=paper, or --config FILE: one of the two")
+            raise ValueError("give either the overrides of a run, such as +rest=paper, or --config FILE")
         shown = None if steps is None else [_step(part) for part in steps.split(",")]
-        with Console(stderr=True).status("verl is being imported: about 10 s"):
+        with Console(stderr=True).status("importing verl, about 10 s"):
             from rest_verl.commands.preview.assumed import ENTROPY, Assumed, read_entropy, read_tokens
             from rest_verl.commands.preview.run import compose, read_config, read_run
             from rest_verl.commands.preview.timeline import timeline
@@ -54,7 +54,7 @@ def preview(
             with quiet_verl():
                 run = read_run(read_config(config) if config else compose(overrides or []), total_steps)
             if entropy is not None and not get_scheme(run.rest.scheme).measures_entropy:
-                raise ValueError(f"--entropy {entropy}: rest.scheme={run.rest.scheme} reads no entropy: drop it")
+                raise ValueError(f"--entropy {entropy}: rest.scheme={run.rest.scheme} uses no entropy: drop it")
             found = timeline(run, assumed, shown)
         from rest_verl.commands.preview.report import remarks, tables
 
@@ -76,4 +76,4 @@ def _step(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ValueError(f"--steps {text.strip()!r}: expected whole numbers with commas between them") from None
+        raise ValueError(f"--steps {text.strip()!r}: expected whole numbers separated by commas") from None

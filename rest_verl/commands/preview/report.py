@@ -13,19 +13,18 @@ from rest_verl.config.rest import RegionWeights
 from rest_verl.core.regions import Region
 from rest_verl.weighting.schemes import get_scheme
 
-# As the settings have them: what is a call first.
+# In the order of the settings: the regions of calls first.
 REGIONS = tuple(Region[key.name.upper()] for key in fields(RegionWeights))
 
 
 def row_title(row: Mapping[Region, int]) -> str:
-    """What a row is made of, largest part first, as in `80 think, 30 args`."""
+    """A row's numbers of tokens, largest first, as in `80 think, 30 args`."""
     parts = sorted(((count, region.label) for region, count in row.items() if count), reverse=True)
     return ", ".join(f"{count} {name}" for count, name in parts)
 
 
 def tables(found: Timeline) -> Iterator[tuple[str, Table]]:
-    """The tables of a preview, each with its title: weights before and after normalisation, and the bounds of the
-    reward."""
+    """The tables of a preview, each with its title: weights before and after normalisation, and reward bounds."""
     rest = found.run.rest
     if found.shown:
         columns = [_column(found, one.moment) for one in found.shown]
@@ -53,11 +52,11 @@ def tables(found: Timeline) -> Iterator[tuple[str, Table]]:
 
 
 def _column(found: Timeline, moment: Moment) -> str:
-    return f"{moment.left:.0%} left" if follows_entropy(found.run.rest) else f"step {moment.step}"
+    return f"{moment.entropy_left:.0%} left" if follows_entropy(found.run.rest) else f"step {moment.step}"
 
 
 def remarks(found: Timeline) -> Iterator[str]:
-    """What a reader of the tables has to know, one line each."""
+    """Notes on the tables, one line each."""
     run, rest = found.run, found.run.rest
     weighted = run.estimator == "rest"
     if not weighted:
@@ -73,12 +72,12 @@ def remarks(found: Timeline) -> Iterator[str]:
         yield f"assumed: a batch of rows of these tokens: {rows}; --tokens changes it"
     if weighted and follows_entropy(rest):
         yield (
-            "rest.curriculum.kind=adaptive: lam follows the entropy of format and name tokens, so no step can be "
-            "named for it; shown is what share of that entropy is left of the first step's, at the assumed entropies"
+            "rest.curriculum.kind=adaptive: lam follows the entropy of format and name tokens and not the step; the "
+            "columns show the share of the first step's entropy that is left, at the assumed entropies"
         )
     if run.total_steps is None:
-        yield (f"the length of the run follows from its data; shown up to step {found.last}; --total-steps N sets it")
+        yield f"the length of the run depends on its data; shown up to step {found.last}; --total-steps N sets it"
     for key, ramp, end in moving_ramps(rest, weighted, found.has_reward):
         if run.total_steps is not None and end > run.total_steps:
             reached = ramp.schedule()(run.total_steps)
-            yield f"{key} ends at {reached:g}: its limit {ramp.limit:g} would be reached in step {end}"
+            yield f"{key} ends at {reached:g}: its limit {ramp.limit:g} would be reached at step {end}"

@@ -1,4 +1,4 @@
-"""The run that is previewed: from overrides, or from the config file of an earlier run, to what the preview reads."""
+"""Read the previewed run's settings from overrides or from the config file of an earlier run."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from rest_verl.plugin.run_checks import check_run
 
 @dataclass(frozen=True)
 class Run:
-    """What a preview reads of a run.
+    """A run's settings that a preview needs.
 
     Attributes:
-        rest: its settings of ResT.
-        estimator: `algorithm.adv_estimator`; tokens are weighted where it is `rest`.
-        reward_manager: `reward.reward_manager.name`; the bounds of `rest.reward` hold where it is `rest_tool`.
-        total_steps: global steps of the whole run; None where only its data tells.
+        rest: its ResT settings.
+        estimator: `algorithm.adv_estimator`; tokens are weighted if it is `rest`.
+        reward_manager: `reward.reward_manager.name`; the bounds of `rest.reward` apply if it is `rest_tool`.
+        total_steps: number of global steps of the run; None if it depends on the data.
     """
 
     rest: RestConfig
@@ -44,10 +44,10 @@ def compose(overrides: Sequence[str]) -> DictConfig:
 
 
 def read_config(path: Path) -> DictConfig:
-    """The config that an earlier run wrote down, as Hydra does in `.hydra/config.yaml`.
+    """Read the config that Hydra wrote to `.hydra/config.yaml` in an earlier run.
 
     Raises:
-        ValueError: it is not YAML, or not the config of a run of verl.
+        ValueError: it is not YAML, or not the config of a verl run.
     """
     import yaml
 
@@ -57,18 +57,18 @@ def read_config(path: Path) -> DictConfig:
         raise ValueError(f"--config {path}: not YAML: {error}") from None
     if not isinstance(config, DictConfig) or OmegaConf.select(config, "algorithm.adv_estimator") is None:
         raise ValueError(
-            f"--config {path}: no config of a run of verl, for it has no algorithm.adv_estimator: give the "
-            ".hydra/config.yaml of one, or overrides instead"
+            f"--config {path}: not the config of a verl run: it has no algorithm.adv_estimator. Give a run's "
+            ".hydra/config.yaml, or overrides instead"
         )
     return config
 
 
 def read_run(config: DictConfig, total_steps: int | None) -> Run:
-    """What the preview reads of a run's config, checked as the run itself would check it.
+    """Extract a run's settings from its config, with the checks of the run itself.
 
     Args:
         config: the whole config.
-        total_steps: instead of `trainer.total_training_steps`, which is often left open.
+        total_steps: replaces `trainer.total_training_steps`, which is often unset.
 
     Raises:
         ConfigError: the run would be refused.

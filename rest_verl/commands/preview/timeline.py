@@ -15,25 +15,25 @@ from rest_verl.config.reward import RewardConfig
 from rest_verl.core.regions import Region
 from rest_verl.weighting.schemes import get_scheme
 
-# Shares of the structure entropy that are shown where lam follows it.
-LEFT = (1.0, 0.75, 0.5, 0.25, 0.0)
-POINTS = 200  # of a curve
-BY_STEPS = ("linear", "cosine", "exponential", "step")  # curricula that know no length of the run with unit=step
+# Shares of the first structure entropy at which weights are shown if lam follows it.
+ENTROPY_LEFT = (1.0, 0.75, 0.5, 0.25, 0.0)
+POINTS = 200  # per curve
+BY_STEPS = ("linear", "cosine", "exponential", "step")  # curricula that need no run length with unit=step
 BOUNDS = ("format_min", "format_max", "correctness_min", "correctness_max")
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """What a run's settings do.
+    """A run's weights over its training.
 
     Attributes:
         run: the run.
         assumed: the batch that is weighed.
-        steps: those to show.
-        last: the step with which curves end.
-        shown: the weights at `steps`, or at the shares `LEFT` where lam follows the measured entropy; none where the
-            run weights no tokens.
-        curve: the same from step 1 to `last`, close together.
+        steps: the steps to show.
+        last: the last step of the curves.
+        shown: the weights at `steps`, or at the shares `ENTROPY_LEFT` if lam follows the measured entropy; empty if
+            the run weights no tokens.
+        curve: the weights at close steps from 1 to `last`.
     """
 
     run: Run
@@ -45,7 +45,7 @@ class Timeline:
 
     @property
     def has_reward(self) -> bool:
-        """Whether the bounds of `rest.reward` hold in the run."""
+        """Whether the bounds of `rest.reward` apply to the run."""
         return self.run.reward_manager == "rest_tool"
 
 
@@ -53,18 +53,18 @@ def timeline(run: Run, assumed: Assumed, steps: Sequence[int] | None) -> Timelin
     """Preview a run.
 
     Args:
-        steps: those to show; the first, the last and the quarters between them if None.
+        steps: the steps to show; None for the first, the last and the quarters between them.
 
     Raises:
-        ValueError: a step lies outside the run; its length is needed and unknown; or as `weigh` does.
+        ValueError: a step lies outside the run; the run's length is needed but unknown; or as `weigh` does.
     """
     rest, total = run.rest, run.total_steps
     weighted, rewarded = run.estimator == "rest", run.reward_manager == "rest_tool"
     if weighted and total is None and _needs_total_steps(rest):
         raise ValueError(
-            f"rest.curriculum.kind={rest.curriculum.kind} moves over a fraction of training, and how many steps the "
-            "run has follows from its data: give --total-steps (trainer.total_epochs times rows of data.train_files "
-            "over data.train_batch_size)"
+            f"rest.curriculum.kind={rest.curriculum.kind} moves over a fraction of training, and the run's length "
+            "depends on its data: give --total-steps (trainer.total_epochs * rows of data.train_files / "
+            "data.train_batch_size)"
         )
     for step in steps or ():
         if step < 1 or (total is not None and step > total):
@@ -74,7 +74,7 @@ def timeline(run: Run, assumed: Assumed, steps: Sequence[int] | None) -> Timelin
     table: list[Moment] = []
     curve: list[Moment] = []
     if weighted and follows_entropy(rest):
-        table = [Moment(last, last, left) for left in LEFT]
+        table = [Moment(last, last, left) for left in ENTROPY_LEFT]
         curve = [Moment(last, last, 1 - point / POINTS) for point in range(POINTS + 1)]
     elif weighted:
         table = [Moment(step, total or last, 1.0) for step in shown]
@@ -89,7 +89,7 @@ def curve_steps(last: int) -> list[int]:
 
 
 def reward_bounds(reward: RewardConfig, step: int) -> dict[str, float]:
-    """Bounds of each part of the reward at a step, and of their sum: `<part>_min` and `<part>_max`."""
+    """Bounds of each part of the reward and of their sum at a step: `<part>_min` and `<part>_max`."""
     bounds = {key: getattr(reward, key).schedule()(step) for key in BOUNDS}
     bounds |= {"length_min": reward.length.min, "length_max": reward.length.max}
     for end in ("min", "max"):
@@ -98,7 +98,7 @@ def reward_bounds(reward: RewardConfig, step: int) -> dict[str, float]:
 
 
 def last_move(rest: RestConfig, weighted: bool, rewarded: bool) -> int:
-    """The step from which on nothing moves any more that the settings schedule by steps; 1 where nothing does."""
+    """The last step at which a setting scheduled by steps changes; 1 if there is none."""
     ends = [end for _, _, end in moving_ramps(rest, weighted, rewarded)]
     if weighted and "curriculum" in get_scheme(rest.scheme).reads and rest.curriculum.unit == "step":
         ends.append(math.ceil(rest.curriculum.end))
@@ -106,7 +106,7 @@ def last_move(rest: RestConfig, weighted: bool, rewarded: bool) -> int:
 
 
 def moving_ramps(rest: RestConfig, weighted: bool, rewarded: bool) -> Iterator[tuple[str, Ramp, int]]:
-    """Key, ramp and last step of every setting that moves in a run of these settings."""
+    """Key, ramp and last step of every setting that changes during the run."""
     ramps: dict[str, Ramp] = {}
     if weighted and "weights" in get_scheme(rest.scheme).reads:
         names = [region.label for region in Region]
@@ -117,7 +117,7 @@ def moving_ramps(rest: RestConfig, weighted: bool, rewarded: bool) -> Iterator[t
             ramps["rest.reward.length.words"] = rest.reward.length.words
     for key, ramp in ramps.items():
         if ramp.limit is not None and ramp.limit != ramp.start and ramp.slope != 0:
-            # rounded, for (1 - 0.6) / 0.002 may be a little more than 200
+            # rounded, since (1 - 0.6) / 0.002 may be slightly more than 200
             yield key, ramp, ramp.begin + math.ceil(round((ramp.limit - ramp.start) / ramp.slope, 6))
 
 

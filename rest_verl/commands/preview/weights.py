@@ -1,4 +1,4 @@
-"""The weights of a run at one point of its training, from the weighting that training itself uses."""
+"""A run's weights at one moment of its training, computed by the weighting that training itself uses."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from rest_verl.weighting.token_weighting import TokenWeighting
 
 @dataclass(frozen=True)
 class Moment:
-    """A point of training.
+    """A moment of training.
 
     Attributes:
         step: global step, from 1.
-        total_steps: of the whole run.
-        left: share of the structure tokens' first entropy that is left, in [0, 1]; curriculum `adaptive` follows it.
+        total_steps: number of steps of the whole run.
+        entropy_left: share of the structure tokens' first entropy that is left, in [0, 1]; curriculum `adaptive`
+            follows it.
     """
 
     step: int
     total_steps: int
-    left: float = 1.0
+    entropy_left: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,11 @@ class Weights:
     """Weights at a moment.
 
     Attributes:
-        moment: when.
-        lam: value of the curriculum; None where the scheme reads none.
-        before: weight of each region before normalisation. That of a region without a token in the assumed rows is
-            what a further row with one such token would get.
-        after: for each assumed row, the weights of the regions that it has, normalised.
+        moment: the moment.
+        lam: value of the curriculum; None if the scheme reads none.
+        before: weight of each region before normalisation. A region without tokens in the assumed rows gets the
+            weight of one such token in an additional row.
+        after: for each assumed row, the normalised weights of its regions.
     """
 
     moment: Moment
@@ -52,16 +53,16 @@ def weigh(rest: RestConfig, assumed: Assumed, moment: Moment) -> Weights:
     """Weigh the assumed rows at a moment.
 
     Raises:
-        ValueError: as `TokenWeighting` does; or the curriculum is adaptive and no row has a token of format or name.
+        ValueError: as `TokenWeighting` does; or the curriculum is adaptive and no row has format or name tokens.
     """
     batch = batch_of(assumed.rows)
-    weighting, weights = _weighed(rest, assumed, moment, batch)
+    weighting, weights = _weigh_batch(rest, assumed, moment, batch)
     unnormalised = replace(rest, normalisation="none")
-    before = batch.means(_weighed(unnormalised, assumed, moment, batch)[1])
+    before = batch.means(_weigh_batch(unnormalised, assumed, moment, batch)[1])
     absent = dict.fromkeys([region for region in Region if region not in before], 1)
     if absent:
         wider = batch_of([*assumed.rows, absent])
-        means = wider.means(_weighed(unnormalised, assumed, moment, wider)[1])
+        means = wider.means(_weigh_batch(unnormalised, assumed, moment, wider)[1])
         before |= {region: means[region] for region in absent}
     return Weights(
         moment=moment,
@@ -75,14 +76,14 @@ def weigh(rest: RestConfig, assumed: Assumed, moment: Moment) -> Weights:
 
 
 def follows_entropy(rest: RestConfig) -> bool:
-    """Whether lam follows what training measures, so that no step can be named for it."""
+    """Whether lam follows the measured entropy and not the step."""
     return "curriculum" in get_scheme(rest.scheme).reads and rest.curriculum.kind == "adaptive"
 
 
-def _weighed(
+def _weigh_batch(
     rest: RestConfig, assumed: Assumed, moment: Moment, batch: TaggedBatch
 ) -> tuple[TokenWeighting, torch.Tensor]:
-    """The weighting as it stands at a moment, and its weights of a batch."""
+    """The weighting's state at a moment, and its weights of a batch."""
     weighting, entropy = TokenWeighting(rest, moment.total_steps), assumed.entropies(batch)
     if follows_entropy(rest):
         weighting(StepBatch(moment.step, batch, entropy))
@@ -90,5 +91,5 @@ def _weighed(
         now = state["structure"]
         if not isinstance(now, float):
             raise ValueError("--tokens: curriculum adaptive follows format and name tokens: give a row some of them")
-        weighting.restore(state | {"structure_first": now / moment.left if moment.left else math.inf})
+        weighting.restore(state | {"structure_first": now / moment.entropy_left if moment.entropy_left else math.inf})
     return weighting, weighting(StepBatch(moment.step, batch, entropy))

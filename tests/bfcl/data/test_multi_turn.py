@@ -195,9 +195,9 @@ def test_the_list_of_later_tools_follows_the_template(tmp_path):
     ("answer", "message"),
     [
         (None, "has no answer to it"),
-        ([["fly()"]], "calls 'fly', which none of the classes involved has"),
+        ([["fly()"]], "calls 'fly', which none of the involved classes has"),
         ([["mean("]], "not a call in Python"),
-        ([3], "not as BFCL writes it"),
+        ([3], "does not have BFCL's form"),
         ([[]], "no call in any turn"),
         ([["mean([1])"], ["mean([1])"]], "ground_truth has 2 turns and turns has 0"),
     ],
@@ -270,8 +270,8 @@ def task_row(number=0, **extra_info):
     [
         ("bfcl_multi_turn", json.dumps(TASK), None),
         ("bfcl_multi", json.dumps(TASK), "unknown environment 'bfcl_multi': did you mean 'bfcl_multi_turn'"),
-        ("bfcl_multi_turn", "{", "cannot be made: Expecting property name"),
-        ("bfcl_multi_turn", None, "cannot be made"),
+        ("bfcl_multi_turn", "{", "cannot be created: Expecting property name"),
+        ("bfcl_multi_turn", None, "cannot be created"),
         ("bfcl_multi_turn", "[1]", "must be a JSON object as text"),
         ("bfcl_multi_turn", "{}", "refuses its environment_kwargs: .*ground_truth"),
         ("bfcl_multi_turn", json.dumps(TASK | {"turns": [[]]}), "refuses its environment_kwargs: .*turns has 1"),

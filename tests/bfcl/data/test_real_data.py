@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 from bfcl_row import calls_of, refusal, truth_of
 
-from rest_verl.bfcl.data.docs import shown_functions
+from rest_verl.bfcl.data.docs import functions_with_hints
 from rest_verl.bfcl.data.files import bfcl_folder
 from rest_verl.bfcl.data.single_turn import CATEGORIES, bfcl_rows
 from rest_verl.reward.scorers import get_scorer
@@ -59,7 +59,7 @@ def test_docs_are_shown_as_bfcls_own_code_shows_them():
     for row in bfcl_rows(CATEGORIES):
         category, functions = truth_of(row)["category"], truth_of(row)["functions"]
         expected = theirs["_func_doc_language_specific_pre_processing"](copy.deepcopy(functions), category)
-        assert shown_functions(functions, category) == expected
+        assert functions_with_hints(functions, category) == expected
         compared[category] += 1
     assert compared == COUNTS
 

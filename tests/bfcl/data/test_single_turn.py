@@ -9,7 +9,7 @@ import pytest
 from bfcl_row import calls_of, refusal, truth_of
 from right_answers import right_answer
 
-from rest_verl.bfcl.data.docs import shown_functions
+from rest_verl.bfcl.data.docs import functions_with_hints
 from rest_verl.bfcl.data.single_turn import bfcl_rows
 from rest_verl.data.prompt import make_prompt
 from rest_verl.data.template import PromptTemplate
@@ -82,7 +82,7 @@ def test_format_and_template_go_into_the_prompt(stand_in, tmp_path):
         {}, messages=[{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day."}]
     )
     stand_in("multiple", [asked], [{"id": "q_0", "ground_truth": [{"book": {}}]}])
-    shown = shown_functions(asked["function"], "multiple")
+    shown = functions_with_hints(asked["function"], "multiple")
     (row,) = bfcl_rows(["multiple"], "hermes")
     assert row["prompt"] == make_prompt(shown, asked["question"][0], "hermes")
     (tmp_path / "mine.jinja").write_text("{{ tools[0].name }} in {{ format }}")
@@ -246,7 +246,7 @@ def test_without_the_package_the_error_says_how_to_install_it(monkeypatch):
 
 def test_another_version_of_the_package_is_named_as_such(stand_in):
     stand_in("parallel", [])
-    with pytest.raises(FileNotFoundError, match=r"BFCL_v4_multiple.json is not there: .*another version"):
+    with pytest.raises(FileNotFoundError, match=r"BFCL_v4_multiple.json is missing: .*another version"):
         bfcl_rows(["multiple"])
 
 
@@ -256,7 +256,7 @@ ANSWER = [{"id": "q_0", "ground_truth": [{"book": {}}]}]
 @pytest.mark.parametrize(
     ("questions", "answers", "message"),
     [
-        ([{"question": []}], [], "line 1: no JSON object with the key 'id'"),
+        ([{"question": []}], [], "line 1: not a JSON object with the key 'id'"),
         ([{"id": "q_0"}], ANSWER, "q_0: 'question' is not a list"),
         ([question({})], [], "q_0: .*has no answer to it"),
         ([question({})], [{"id": "q_0"}], "q_0: 'ground_truth' is not a list"),
@@ -265,7 +265,7 @@ ANSWER = [{"id": "q_0", "ground_truth": [{"book": {}}]}]
         ([{"id": "q_0", "question": ["hi"], "function": []}], ANSWER, "q_0: the question's first turn"),
         ([question({}, messages=[{"role": "user"}])], ANSWER, "q_0: message 1 of the dialogue must be"),
         ([{**question({}), "function": []}], ANSWER, "q_0: 'function' is not a list, or is empty"),
-        ([{**question({}), "function": ["book"]}], ANSWER, "q_0: a tool's doc is not as BFCL writes it"),
+        ([{**question({}), "function": ["book"]}], ANSWER, "q_0: a tool's doc does not have BFCL's form"),
     ],
 )
 def test_damaged_data_is_named_by_file_and_id(stand_in, questions, answers, message):

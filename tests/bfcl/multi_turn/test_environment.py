@@ -162,7 +162,7 @@ def test_a_tool_that_is_held_out_is_unknown_until_the_turn_that_brings_it():
 )
 def test_a_task_that_names_a_method_that_is_not_there_is_refused(changes):
     environment = make(**changes)
-    with pytest.raises(ValueError, match=r"multi_turn_base_0: \['fly'\] are no methods of TicketAPI, MathAPI"):
+    with pytest.raises(ValueError, match=r"multi_turn_base_0: \['fly'\] are not methods of TicketAPI, MathAPI"):
         asyncio.run(environment.reset())
 
 
@@ -172,9 +172,9 @@ def test_a_task_that_names_a_method_that_is_not_there_is_refused(changes):
         ({"involved_classes": ["TicketApi"]}, "unknown API class of BFCL 'TicketApi': did you mean 'TicketAPI'"),
         ({"turns": []}, "ground_truth has 4 turns and turns has 0"),
         ({"ground_truth": [[], [], [], []]}, "no call in any turn"),
-        ({"held_out": {"4": ["f"]}}, "held_out: '4' is no later turn; allowed: 1 to 3"),
-        ({"held_out": {"0": ["f"]}}, "held_out: '0' is no later turn"),
-        ({"held_out": {"x": ["f"]}}, "held_out: 'x' is no later turn"),
+        ({"held_out": {"4": ["f"]}}, "held_out: '4' is not a later turn; allowed: 1 to 3"),
+        ({"held_out": {"0": ["f"]}}, "held_out: '0' is not a later turn"),
+        ({"held_out": {"x": ["f"]}}, "held_out: 'x' is not a later turn"),
         ({"initial_config": []}, "initial_config"),
         ({"ground_truth": [["f()"], [], [], []]}, "ground_truth.0.0"),
         ({"turns": [["hello"], [], []]}, "turns.0.0"),

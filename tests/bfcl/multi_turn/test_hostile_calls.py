@@ -6,8 +6,9 @@ import json
 
 import pytest
 from bfcl_calls import MISSING
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tiers import examples, size
 
 from rest_verl.bfcl.multi_turn.apis import API_CLASSES, methods
 from rest_verl.bfcl.multi_turn.environment import BfclMultiTurn
@@ -51,7 +52,7 @@ def executor():
         "",
         "\x00",
         "\ud800",
-        "p" * 10_000_000,
+        "p" * size(10_000_000),
     ],
     ids=lambda name: repr(name[:30]),
 )
@@ -108,7 +109,7 @@ def test_arguments_that_do_not_fit_give_an_error_that_the_model_can_read(executo
 GIANT = 10**4000
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.soon
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
@@ -133,7 +134,7 @@ def test_a_call_that_would_take_very_long_is_refused_at_once(executor, name, arg
     assert message in executor.call(name, arguments)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.soon
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
@@ -160,7 +161,7 @@ def test_what_takes_no_time_is_left_to_the_class(executor, name, arguments):
     assert executor.call(name, arguments)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.soon
 @pytest.mark.parametrize("name", ["find", "du"])
 def test_a_directory_without_end_or_of_countless_copies_is_not_gone_through(executor, name):
     executor.call("mkdir", {"dir_name": "x"})
@@ -223,7 +224,7 @@ def some_calls(draw):
     return calls
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(some_calls())
 def test_any_json_arguments_give_text_again_and_again_the_same(calls):
     one, other = everything(), everything()

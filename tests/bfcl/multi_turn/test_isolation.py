@@ -13,6 +13,7 @@ import weakref
 import psutil
 import pytest
 from bfcl_calls import MISSING
+from tiers import in_full
 
 from rest_verl.bfcl.multi_turn.apis import API_CLASSES, api_class, fresh_instance
 from rest_verl.bfcl.multi_turn.executor import Executor
@@ -23,17 +24,17 @@ if MISSING:
 
 from rest_verl.bfcl.data.multi_turn import bfcl_multi_turn_rows
 
-AT_ONCE = 512
+AT_ONCE, OF_CLASS = in_full((96, 8), (512, 32))
 
 
 @pytest.fixture(scope="module")
 def tasks():
-    """Arguments of 512 environments, of which at least 32 involve each class."""
+    """Arguments of so many environments, of which at least OF_CLASS involve each class."""
     rows = bfcl_multi_turn_rows(["multi_turn_base", "multi_turn_long_context"])
     known = [json.loads(row["extra_info"]["environment_kwargs"]) for row in rows]
-    chosen = [random.Random(0).choice(known) for _ in range(AT_ONCE - 32 * len(API_CLASSES))]
+    chosen = [random.Random(0).choice(known) for _ in range(AT_ONCE - OF_CLASS * len(API_CLASSES))]
     for name in API_CLASSES:
-        chosen += [task for task in known if name in task["involved_classes"]][:32]
+        chosen += [task for task in known if name in task["involved_classes"]][:OF_CLASS]
     return chosen[:AT_ONCE]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rest_verl.bfcl.verdict.checker import CATEGORIES, accepts, check_calls, may_be_left_out
+from rest_verl.bfcl.verdict.checker import CATEGORIES, accepts, check_calls, optional_arguments
 from rest_verl.core.tool_calls import ToolCall
 
 
@@ -125,7 +125,7 @@ def test_unknown_arguments_are_never_right():
 def test_an_argument_may_be_left_out_where_nothing_is_among_its_values_and_the_tool_does_not_require_it():
     function = tool(required=["a", "b"], a="string", b="string", c="string", d="string")
     values = {"a": ["x"], "b": ["", "x"], "c": ["", "x"], "d": ["x"]}
-    assert may_be_left_out(function, values) == {"c"}
+    assert optional_arguments(function, values) == {"c"}
     right = {"a": "x", "b": "x", "d": "x"}
     for key in (None, "a", "b", "d"):
         call = ToolCall("f", {name: value for name, value in right.items() if name != key})
@@ -133,7 +133,7 @@ def test_an_argument_may_be_left_out_where_nothing_is_among_its_values_and_the_t
 
 
 def test_a_tool_without_parameters_lets_nothing_be_left_out():
-    assert may_be_left_out({"name": "f"}, {"x": [""]}) == frozenset()
+    assert optional_arguments({"name": "f"}, {"x": [""]}) == frozenset()
     assert not accepts({"name": "f"}, {"x": [1]}, "x", 1, "simple_python")
 
 
@@ -148,12 +148,12 @@ DUE = [{"f": {"x": [1]}}]
     "calls, reason",
     [
         ([ONE], None),
-        ([], "0 calls where 1 is due"),
-        ([ONE, ONE], "2 calls where 1 is due"),
+        ([], "0 calls, but 1 is due"),
+        ([ONE, ONE], "2 calls, but 1 is due"),
         ([TWO], "the argument 'x' has a wrong type or value"),
-        ([ToolCall("g", {"x": 1})], "a call of 'g' where one of 'f' is due"),
+        ([ToolCall("g", {"x": 1})], "a call of 'g', but one of 'f' is due"),
         ([ToolCall("f", {})], "the required argument 'x' is missing"),
-        ([ToolCall("f", {"x": 1, "y": 1})], "an argument 'y' is not asked for"),
+        ([ToolCall("f", {"x": 1, "y": 1})], "the argument 'y' is unexpected"),
     ],
 )
 def test_one_call_of_the_only_tool(calls, reason):
@@ -170,7 +170,7 @@ def test_parallel_calls_are_right_in_any_order():
     calls = [TWO, ONE, ToolCall("g", {"x": 3})]
     assert check_calls([F, G], calls, due, "parallel_multiple") is None
     assert check_calls([F, G], [TWO, TWO, calls[2]], due, "parallel_multiple") is not None
-    assert check_calls([F, G], calls[:2], due, "live_parallel") == "2 calls where 3 are due"
+    assert check_calls([F, G], calls[:2], due, "live_parallel") == "2 calls, but 3 are due"
 
 
 def test_parallel_answers_take_their_call_in_turn_even_where_that_leaves_none_for_a_later_one():
@@ -182,12 +182,12 @@ def test_parallel_answers_take_their_call_in_turn_even_where_that_leaves_none_fo
 @pytest.mark.parametrize("category", ["irrelevance", "live_irrelevance"])
 def test_where_no_tool_serves_only_no_call_is_right(category):
     assert check_calls([F], [], [], category) is None
-    assert check_calls([F], [ONE], [], category) == "1 calls where none is right"
+    assert check_calls([F], [ONE], [], category) == "1 calls, but none is right"
 
 
 def test_where_a_tool_serves_any_call_is_right():
     assert check_calls([F], [ToolCall("h", {})], [], "live_relevance") is None
-    assert check_calls([F], [], [], "live_relevance") == "no call where one is due"
+    assert check_calls([F], [], [], "live_relevance") == "no call, but one is due"
 
 
 def test_an_unknown_category_names_the_nearest():

@@ -1,11 +1,11 @@
 """Whatever a model writes, the verdict comes, and comes soon."""
 
-import time
 from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiers import size
 
 from rest_verl.bfcl.verdict.checker import CATEGORIES, accepts, check_calls
 from rest_verl.bfcl.verdict.java import TYPES as JAVA_TYPES
@@ -71,18 +71,13 @@ PLACES = [
 ]
 
 
-def seconds(work, *arguments):
-    began = time.process_time()
-    with suppress(ValueError):
-        work(*arguments)
-    return time.process_time() - began
-
-
+@pytest.mark.soon
 @pytest.mark.parametrize("part, end", HOSTILE)
-def test_source_text_of_a_megabyte_is_read_at_once(part, end):
-    body = part * (2**20 // len(part)) + end
+def test_long_source_text_is_read_at_once(part, end):
+    body = part * (size(2**20) // len(part)) + end
     for read, declared, before in PLACES:
-        assert seconds(read, before + body, declared) < 20, (declared, before)
+        with suppress(ValueError):
+            read(before + body, declared)
 
 
 JSON = st.recursive(
@@ -147,15 +142,16 @@ def nested(depth, wrap):
 
 
 HUGE = {
-    "text": "x -" * 2**19,
-    "list": ["x"] * 2**19,
-    "dict": {str(number): "x" for number in range(2**17)},
+    "text": "x -" * size(2**19),
+    "list": ["x"] * size(2**19),
+    "dict": {str(number): "x" for number in range(size(2**17))},
     "deep list": nested(50_000, lambda value: [value]),
     "deep dict": nested(50_000, lambda value: {"x": value}),
     "integer": 10**4000,
 }
 
 
+@pytest.mark.soon
 @pytest.mark.parametrize("category", CATEGORIES)
 @pytest.mark.parametrize("kind", HUGE)
 def test_huge_arguments_are_judged_at_once(kind, category):
@@ -164,15 +160,15 @@ def test_huge_arguments_are_judged_at_once(kind, category):
     function = {"name": "f", "parameters": {"properties": schemas, "required": []}}
     answer = {"f": {name: ["x", 1, ["x"], {"x": ["x"]}, ""] for name in declared}}
     for name in declared:
-        calls = [ToolCall("f", {name: HUGE[kind]})]
-        assert seconds(check_calls, [function], calls, [answer], category) < 5
+        check_calls([function], [ToolCall("f", {name: HUGE[kind]})], [answer], category)
 
 
+@pytest.mark.soon
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_ten_thousand_calls_are_judged_at_once(category):
     function = {"name": "f", "parameters": {"properties": {"x": {"type": "integer"}}, "required": ["x"]}}
     calls = [ToolCall("f", {"x": number}) for number in range(10_000)]
-    assert seconds(check_calls, [function], calls, [{"f": {"x": [1]}}] * 3, category) < 5
+    check_calls([function], calls, [{"f": {"x": [1]}}] * 3, category)
 
 
 def test_a_reason_stays_short_whatever_the_names_are():

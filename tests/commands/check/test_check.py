@@ -62,8 +62,8 @@ def problems(overrides):
         ),
         (["+rest.schem=paper"], "rest: unknown key 'schem': did you mean 'scheme'?"),
         (["rest.schem=paper"], "in rest: unknown key 'schem': did you mean scheme"),
-        (["trainer.nnodes.x=1"], "trainer.nnodes has no keys of its own"),
-        (["data.train_batch_size"], "data.train_batch_size: not an override of Hydra"),
+        (["trainer.nnodes.x=1"], "trainer.nnodes has no keys"),
+        (["data.train_batch_size"], "data.train_batch_size: not a Hydra override"),
         (["model_engine=megatronn"], "Available options in 'model_engine': dp megatron"),
     ],
     ids=lambda value: str(value)[:40],
@@ -95,7 +95,7 @@ def test_an_unknown_key(recipe, overrides, expected):
             "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=four: expected a whole number",
         ),
         ("trainer.nnodes=True", "trainer.nnodes=True: expected a whole number, such as verl's default 1"),
-        ("actor_rollout_ref.actor.optim=adam", "actor_rollout_ref.actor.optim=adam: expected keys of its own"),
+        ("actor_rollout_ref.actor.optim=adam", "actor_rollout_ref.actor.optim=adam: expected a node with keys"),
         (
             "+actor_rollout_ref.rollout.top_pp=1",
             "+actor_rollout_ref.rollout.top_pp: in actor_rollout_ref.rollout: unknown key 'top_pp': did you mean",
@@ -145,13 +145,13 @@ def test_a_value_that_verl_takes_is_taken(composed, override):
         (["data.max_response_length=20000"], "would not fit: set it to at least 22048"),
         (
             ["actor_rollout_ref.rollout.log_prob_use_dynamic_bsz=False"],
-            "log_prob_use_dynamic_bsz=False: verl wants the same as actor_rollout_ref.actor.use_dynamic_bsz=True",
+            "log_prob_use_dynamic_bsz=False: must equal actor_rollout_ref.actor.use_dynamic_bsz=True",
         ),
         (["actor_rollout_ref.rollout.max_model_len=2048"], "leaves no room for a response"),
         ([FIXED, *MICRO, "data.train_batch_size=513"], "513 prompts * actor_rollout_ref.rollout.n=4 cannot be split"),
         (
             [FIXED, *MICRO, "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=5"],
-            "ppo_micro_batch_size_per_gpu=5: expected a divisor of the 32 sequences that each worker gets",
+            "ppo_micro_batch_size_per_gpu=5: expected a divisor of the 32 sequences per worker",
         ),
         (
             ["trainer.v1.trainer_mode=rest_separate_async"],
@@ -190,7 +190,7 @@ def test_what_verls_own_validation_refuses_is_one_line_too(recipe):
 def test_every_broken_rule_is_told_at_once(composed):
     found = batch_problems(composed("trainer.v1.trainer_mode=rest_separate_async")[0])
     assert len(found) == 3
-    assert any("needs GPUs for rollouts alone" in problem for problem in found)
+    assert any("needs its own rollout GPUs" in problem for problem in found)
     assert any("checkpoint_engine.backend=naive" in problem for problem in found)
 
 
@@ -242,14 +242,14 @@ def test_an_engine_that_is_not_named(recipe):
 def test_data_that_does_not_fill_a_batch(recipe, tmp_path):
     pd.DataFrame({"prompt": ["a"] * 80}).to_parquet(tmp_path / "train.parquet")
     (problem,) = problems([*recipe, f"data.train_files={tmp_path / 'train.parquet'}"])
-    assert problem == "data.train_batch_size=512: data.train_files has only 80 rows: set at most that many"
+    assert problem == "data.train_batch_size=512: data.train_files has only 80 rows: set at most 80"
 
 
 def test_keys_that_nobody_may_read_and_what_is_not_here_are_notes_and_no_failures(recipe):
     notes = "\n".join(dry_run([*recipe, "+trainer.mine=1", "data.train_batch_size=500"]).notes)
     assert "trainer.mine is not a key of verl's own config" in notes
-    assert "verl fills the last mini-batch with 12 empty prompts" in notes
-    assert "data.train_files=data/rlla/train.parquet is not there yet" in notes
+    assert "verl pads the last mini-batch with 12 empty prompts" in notes
+    assert "data.train_files=data/rlla/train.parquet does not exist yet" in notes
 
 
 def test_a_plain_verl_command_without_rest_is_checked_as_well():
@@ -262,7 +262,7 @@ def test_a_plain_verl_command_without_rest_is_checked_as_well():
         "actor_rollout_ref.actor.use_dynamic_bsz",
     }
     (problem,) = problems([*stock, "rest.format=hermes"])
-    assert "put a preset before it, such as +rest=paper" in problem
+    assert "add a preset, such as +rest=paper" in problem
 
 
 def test_a_dry_run_leaves_verl_as_it_was(recipe):
@@ -284,4 +284,4 @@ def test_config_differences_and_notes_are_written_as_json(recipe, tmp_path):
 def test_a_file_for_json_that_cannot_be_written_is_one_line(recipe, tmp_path):
     done = CliRunner().invoke(app, ["check", "--json", str(tmp_path), *recipe])
     assert done.exit_code == 1
-    assert f"--json {tmp_path}: Is a directory: name a file that can be written" in done.stderr
+    assert f"--json {tmp_path}: Is a directory: choose a writable file" in done.stderr

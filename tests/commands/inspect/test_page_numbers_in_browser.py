@@ -50,7 +50,7 @@ def test_a_filter_leaves_the_prompts_that_hold_its_text(open_page, file):
     viewer.page.fill("#filter", "LIMA")
     assert viewer.groups() == ["group-4"]
     viewer.page.fill("#filter", "nowhere")
-    assert viewer.texts("#groups") == ["No prompt has this text."]
+    assert viewer.texts("#groups") == ["No prompt contains this text."]
 
 
 def test_of_what_the_agent_loop_counted_zeros_are_left_out(open_page, tmp_path):

@@ -22,7 +22,7 @@ def test_a_run_its_folder_of_records_and_single_files_are_found(run):
 
 
 def test_a_path_without_records_is_refused_with_what_makes_them(tmp_path):
-    with pytest.raises(ValueError, match=r"no step_\*.parquet in it or below it. A run with rest.dump_dir"):
+    with pytest.raises(ValueError, match=r"no step_\*.parquet at or below it. A run with rest.dump_dir"):
         find_steps([tmp_path])
     with pytest.raises(ValueError, match="nowhere: no such file or folder"):
         find_steps([tmp_path / "nowhere"])
@@ -30,7 +30,7 @@ def test_a_path_without_records_is_refused_with_what_makes_them(tmp_path):
 
 def test_records_of_two_runs_are_never_mixed(run):
     write_step(run.parent / "other" / "records", [record([Part("a")])], 1)
-    with pytest.raises(ValueError, match=r"records of several runs, name one: .*other.records, .*run.records"):
+    with pytest.raises(ValueError, match=r"records of several runs; name one: .*other.records, .*run.records"):
         find_steps([run.parent])
     with pytest.raises(ValueError, match=r"step 2 is in .* and in .*: name one of them"):
         find_steps([run, run / "records" / "step_000002.parquet"])
@@ -64,5 +64,5 @@ def test_a_step_that_is_not_there_is_refused_with_those_that_are():
 
 @pytest.mark.parametrize("given", ["", "0", "-1", "1;2", "1,,2", "one", "²"])
 def test_what_is_no_step_is_refused(given):
-    with pytest.raises(ValueError, match="must be steps from 1 on with commas between them"):
+    with pytest.raises(ValueError, match="must be step numbers from 1 separated by commas"):
         step_numbers("--at-step", given)

@@ -95,8 +95,8 @@ def test_a_preset_gives_its_settings_with_the_texts_format_and_overrides():
     ("preset", "format", "overrides", "message"),
     [
         ("papr", "hermes", [], "--preset: unknown preset 'papr': did you mean 'paper'?"),
-        ("grpo", "hermes", [], "--preset grpo: every token weighs 1"),
-        ("entropy", "hermes", [], "rest.scheme=entropy weighs by the policy's entropy.*take --preset paper"),
+        ("grpo", "hermes", [], "--preset grpo: all its weights are 1"),
+        ("entropy", "hermes", [], "rest.scheme=entropy needs the policy's entropy.*use --preset paper"),
         ("paper", "hermse", [], "rest.format: unknown wire format 'hermse': did you mean 'hermes'?"),
         ("paper", "hermes", ["rest.wieghts=1"], "--set: .*wieghts"),
         ("paper", "hermes", ["="], "--set: "),

@@ -1,15 +1,15 @@
 from rest_verl.commands.plot.draw import arrange
-from rest_verl.commands.plot.panels import Curve, Drawn, Panel
+from rest_verl.commands.plot.panels import Curve, Panel, PanelCurves
 
 CURVE = Curve([1], [1.0], [1.0], [1.0], 1)
 
 
 def single(title, *runs):
-    return Drawn(Panel(title, "u", title), {"": dict.fromkeys(runs, CURVE)})
+    return PanelCurves(Panel(title, "u", title), {"": dict.fromkeys(runs, CURVE)})
 
 
 def family(title, members, *runs):
-    return Drawn(Panel(title, "u", f"{title}/*"), {member: dict.fromkeys(runs, CURVE) for member in members})
+    return PanelCurves(Panel(title, "u", f"{title}/*"), {member: dict.fromkeys(runs, CURVE) for member in members})
 
 
 def titles(rows):

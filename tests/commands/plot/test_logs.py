@@ -127,7 +127,7 @@ def test_where_both_loggers_wrote_json_lines_are_taken_and_events_named_as_passe
     (tmp_path / "tensorboard_log").mkdir()
     (tmp_path / "tensorboard_log" / "events.out.tfevents.1.host").touch()
     found = find_logs(tmp_path)
-    assert found.logs == [log] and found.passed_over == [tmp_path / "tensorboard_log"]
+    assert found.logs == [log] and found.skipped == [tmp_path / "tensorboard_log"]
 
 
 def test_a_folder_without_a_log_is_refused_with_the_files_looked_for(tmp_path):

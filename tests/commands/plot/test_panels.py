@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rest_verl.commands.plot.panels import PANELS, Panel, collect, panels_of
+from rest_verl.commands.plot.panels import PANELS, Panel, collect, select_panels
 from rest_verl.core.regions import Region, TaggedBatch
 from rest_verl.weighting.metrics import by_region, weight_metrics
 from rest_verl.weighting.step_batch import StepBatch
@@ -72,8 +72,8 @@ def test_a_metric_without_a_finite_value_or_a_common_step_is_left_out_with_the_r
     )
     assert drawn == []
     assert notes == [
-        "a: one left out: no step at which each of 2 seeds has a finite value",
-        "a: x/p left out: no step at which each of 2 seeds has a finite value",
+        "a: one left out: no step has a finite value of all 2 seeds",
+        "a: x/p left out: no step has a finite value of all 2 seeds",
     ]
 
 
@@ -86,13 +86,13 @@ def test_validations_are_never_smoothed():
 
 def test_metrics_are_chosen_by_name_or_pattern_each_once():
     runs = {"a": [{"timing_s/step": {}, "timing_s/gen": {}}], "b": [{"perf/mfu": {}}]}
-    chosen = panels_of(["perf/mfu", "timing_s/*", "timing_s/gen"], runs)
+    chosen = select_panels(["perf/mfu", "timing_s/*", "timing_s/gen"], runs)
     assert [panel.metric for panel in chosen] == ["perf/mfu", "timing_s/gen", "timing_s/step"]
 
 
 def test_a_metric_that_no_run_logs_is_refused_with_the_nearest_name():
     with pytest.raises(ValueError, match=r"--metric: unknown metric 'timing/step': did you mean 'timing_s/step'\?"):
-        panels_of(["timing/step"], {"a": [{"timing_s/step": {}}]})
+        select_panels(["timing/step"], {"a": [{"timing_s/step": {}}]})
 
 
 def test_the_page_names_the_metric_of_every_panel():

@@ -110,7 +110,7 @@ def test_named_metrics_are_drawn_in_place_of_the_panels_and_smoothing_is_said(ru
     done = run("runs/paper-0", "--metric", "timing_s/*", "--metric", "actor/grad_norm", "--smooth", 3)
     assert done.exit_code == 0, done.output
     said = texts_of(runs / "plot.svg")
-    assert {"timing_s/step", "actor/grad_norm", "values of training: mean of 3 steps"} <= set(said)
+    assert {"timing_s/step", "actor/grad_norm", "training values: mean of 3 steps"} <= set(said)
     assert "Training reward" not in said
 
 
@@ -146,8 +146,8 @@ def test_event_files_of_tensorboard_give_the_picture_of_the_json_lines(runs):
     [
         (["absent"], "absent matches no file and no folder"),
         (["runs/paper-0", "--metric", "critic/scores/mean"], "did you mean 'critic/score/mean'"),
-        (["runs/paper-0", "--out", "a.png"], "--out a.png: both a PNG and an SVG are written: leave out .png"),
-        (["other.jsonl"], 'other.jsonl:1: no object with an object `data`: expected {"step": 1,'),
+        (["runs/paper-0", "--out", "a.png"], "--out a.png: a PNG and an SVG are written: omit .png"),
+        (["other.jsonl"], 'other.jsonl:1: not an object with an object `data`: expected {"step": 1,'),
         (["plain.jsonl"], "nothing to draw: panel 'Training reward' left out: critic/score/mean is not logged"),
     ],
 )

@@ -1,6 +1,6 @@
 import pytest
 
-from rest_verl.commands.plot.runs import runs_of
+from rest_verl.commands.plot.runs import find_runs
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def of(*arguments):
-    return {run.name: [str(path) for path in run.logs] for run in runs_of(arguments)}
+    return {run.name: [str(path) for path in run.logs] for run in find_runs(arguments)}
 
 
 def test_a_path_is_a_run_called_by_its_last_part(folder):
@@ -66,12 +66,12 @@ def test_an_equals_sign_in_a_path_begins_no_path(folder):
         (["runs/paper-2"], FileNotFoundError, "runs/paper-2 matches no file"),
         (["=runs/paper-0"], ValueError, "expected a path, or NAME=PATH"),
         (["ours="], ValueError, "expected a path, or NAME=PATH"),
-        (["runs/paper-0/verl", "runs/paper-1/verl"], ValueError, "another run is called 'verl' already: give each"),
-        (["verl=runs/paper-0", "runs/paper-1/verl"], ValueError, "another run is called 'verl'"),
-        (["runs/paper-1/verl", "verl=runs/paper-0"], ValueError, "another run is called 'verl'"),
+        (["runs/paper-0/verl", "runs/paper-1/verl"], ValueError, "another run is already named 'verl': give each"),
+        (["verl=runs/paper-0", "runs/paper-1/verl"], ValueError, "another run is already named 'verl'"),
+        (["runs/paper-1/verl", "verl=runs/paper-0"], ValueError, "another run is already named 'verl'"),
         (["a=runs/paper-0", "a=runs/paper-*"], ValueError, "a: runs/paper-0/.* is given twice"),
     ],
 )
 def test_what_names_no_run_or_two_is_refused(folder, arguments, error, said):
     with pytest.raises(error, match=said):
-        runs_of(arguments)
+        find_runs(arguments)

@@ -34,7 +34,7 @@ def test_regions_that_are_not_named_have_no_token_and_keep_their_entropy():
         ("think=-1", "--tokens think=-1: expected a whole number"),
         ("think=9999999", "--tokens think=9999999: expected a whole number"),
         ("think=1,think=2", "--tokens: think is given twice"),
-        ("think=0", "--tokens think=0: a row needs a token"),
+        ("think=0", "--tokens think=0: the row is empty"),
     ],
 )
 def test_tokens_that_cannot_be_are_refused_with_the_option(text, said):

@@ -81,7 +81,7 @@ def test_an_earlier_run_s_config_file_does_as_well(config_file):
 
 def test_a_run_that_ends_before_its_ramps_is_told_so(config_file):
     done = preview("--config", config_file({}), "--no-plot", "--total-steps", "105")
-    assert "rest.weights.think ends at 0.81: its limit 1 would be reached in step 200" in done.stdout
+    assert "rest.weights.think ends at 0.81: its limit 1 would be reached at step 200" in done.stdout
 
 
 def test_a_scheme_of_the_user_s_own_is_previewed(config_file, tmp_path, monkeypatch):
@@ -102,13 +102,13 @@ def test_a_run_without_weights_is_told_in_one_line_and_its_reward_is_shown(confi
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "give the overrides of a run, such as +rest=paper, or --config FILE"),
+        ([], "give either the overrides of a run, such as +rest=paper, or --config FILE"),
         (["--steps", "1,x", "+rest=paper"], "--steps 'x': expected whole numbers"),
         (["--tokens", "thnk=2", "+rest=paper"], "unknown region 'thnk': did you mean 'think'?"),
         (["+rest=papr"], "papr"),
         (["+rest=paper", "rest.weights.thnk.slope=1"], "did you mean think"),
         (["+rest=paper", "rest.alpha=2"], "rest.alpha is set, but rest.scheme=paper does not read it"),
-        (["--entropy", "think=1", "+rest=paper"], "rest.scheme=paper reads no entropy: drop it"),
+        (["--entropy", "think=1", "+rest=paper"], "rest.scheme=paper uses no entropy: drop it"),
         (["+rest=entropy"], "give --total-steps"),
         (["--config", "absent.yaml"], "absent.yaml"),
     ],

@@ -62,7 +62,7 @@ def test_rows_of_a_batch_are_normalised_as_training_does_it():
 def test_an_adaptive_curriculum_is_shown_over_the_entropy_that_is_left():
     rest = {"scheme": "entropy", "curriculum": {"kind": "adaptive", "low": 0.2, "high": 0.8}}
     found = preview(rest)
-    assert [one.moment.left for one in found.shown] == [1.0, 0.75, 0.5, 0.25, 0.0]
+    assert [one.moment.entropy_left for one in found.shown] == [1.0, 0.75, 0.5, 0.25, 0.0]
     assert [one.lam for one in found.shown] == pytest.approx([0.2, 0.35, 0.5, 0.65, 0.8])
 
 

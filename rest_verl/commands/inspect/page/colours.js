@@ -1,6 +1,6 @@
-// ---- Colours: a token's tone and how strong it is, by mode ----
+// ---- Colours: a token's tone and its strength, by mode ----
 
-// as Region numbers them
+// in the order of Region
 const REGIONS = ["other", "think", "response", "format", "args", "name"];
 const TONES = [...REGIONS, "weight", "entropy", "minus", "plus", "heard", "missing"];
 const TONE = Object.fromEntries(TONES.map((name, number) => [name, number]));
@@ -23,7 +23,7 @@ function paintAt(step, mode, i) {
   return tone * 32 + levelOf(value, step.scales[mode.scale]);
 }
 
-/** 0 for nothing, LEVELS at the end of the scale and beyond, and at least 1 between. */
+/** 0 for zero, LEVELS at the end of the scale and beyond, at least 1 in between. */
 function levelOf(value, top) {
   const size = Math.abs(value);
   return size === 0 ? 0 : Math.max(1, Math.round(LEVELS * Math.min(1, size / top)));

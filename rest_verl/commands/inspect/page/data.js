@@ -1,15 +1,15 @@
 "use strict";
 
-// ---- Data: the packed steps (rest_verl/commands/inspect/step_data.py and step_data.py) out of the page ----
+// ---- Data: unpack the page's steps (packed by rest_verl/commands/inspect/step_data.py) ----
 
 const GENERATED = 1;
 const TRAINED = 2;
-const NULL_BITS = 0x7fc00001; // the NaN that says "null in the table"
-const KEPT_STEPS = 3; // unpacked at a time: a whole run would not fit into memory
+const NULL_BITS = 0x7fc00001; // the NaN that marks a null in the table
+const KEPT_STEPS = 3; // unpacked steps in memory: a whole run would not fit
 const MANIFEST = JSON.parse(document.getElementById("manifest").textContent);
 const unpacked = new Map(); // number of the step in the page -> promise
 
-/** A step by its number in the page, unpacked when it is first asked for. */
+/** A step by its number in the page, unpacked on first use. */
 function loadStep(number) {
   const found = unpacked.get(number) ?? inflate(document.getElementById(`step-${number}`).textContent).then(asStep);
   unpacked.delete(number);
@@ -28,14 +28,14 @@ async function inflate(base64) {
 }
 
 function bytesOf(base64) {
-  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(base64); // several times as fast, in browsers of 2025
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(base64); // several times faster, in browsers since 2025
   const binary = atob(base64);
   const bytes = new Uint8Array(binary.length);
   for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
   return bytes;
 }
 
-/** The header with the arrays in it, and the bits of each array of floats. */
+/** The header with its arrays, and the bits of each float array. */
 function asStep(buffer) {
   const begin = 4 + new DataView(buffer).getUint32(0, true);
   const step = JSON.parse(new TextDecoder("ascii").decode(new Uint8Array(buffer, 4, begin - 4)));
@@ -51,7 +51,7 @@ function asStep(buffer) {
   return { ...step, arrays, bits };
 }
 
-/** rollout - old log-prob of each token; null where either is. */
+/** rollout - old log-prob of each token; null if either is. */
 function gapsOf(arrays, bits) {
   const { rollout_log_prob: rollout, old_log_prob: old } = arrays;
   const gaps = new Float32Array(old.length);
@@ -63,12 +63,12 @@ function gapsOf(arrays, bits) {
   return gaps;
 }
 
-/** A number of token i, as float32 as in the table; null where none was computed. */
+/** A number of token i, as the table's float32; null if none was computed. */
 function valueAt(step, name, i) {
   return step.bits[name][i] === NULL_BITS ? null : step.arrays[name][i];
 }
 
-/** Weight times advantage of token i, as float32; null where either is. */
+/** Weight times advantage of token i, as float32; null if either is. */
 function weightedAt(step, i) {
   const weight = valueAt(step, "weight", i);
   const advantage = valueAt(step, "advantage", i);
@@ -85,7 +85,7 @@ function isTrained(step, i) {
   return (step.arrays.flags[i] & TRAINED) !== 0;
 }
 
-/** The number of the turn that token i of a row belongs to; -1 between turns. */
+/** The number of the turn of a row's token i; -1 between turns. */
 function turnOf(row, i) {
   return row.turns.findIndex((turn) => i - row.begin >= turn.begin && i - row.begin < turn.end);
 }

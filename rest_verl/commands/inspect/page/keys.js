@@ -1,22 +1,22 @@
-// ---- Keys: everything without a mouse ----
+// ---- Keys: use the page without a mouse ----
 
 const KEYS = [
   { keys: ["j", "ArrowDown"], shown: "j ↓", does: "next trajectory", run: () => moveRow(1) },
-  { keys: ["k", "ArrowUp"], shown: "k ↑", does: "trajectory before", run: () => moveRow(-1) },
+  { keys: ["k", "ArrowUp"], shown: "k ↑", does: "previous trajectory", run: () => moveRow(-1) },
   { keys: ["n"], shown: "n", does: "next prompt", run: () => moveGroup(1) },
-  { keys: ["p"], shown: "p", does: "prompt before", run: () => moveGroup(-1) },
+  { keys: ["p"], shown: "p", does: "previous prompt", run: () => moveGroup(-1) },
   { keys: ["ArrowRight"], shown: "→", does: "next token", run: () => moveToken(1) },
-  { keys: ["ArrowLeft"], shown: "←", does: "token before", run: () => moveToken(-1) },
+  { keys: ["ArrowLeft"], shown: "←", does: "previous token", run: () => moveToken(-1) },
   { keys: ["]"], shown: "]", does: "next step", run: () => moveStep(1) },
-  { keys: ["["], shown: "[", does: "step before", run: () => moveStep(-1) },
+  { keys: ["["], shown: "[", does: "previous step", run: () => moveStep(-1) },
   ...MODES.map((mode, place) => ({
     keys: [String(place + 1)],
     shown: String(place + 1),
     does: `colour by ${mode.label.toLowerCase()}`,
     run: () => setMode(mode),
   })),
-  { keys: ["f"], shown: "f", does: "unfold all, fold all", run: () => toggleFolds() },
-  { keys: ["t"], shown: "t", does: "theme: as the system, light, dark", run: () => nextTheme() },
+  { keys: ["f"], shown: "f", does: "expand or collapse all", run: () => toggleFolds() },
+  { keys: ["t"], shown: "t", does: "theme: system, light, dark", run: () => nextTheme() },
   { keys: ["Escape"], shown: "Esc", does: "all trajectories", run: () => openRow(null) },
   { keys: ["?"], shown: "?", does: "these keys", run: () => document.getElementById("help").showModal() },
 ];

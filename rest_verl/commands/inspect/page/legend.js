@@ -8,7 +8,7 @@ const LEGEND_NUMBERS = [
   ["gap", "|gap|"],
 ];
 
-/** Per region of the trained tokens of some rows: how many, and the mean of each quantity where it was computed. */
+/** For each region, the number of trained tokens in some rows and the mean of each computed quantity. */
 function regionMeans(step, rows) {
   const regions = REGIONS.map(() => ({ tokens: 0, sums: [0, 0, 0, 0], counts: [0, 0, 0, 0] }));
   let generated = 0;
@@ -39,7 +39,7 @@ function addUp(step, row, name, place, regions) {
   }
 }
 
-/** The means of all rows that the list shows; adding up a whole step takes long enough to be done once only. */
+/** The means of all listed rows, cached, since summing a whole step is slow. */
 function meansOfList() {
   const key = state.order.join();
   if (state.step.means?.key !== key) {
@@ -48,7 +48,7 @@ function meansOfList() {
   return state.step.means;
 }
 
-/** Show the legend of all rows in the list, or of the open one. */
+/** Show the legend of all listed rows, or of the open one. */
 function showLegend() {
   const one = state.scope === "one" && state.row !== null;
   const { regions, heard, rejected } = one ? regionMeans(state.step, [state.step.rows[state.row]]) : meansOfList();
@@ -57,8 +57,8 @@ function showLegend() {
   const lines = LEGEND_ORDER.map((name) => legendLine(name, regions[REGIONS.indexOf(name)], total));
   const header = make("thead", "", make("tr", "", ...head.map((text) => make("th", "", text))));
   document.getElementById("legend").replaceChildren(header, make("tbody", "", ...lines));
-  const beside = [`${count(heard)} not generated`, ...(rejected ? [`${count(rejected)} rejected`] : [])];
-  document.getElementById("legend-note").textContent = `Means over ${count(total)} trained tokens; beside them ${beside.join(" and ")}.`;
+  const others = [`${count(heard)} not generated`, ...(rejected ? [`${count(rejected)} rejected`] : [])];
+  document.getElementById("legend-note").textContent = `Means over ${count(total)} trained tokens; ${others.join(" and ")} left out.`;
   document.getElementById("scope-all").setAttribute("aria-pressed", String(!one));
   document.getElementById("scope-one").setAttribute("aria-pressed", String(one));
   document.getElementById("scope-one").disabled = state.row === null;
@@ -84,13 +84,13 @@ function legendLine(name, region, total) {
   return line;
 }
 
-/** A mean in a narrow column: a tiny one, such as an advantage that adds up to nothing, is 0, unless its size counts. */
+/** A mean for a narrow column: a tiny one, such as that of advantages that sum to zero, is 0, unless its size matters. */
 function narrow(value, sizeCounts) {
   if (value === null || value === 0 || Math.abs(value) >= 0.0005) return short(value);
   return sizeCounts ? value.toExponential(0).replace("-", "−") : short(0);
 }
 
-/** Dim all regions but one; the same one again, or null, ends it. */
+/** Dim all regions except one; the same one again, or null, undoes it. */
 function dimOthers(name) {
   state.dim = state.dim === name ? null : name;
   document.getElementById("main").dataset.only = state.dim ?? "";
@@ -98,7 +98,7 @@ function dimOthers(name) {
   redrawStrips();
 }
 
-/** The colours from one end of the scale to the other, with the numbers there. */
+/** The colours from one end of the scale to the other, with the numbers at both ends. */
 function showScale() {
   const mode = state.mode;
   const top = state.step.scales[mode.scale];

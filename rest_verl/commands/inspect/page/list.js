@@ -1,6 +1,6 @@
 // ---- List: groups of trajectories on the left, sorted and filtered ----
 
-/** The groups of a step in the order of its file, each with its numbers and its rows by score. */
+/** The groups of a step in file order, each with its numbers and its rows by score. */
 function groupsOf(step) {
   const groups = new Map();
   step.rows.forEach((row, index) => {
@@ -21,14 +21,14 @@ function groupsOf(step) {
   });
 }
 
-/** Order of two numbers; what is none comes last, whatever the direction. */
+/** Order of two numbers; NaN comes last in both directions. */
 function comparedLast(one, other, direction) {
   const known = (value) => typeof value === "number" && !Number.isNaN(value);
   if (known(one) && known(other)) return direction * (one - other);
   return Number(known(other)) - Number(known(one));
 }
 
-/** The groups as they are shown: filtered, then sorted. */
+/** The shown groups: filtered, then sorted. */
 function shownGroups() {
   const wanted = state.filter.toLowerCase();
   const direction = state.descending ? -1 : 1;
@@ -37,18 +37,18 @@ function shownGroups() {
     .sort((one, other) => comparedLast(one[state.sort], other[state.sort], direction) || one.file - other.file);
 }
 
-/** Make the list of a step anew. */
+/** Rebuild the list of a step. */
 function buildList() {
   state.groups = groupsOf(state.step);
   for (const group of state.groups) group.element = groupElement(group);
   showList();
 }
 
-/** Put the groups in their order. */
+/** Order the groups. */
 function showList() {
   const groups = shownGroups();
   state.order = groups.flatMap((group) => group.rows.map((row) => row.index));
-  const none = make("p", "empty", "No prompt has this text.");
+  const none = make("p", "empty", "No prompt contains this text.");
   document.getElementById("groups").replaceChildren(...(groups.length ? groups.map((group) => group.element) : [none]));
   markCurrent();
 }
@@ -95,7 +95,7 @@ function cardOf(row) {
   return card;
 }
 
-/** Mark the open trajectory in the list and bring it into view. */
+/** Mark the open trajectory in the list and scroll to it. */
 function markCurrent() {
   document.querySelector(".card[aria-current]")?.removeAttribute("aria-current");
   if (state.row === null) return;

@@ -1,15 +1,15 @@
-// ---- Main: what is shown now, and how it changes ----
+// ---- Main: the page's state and its changes ----
 
 const THEMES = { auto: "◐", light: "☀", dark: "☾" };
 const state = {
-  number: 0, // of the step in the page
+  number: 0, // the step's number in the page
   step: null,
   groups: [],
-  order: [], // rows as the list shows them
+  order: [], // rows in the order of the list
   scoreRange: [0, 0],
   row: null, // open trajectory; null shows the overview
-  spans: [], // of its tokens, those that were made
-  token: null, // chosen with a click or a key
+  spans: [], // the existing spans of its tokens
+  token: null, // the selected token
   mode: MODES[0],
   sort: "file",
   descending: false,
@@ -19,14 +19,14 @@ const state = {
   theme: "auto",
 };
 
-/** Show another step; the same trajectory stays open where the step has it. */
+/** Show another step; the same trajectory stays open if the step has it. */
 async function openStep(number, wanted = null) {
   state.number = number;
   document.getElementById("step").value = number;
   document.getElementById("step-label").textContent = `step ${count(MANIFEST[number].step)}`;
   const before = state.row === null ? null : state.step.rows[state.row];
   const step = await loadStep(number);
-  if (state.number !== number) return; // another one was asked for meanwhile
+  if (state.number !== number) return; // another step was requested meanwhile
   state.step = step;
   state.scoreRange = rangeOfScores(step);
   const same = (row) => before && ["uid", "session", "output"].every((key) => row[key] === before[key]);
@@ -81,13 +81,13 @@ function nextTheme() {
   writeHash();
 }
 
-/** Sort the list; a quantity begins with its greatest. */
+/** Sort the list; quantities start with the largest. */
 function setSort(sort, descending) {
   state.sort = sort;
   state.descending = descending;
   const element = document.getElementById("direction");
   element.textContent = descending ? "↓" : "↑";
-  element.setAttribute("aria-label", descending ? "Greatest first" : "Smallest first");
+  element.setAttribute("aria-label", descending ? "Largest first" : "Smallest first");
   element.title = element.getAttribute("aria-label");
 }
 
@@ -97,7 +97,7 @@ function sortAgain() {
   showLegend();
 }
 
-/** The view as the end of the page's address, so that a link opens it again. */
+/** The view as the fragment of the page's address, so that a link reopens it. */
 function writeHash() {
   const view = new URLSearchParams({ step: state.step.meta.step, mode: state.mode.key });
   if (state.row !== null) view.set("row", state.row);
@@ -105,7 +105,7 @@ function writeHash() {
   history.replaceState(null, "", `#${view}`);
 }
 
-/** Open the view that the page's address names. */
+/** Open the view in the page's address. */
 async function readHash() {
   const view = new URLSearchParams(location.hash.slice(1));
   setTheme(view.get("theme") in THEMES ? view.get("theme") : "auto");
@@ -188,7 +188,7 @@ async function start() {
   buildControls();
   await readHash();
   listenToControls();
-  // two frames on, what was made is on the screen
+  // after two frames the new elements are on the screen
   requestAnimationFrame(() =>
     requestAnimationFrame(() => {
       performance.mark("viewer-ready");

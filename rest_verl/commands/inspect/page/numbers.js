@@ -1,4 +1,4 @@
-// ---- Numbers and elements: how both are written ----
+// ---- Numbers and elements: formatting numbers, creating elements ----
 
 /** The shortest decimal that gives the same float32. */
 function exact32(value) {
@@ -32,13 +32,13 @@ function mean(values) {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
-/** Standard deviation of the numbers themselves, not of what they are a sample of; NaN for none. */
+/** Population standard deviation; NaN for no numbers. */
 function spread(values) {
   const middle = mean(values);
   return Math.sqrt(mean(values.map((value) => (value - middle) ** 2)));
 }
 
-/** Make an element. Text is always text: nothing here reads markup. */
+/** Make an element. Text is never parsed as markup. */
 function make(tag, className, ...children) {
   const element = document.createElement(tag);
   if (className) element.className = className;
@@ -46,7 +46,7 @@ function make(tag, className, ...children) {
   return element;
 }
 
-/** Make a button with what it does. */
+/** Make a button with its action. */
 function button(className, onClick, ...children) {
   const element = make("button", className, ...children);
   element.type = "button";
@@ -54,7 +54,7 @@ function button(className, onClick, ...children) {
   return element;
 }
 
-/** Text and marks in turn (rest_verl/commands/inspect/token_text.py) as nodes. */
+/** Alternating text and marks (rest_verl/commands/inspect/token_text.py) as nodes. */
 function shownNodes(parts) {
   return parts.map((part, place) => (place % 2 ? make("i", "mark", part) : part));
 }

@@ -37,7 +37,7 @@ function wideLine(row, longest) {
   return line;
 }
 
-/** Names and values side by side; what has no value is left out. */
+/** Names and values side by side, without those that have no value. */
 function factList(facts) {
   const list = make("dl", "facts");
   for (const [name, value] of facts) {
@@ -47,7 +47,7 @@ function factList(facts) {
   return list;
 }
 
-/** Which step is shown. */
+/** The label of the shown step. */
 function stepText() {
   const { step, total_steps: total } = state.step.meta;
   return total > step ? `Step ${count(step)} of ${count(total)}` : `Step ${count(step)}`;

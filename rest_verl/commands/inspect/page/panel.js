@@ -10,11 +10,11 @@ const PANEL_NUMBERS = [
   ["gap", "log-prob gap"],
 ];
 
-/** Show all that is known of token i; without one, how to get at it. */
+/** Show all data of token i; without a token, how to select one. */
 function showPanel(i) {
   const panel = document.getElementById("panel");
   if (i === null || state.row === null) {
-    panel.replaceChildren(make("p", "note", "Point at a token, or walk with ← and →, for its numbers."));
+    panel.replaceChildren(make("p", "note", "Point at a token, or move with ← and →, to see its numbers."));
     return;
   }
   const row = state.step.rows[state.row];
@@ -41,7 +41,7 @@ function identity(row, i) {
   ];
 }
 
-/** A number such that the float32 of the table can be read back from it. */
+/** A number from which the table's float32 can be recovered. */
 function numberText(name, i) {
   const value = name === "weighted" ? weightedAt(state.step, i) : valueAt(state.step, name, i);
   return value === null ? "not computed" : exact32(value);

@@ -1,4 +1,4 @@
-// ---- Strips: a whole trajectory as a narrow picture, drawn when it comes into view ----
+// ---- Strips: a whole trajectory as a narrow image, drawn when it scrolls into view ----
 
 const SVG = "http://www.w3.org/2000/svg";
 const TALL = 100; // height of a strip in its own units
@@ -6,14 +6,14 @@ const HEARD_HEIGHT = 12;
 const LEAST_HEIGHT = 22;
 const SHADES = 4; // strengths of a tone: few, so that a strip has few paths
 const strips = {
-  made: new WeakMap(), // strip -> its row, how many columns it has at most and for which look it was drawn
+  made: new WeakMap(), // strip -> its row, its most columns and the look for which it was drawn
   visible: new Set(),
-  paints: new Map(), // row number -> paint of each of its tokens, for the mode
+  paints: new Map(), // row number -> paint of each of its tokens in the mode
   look: "",
   observer: null,
 };
 
-/** A strip of a row, with so many columns at most. */
+/** A strip of a row, with a maximum number of columns. */
 function stripOf(row, columns) {
   const strip = document.createElementNS(SVG, "svg");
   strip.setAttribute("class", "strip");
@@ -37,7 +37,7 @@ function onStripsSeen(entries) {
   }
 }
 
-/** Draw all strips in view again, where the mode, the step or what is dimmed has changed. */
+/** Redraw the strips in view if the mode, the step or the dimmed regions changed. */
 function redrawStrips() {
   strips.paints.clear();
   strips.look = `${state.number} ${state.mode.key} ${state.dim}`;
@@ -59,7 +59,7 @@ function pathElement(classes, lines) {
   return path;
 }
 
-/** The outlines of all columns by their classes; neighbours that look alike are one rectangle. */
+/** The outlines of all columns by their classes; equal neighbours form one rectangle. */
 function pathsOf({ row, columns }) {
   const paints = paintsOf(row);
   const paths = new Map();
@@ -76,7 +76,7 @@ function pathsOf({ row, columns }) {
   return paths;
 }
 
-/** Classes and height of a column. The height says the level as well, for those who cannot tell the colours apart. */
+/** Classes and height of a column. The height shows the level too, for the colour-blind. */
 function columnLook(row, paints, columns, column) {
   const first = Math.floor((column * paints.length) / columns);
   const place = strongest(paints, first, Math.floor(((column + 1) * paints.length) / columns));
@@ -90,7 +90,7 @@ function columnLook(row, paints, columns, column) {
   };
 }
 
-/** Of several tokens in one column the one that has the strongest colour. */
+/** The token with the strongest colour among those in one column. */
 function strongest(paints, first, behind) {
   let found = first;
   for (let place = first + 1; place < behind; place++) {

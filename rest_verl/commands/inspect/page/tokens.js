@@ -1,6 +1,6 @@
-// ---- Tokens: a span for each, in blocks that are laid out only where they can be seen ----
+// ---- Tokens: one span per token, in blocks that are laid out only when visible ----
 
-const CHUNK = 400; // tokens in a block at least; it ends behind the next line break
+const CHUNK = 400; // fewest tokens in a block; it ends after the next line break
 
 /** The tokens [begin, end) of a row. */
 function tokenBlock(row, begin, end) {
@@ -19,7 +19,7 @@ function tokenBlock(row, begin, end) {
   return block;
 }
 
-/** A chunk without the line break at its end: the next block begins on a new line anyway. */
+/** A chunk without its final line break: the next block begins on a new line anyway. */
 function ended(chunk) {
   const last = chunk.lastChild?.lastChild;
   if (last?.textContent.endsWith("\n")) last.textContent = last.textContent.slice(0, -1);
@@ -32,7 +32,7 @@ function tokenSpan(i) {
   return span;
 }
 
-/** Token i: its id, what is shown of it and its bytes in hexadecimal digits. */
+/** Token i: its id, how it is shown, and its bytes in hexadecimal. */
 function tokenAt(i) {
   const [id, shown, hex] = state.step.tokens[state.step.arrays.token[i]];
   return { id, shown, hex };
@@ -54,7 +54,7 @@ function repaintTokens() {
   }
 }
 
-/** Choose a token, or none: it is outlined, and the panel stays with it. */
+/** Select a token, or none: it is outlined, and the panel stays on it. */
 function pinToken(i) {
   document.querySelector(".t.pinned")?.classList.remove("pinned");
   state.token = i;
@@ -66,7 +66,7 @@ function pinToken(i) {
   showPanel(i);
 }
 
-/** Choose the next token that can be seen, or the one before. */
+/** Select the next or the previous visible token. */
 function moveToken(by) {
   if (state.row === null) return;
   const row = state.step.rows[state.row];
@@ -76,7 +76,7 @@ function moveToken(by) {
   if (place >= 0 && place < state.spans.length) pinToken(row.begin + place);
 }
 
-/** Whether a span was made and nothing around it is folded. */
+/** Whether a span exists and is not in a collapsed element. */
 function isOpen(span) {
   return span !== undefined && span.closest("details:not([open])") === null;
 }

@@ -17,7 +17,7 @@ function showTrajectory(index) {
   main.scrollTop = 0;
 }
 
-/** The turns of a row; where the file has none, each run of generated tokens is one. */
+/** The turns of a row; if the file has none, each stretch of generated tokens is one. */
 function turnsOf(row) {
   if (row.turns.length) return row.turns;
   const turns = [];
@@ -46,11 +46,11 @@ function trajectoryHead(row) {
   return make("header", "head", title, make("div", "summary", score, factList(facts)), stripOf(row, 900));
 }
 
-/** Components of the reward; of what the agent loop counted, which is mostly zeros, why it ended and what is not 0. */
+/** Components of the reward; of the agent loop's counts, the reason for the end and those that are not 0. */
 function rewardFacts(row) {
   const facts = [];
   for (const [name, value] of row.reward) {
-    if (name === "score") continue; // stands beside, as the trainer summed it
+    if (name === "score") continue; // shown separately, as summed by the trainer
     const counted = name.replace(/^rollout\//, "");
     if (counted === name) facts.push([name, short(value)]);
     else if (value !== 0 && counted.startsWith("ended_by/")) facts.push(["ended by", counted.slice("ended_by/".length)]);
@@ -66,7 +66,7 @@ function promptOf(row) {
   return folded("prompt", [label], () => [make("div", "text", ...shownNodes(prompt.shown))]);
 }
 
-/** Something folded, whose content is made when it is first opened. */
+/** A collapsed element whose content is made when it is first opened. */
 function folded(className, summary, content) {
   const element = make("details", `fold ${className}`, make("summary", "", ...summary));
   element.addEventListener("toggle", () => {
@@ -101,7 +101,7 @@ function callElement(call) {
   );
 }
 
-/** Tokens between turns: what tools and users said. */
+/** Tokens between turns, from tools and users. */
 function heardBetween(row, begin, end) {
   const label = make("span", "label", "Not generated");
   const facts = make("span", "aside", count(end - begin, "token"));
@@ -109,7 +109,7 @@ function heardBetween(row, begin, end) {
   return folded("heard", [label, facts, peek], () => [tokenBlock(row, begin, end)]);
 }
 
-/** Open all that is folded, or fold all of it where all is open. */
+/** Expand everything, or collapse everything if all is expanded. */
 function toggleFolds() {
   const folds = [...document.querySelectorAll("#main details")];
   const open = !folds.every((fold) => fold.open);
