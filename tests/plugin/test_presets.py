@@ -98,7 +98,7 @@ def test_multi_turn_rollouts_are_composed_beside_any_preset(composed):
 def test_turns_as_samples_of_their_own_need_the_reward_manager_that_reads_them_all(composed):
     per_turn = "rest.rollout.per_turn=true"
     assert check_run(composed("+rest=paper", per_turn), ADV_ESTIMATOR_REGISTRY).rollout.per_turn
-    with pytest.raises(ConfigError, match=r"scores only the last: set reward\.reward_manager\.name=rest_tool"):
+    with pytest.raises(ConfigError, match=r"scores only the last one: set reward\.reward_manager\.name=rest_tool"):
         naive = "reward.reward_manager.name=naive"
         check_run(composed("+rest=paper", per_turn, naive), ADV_ESTIMATOR_REGISTRY)
 

@@ -146,7 +146,7 @@ FAULTS = (
     Planted(
         "an environment is not closed",
         "rollout/environment.py",
-        "await at_most(close_seconds, environment.close())",
+        "await wait_at_most(close_seconds, environment.close())",
         "pass",
         "tests/rollout/test_many_trajectories.py::test_the_environment_is_closed_whatever_breaks",
     ),

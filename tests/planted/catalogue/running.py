@@ -46,15 +46,15 @@ FAULTS = (
     Planted(
         "records hold the weighted advantage",
         "plugin/trainer.py",
-        "            seen.advantages = current\n",
-        "            seen.advantages = reshape_advantages(current, weights)\n",
+        "            step_batch.advantages = current\n",
+        "            step_batch.advantages = reshape_advantages(current, weights)\n",
         TRAINER + "test_records_hold_the_advantage_without_its_weight",
     ),
     Planted(
         "the metrics of a step are dropped",
         "plugin/trainer.py",
-        "metrics.update(self._report.result())",
-        "self._report.result()",
+        "metrics.update(self._pending_report.result())",
+        "self._pending_report.result()",
         TRAINER + "test_the_metrics_of_a_step_are_there_at_its_end",
     ),
     Planted(
@@ -151,8 +151,8 @@ FAULTS = (
     Planted(
         "the message about a damaged checkpoint names the damaged one",
         "resilience/resume.py",
-        "if step == 0 or whole < step]",
-        "if step == 0 or whole <= step]",
+        "if step == 0 or earlier < step]",
+        "if step == 0 or earlier <= step]",
         RESUME + "test_the_message_names_the_override_that_goes_on_from_the_newest_older_checkpoint",
     ),
     Planted(
