@@ -1,0 +1,231 @@
+"""What every study and benchmark shares: common options, resumption, seeds, progress, one JSON file with the
+circumstances, and one table writer.
+
+A study is a set of pieces of work, each under a key. `Study.run` does those that no earlier run of the same command
+has finished and writes each into `<out>/<name>.json` as soon as it is there; `Study.finish` adds what follows from them
+(verdicts and tables, as data) and, with `--publish`, copies the file into benchmarks/results/ and refreshes the
+numbers of the pages that quote it (page_numbers.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS, IMAGES = ROOT / "benchmarks" / "results", ROOT / "docs" / "images"
+# Studies train the CPU examples' kind of model and run verl as the examples do; some share helpers with the tests.
+sys.path += [str(ROOT / "examples" / "cpu"), str(ROOT / "tests" / "helpers")]
+WIDTH = 119  # characters of a line of a result file, where its values allow
+
+Quick = Annotated[bool, typer.Option("--quick", help="Run a small form that tries everything and decides nothing.")]
+Out = Annotated[Path, typer.Option(help="Folder for the result file and whatever the study makes on the way.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Discard the pieces that an earlier run has finished.")]
+Publish = Annotated[
+    bool, typer.Option("--publish", help="Also write benchmarks/results/, the figures and the pages' numbers.")
+]
+Jobs = Annotated[int, typer.Option(min=1, help="Number of processes.")]
+RowsOf = Sequence[Sequence[Any]]
+
+
+class Study:
+    """A study while it runs.
+
+    Attributes:
+        pieces: what finished pieces returned, by key; JSON values.
+        progress: for bars of a piece's own.
+    """
+
+    def __init__(self, name: str, plan: Mapping[str, Any], out: Path, *, fresh: bool = False, device: str = ""):
+        """
+        Args:
+            name: of the result file.
+            plan: everything that decides what a piece returns; pieces of another plan are never mixed with these.
+            out: folder of the result file.
+            fresh: discard what is there.
+            device: what models run on, if it is not the CPU.
+
+        Raises:
+            typer.BadParameter: `out` holds pieces of another plan.
+        """
+        self.name, self.plan, self.path = name, dict(plan), out.resolve() / f"{name}.json"
+        self._begun, self._device = time.monotonic(), device or f"{os.cpu_count()} CPU cores"
+        before = {} if fresh else read_result(name, self.path.parent) or {}
+        if before and before["plan"] != json.loads(json.dumps(self.plan)):
+            raise typer.BadParameter(f"{self.path} holds another plan. Give another --out, or discard it with --fresh")
+        self.pieces: dict[str, Any] = before.get("pieces", {})
+        self._seconds = before.get("made_by", {}).get("seconds", 0)
+        columns = (TextColumn("{task.description:<40.40}"), BarColumn(bar_width=16), MofNCompleteColumn())
+        self.progress = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True))
+
+    def run(self, work: Mapping[str, Callable[[], Any]], jobs: int = 0) -> dict[str, Any]:
+        """Do the unfinished pieces, one after the other or, with `jobs` > 0, in as many fresh processes (whatever they
+        call must then be importable and picklable). Returns all pieces named in `work`, in its order."""
+        waiting = {key: do for key, do in work.items() if key not in self.pieces}
+        with self.progress:
+            bar = self.progress.add_task(self.name, total=len(work), completed=len(work) - len(waiting))
+            if jobs:
+                pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=in_a_worker)
+                try:
+                    futures = {pool.submit(do): key for key, do in waiting.items()}
+                    for future in as_completed(futures):
+                        self._keep(futures[future], future.result())
+                        self.progress.advance(bar)
+                finally:
+                    pool.shutdown(cancel_futures=True)  # after a failure, whatever waits is not begun
+            for key, do in {} if jobs else waiting.items():
+                self.progress.update(bar, description=key)
+                self._keep(key, do())
+                self.progress.advance(bar)
+            self.progress.update(bar, description=self.name)
+        order = [*work, *(key for key in self.pieces if key not in work)]
+        self.pieces = {key: self.pieces[key] for key in order}
+        return {key: self.pieces[key] for key in work}
+
+    def finish(
+        self, found: Mapping[str, Any], publish: bool = False, draw: Callable[[dict[str, Any]], None] | None = None
+    ) -> dict[str, Any]:
+        """Write the result with what follows from its pieces, print its tables, and with `publish` draw its figures and
+        write it where the pages read it. `found["tables"]`, if any, holds tables by name."""
+        result = self._write(found)
+        console = Console()
+        for name, table in found.get("tables", {}).items():
+            shown = Table(*table["head"], title=name)
+            for row in table["rows"]:
+                shown.add_row(*map(str, row))
+            console.print(shown)
+        console.print(f"written: {self.path}", soft_wrap=True)
+        if publish:
+            import page_numbers
+
+            write_result(RESULTS / self.path.name, result)
+            if draw:
+                draw(result)
+            changed = sorted({stale.page.name for stale in page_numbers.refresh()})
+            console.print(f"published; pages with new numbers: {', '.join(changed) or 'none'}")
+        return result
+
+    def _keep(self, key: str, value: Any) -> None:
+        self.pieces[key] = value
+        self._write({})
+
+    def _write(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        made_by = circumstances(self._device, self._seconds + time.monotonic() - self._begun)
+        result = {"made_by": made_by, "plan": self.plan, "pieces": self.pieces, **found}
+        write_result(self.path, result)
+        return result
+
+
+def circumstances(device: str, seconds: float) -> dict[str, Any]:
+    """What made a result: command, machine, versions, commit, date, seconds."""
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+    packages = {name: _version(name) for name in ("torch", "verl")}
+    return {
+        "command": command,
+        "machine": f"{platform.machine()}, {device}",
+        "python": platform.python_version(),
+        **packages,
+        "commit": git.stdout.strip() or None,
+        "date": date.today().isoformat(),
+        "seconds": round(seconds),
+    }
+
+
+def read_result(name: str, folder: Path = RESULTS) -> dict[str, Any] | None:
+    """Read a result file; None where there is none."""
+    path = folder / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def write_result(path: Path, result: Mapping[str, Any]) -> None:
+    """Write a result file, whole or not at all, with one line for each record that fits into one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_suffix(".part")
+    half.write_text(_lines(result) + "\n")
+    half.rename(path)
+
+
+def table(head: Sequence[str], rows: RowsOf) -> dict[str, Any]:
+    """A table as result files hold it."""
+    return {"head": list(head), "rows": [list(row) for row in rows]}
+
+
+def markdown_table(found: Mapping[str, Any]) -> str:
+    """A table in Markdown."""
+    lines = [found["head"], ["---"] * len(found["head"]), *found["rows"]]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def seeds(count: int, *entropy: int) -> list[int]:
+    """Independent seeds, the same for the same numbers; fewer of them are the first of many."""
+    return np.random.SeedSequence(entropy).generate_state(count, np.uint64).astype(np.int64).tolist()
+
+
+def known(names: str, kind: str, there: Sequence[str]) -> list[str]:
+    """The names of a list with commas. Raises `typer.BadParameter` for one that is not there."""
+    from rest_verl.core.suggest import unknown_name
+
+    found = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+    for name in found:
+        if name not in there:
+            raise typer.BadParameter(unknown_name(kind, name, there))
+    return found
+
+
+def in_a_worker() -> None:
+    """Prepare a process that works next to others."""
+    import torch
+    from transformers.utils.logging import disable_progress_bar
+
+    torch.set_num_threads(1)
+    disable_progress_bar()  # transformers' own bars would tear the study's
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _lines(value: Any, indent: str = "", used: int = 0) -> str:
+    """JSON in which whatever fits stands on one line, and a list of numbers at any length.
+
+    Args:
+        value: JSON value.
+        indent: of the line it begins on.
+        used: characters of that line in front of it, indent included.
+    """
+    whole = json.dumps(value, ensure_ascii=False)
+    numbers = isinstance(value, list) and all(isinstance(one, int | float) for one in value)
+    if used + len(whole) < WIDTH or numbers or not isinstance(value, dict | list):
+        return whole
+    inner = indent + " "
+    if isinstance(value, dict):
+        names = [f"{json.dumps(key, ensure_ascii=False)}: " for key in value]
+        parts = [
+            name + _lines(one, inner, len(inner + name)) for name, one in zip(names, value.values(), strict=True)
+        ]
+    else:
+        parts = [_lines(one, inner, len(inner)) for one in value]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    return f"{opening}\n{inner}" + f",\n{inner}".join(parts) + f"\n{indent}{closing}"
