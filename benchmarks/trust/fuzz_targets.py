@@ -1,7 +1,7 @@
 """All that reads hostile text, as functions of a fuzzer's bytes that raise where something does not hold.
 
 `TARGETS` has one for each wire format (parse, legality, calls by value, calls as the rollout reads them), one for the
-tagger, one for the reward with its ground truths, and one for BFCL's arguments and ground truths. `trust.fuzz_text`
+tagger, one for the reward with its ground truths, and one for BFCL's arguments and ground truths. `trust.fuzzer`
 says how bytes become text and `trust.fuzz_checks` what must hold.
 """
 
@@ -33,7 +33,7 @@ from rest_verl.reward.truth import read_ground_truth
 from rest_verl.reward_config import RewardConfig
 from rest_verl.rollout.calls import read_calls
 from trust.fuzz_checks import check_call, check_reward, check_turn, expected_regions, hold, in_linear_time
-from trust.fuzz_text import TAGS, as_text, assemble, pieces_of
+from trust.fuzzer import TAGS, as_text, assemble, pieces_of
 
 FORMATS = tuple(TAGS)
 KINDS = [Kind(calls, answer) for calls in (True, False) for answer in (True, False)]
