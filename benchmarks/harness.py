@@ -2,9 +2,9 @@
 circumstances, and one table writer.
 
 A study is a set of pieces of work, each under a key. `Study.run` does those that no earlier run of the same command
-has finished and writes each into `<out>/<name>.json` as soon as it is there; `Study.finish` adds what follows from them
-(verdicts and tables, as data) and, with `--publish`, copies the file into benchmarks/results/ and refreshes the
-numbers of the pages that quote it (page_numbers.py).
+has finished and writes each into `<out>/<name>.json` at once; `Study.finish` adds what follows from them (verdicts and
+tables, as data) and, with `--publish`, copies the file into benchmarks/results/ and refreshes the numbers of the pages
+that quote it (page_numbers.py).
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
@@ -43,7 +44,6 @@ Publish = Annotated[
     bool, typer.Option("--publish", help="Also write benchmarks/results/, the figures and the pages' numbers.")
 ]
 Jobs = Annotated[int, typer.Option(min=1, help="Number of processes.")]
-RowsOf = Sequence[Sequence[Any]]
 
 
 class Study:
@@ -66,10 +66,10 @@ class Study:
         Raises:
             typer.BadParameter: `out` holds pieces of another plan.
         """
-        self.name, self.plan, self.path = name, dict(plan), out.resolve() / f"{name}.json"
+        self.plan, self.path = json.loads(json.dumps(plan)), out.resolve() / f"{name}.json"
         self._begun, self._device = time.monotonic(), device or f"{os.cpu_count()} CPU cores"
         before = {} if fresh else read_result(name, self.path.parent) or {}
-        if before and before["plan"] != json.loads(json.dumps(self.plan)):
+        if before and before["plan"] != self.plan:
             raise typer.BadParameter(f"{self.path} holds another plan. Give another --out, or discard it with --fresh")
         self.pieces: dict[str, Any] = before.get("pieces", {})
         self._seconds = before.get("made_by", {}).get("seconds", 0)
@@ -81,51 +81,42 @@ class Study:
         call must then be importable and picklable). Returns all pieces named in `work`, in its order."""
         waiting = {key: do for key, do in work.items() if key not in self.pieces}
         with self.progress:
-            bar = self.progress.add_task(self.name, total=len(work), completed=len(work) - len(waiting))
-            if jobs:
-                pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=in_a_worker)
-                try:
-                    futures = {pool.submit(do): key for key, do in waiting.items()}
-                    for future in as_completed(futures):
-                        self._keep(futures[future], future.result())
-                        self.progress.advance(bar)
-                finally:
-                    pool.shutdown(cancel_futures=True)  # after a failure, whatever waits is not begun
-            for key, do in {} if jobs else waiting.items():
-                self.progress.update(bar, description=key)
-                self._keep(key, do())
-                self.progress.advance(bar)
-            self.progress.update(bar, description=self.name)
+            bar = self.progress.add_task(self.path.stem, total=len(work), completed=len(work) - len(waiting))
+            for key, piece in _parallel(waiting, jobs) if jobs else ((key, do()) for key, do in waiting.items()):
+                self.pieces[key] = piece
+                self._write({})
+                self.progress.update(bar, description=f"{self.path.stem}: {key}", advance=1)
         order = [*work, *(key for key in self.pieces if key not in work)]
         self.pieces = {key: self.pieces[key] for key in order}
         return {key: self.pieces[key] for key in work}
 
+    def prepare(self, description: str, do: Callable[[Callable[..., None]], Any]) -> Any:
+        """Do something that reports (done, total, ...) to the function that it is given, under a bar of its own."""
+        with self.progress:
+            bar = self.progress.add_task(description, total=1)
+            found = do(lambda done, total, *_: self.progress.update(bar, completed=done, total=total))
+            self.progress.remove_task(bar)
+        return found
+
     def finish(
         self, found: Mapping[str, Any], publish: bool = False, draw: Callable[[dict[str, Any]], None] | None = None
-    ) -> dict[str, Any]:
-        """Write the result with what follows from its pieces, print its tables, and with `publish` draw its figures and
-        write it where the pages read it. `found["tables"]`, if any, holds tables by name."""
-        result = self._write(found)
-        console = Console()
-        for name, table in found.get("tables", {}).items():
-            shown = Table(*table["head"], title=name)
-            for row in table["rows"]:
+    ) -> None:
+        """Write the result with what follows from its pieces, print `found["tables"]`, and with `publish` draw its
+        figures and write it where the pages read it."""
+        result, console = self._write(found), Console()
+        for name, one in found.get("tables", {}).items():
+            shown = Table(*one["head"], title=name)
+            for row in one["rows"]:
                 shown.add_row(*map(str, row))
             console.print(shown)
         console.print(f"written: {self.path}", soft_wrap=True)
         if publish:
-            import page_numbers
+            from page_numbers import refresh
 
             write_result(RESULTS / self.path.name, result)
             if draw:
                 draw(result)
-            changed = sorted({stale.page.name for stale in page_numbers.refresh()})
-            console.print(f"published; pages with new numbers: {', '.join(changed) or 'none'}")
-        return result
-
-    def _keep(self, key: str, value: Any) -> None:
-        self.pieces[key] = value
-        self._write({})
+            console.print(f"published; numbers that changed in pages: {len(refresh())}")
 
     def _write(self, found: Mapping[str, Any]) -> dict[str, Any]:
         made_by = circumstances(self._device, self._seconds + time.monotonic() - self._begun)
@@ -134,16 +125,33 @@ class Study:
         return result
 
 
+@contextmanager
+def workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
+    """Fresh processes with one thread each; after a failure, work that waits for them is not begun."""
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=in_a_worker)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def in_a_worker() -> None:
+    """Prepare a process that works next to others."""
+    import torch
+    from transformers.utils.logging import disable_progress_bar
+
+    torch.set_num_threads(1)
+    disable_progress_bar()  # transformers' own bars would tear the study's
+
+
 def circumstances(device: str, seconds: float) -> dict[str, Any]:
     """What made a result: command, machine, versions, commit, date, seconds."""
-    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
-    packages = {name: _version(name) for name in ("torch", "verl")}
     return {
-        "command": command,
+        "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         "machine": f"{platform.machine()}, {device}",
         "python": platform.python_version(),
-        **packages,
+        **{name: _version(name) for name in ("torch", "verl")},
         "commit": git.stdout.strip() or None,
         "date": date.today().isoformat(),
         "seconds": round(seconds),
@@ -164,7 +172,7 @@ def write_result(path: Path, result: Mapping[str, Any]) -> None:
     half.rename(path)
 
 
-def table(head: Sequence[str], rows: RowsOf) -> dict[str, Any]:
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
     """A table as result files hold it."""
     return {"head": list(head), "rows": [list(row) for row in rows]}
 
@@ -180,24 +188,27 @@ def seeds(count: int, *entropy: int) -> list[int]:
     return np.random.SeedSequence(entropy).generate_state(count, np.uint64).astype(np.int64).tolist()
 
 
-def known(names: str, kind: str, there: Sequence[str]) -> list[str]:
-    """The names of a list with commas. Raises `typer.BadParameter` for one that is not there."""
+def known(names: str, kind: str, allowed: Sequence[str]) -> list[str]:
+    """The names of a list with commas. Raises `typer.BadParameter` for one that is not allowed."""
     from rest_verl.core.suggest import unknown_name
 
     found = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
     for name in found:
-        if name not in there:
-            raise typer.BadParameter(unknown_name(kind, name, there))
+        if name not in allowed:
+            raise typer.BadParameter(unknown_name(kind, name, allowed))
     return found
 
 
-def in_a_worker() -> None:
-    """Prepare a process that works next to others."""
-    import torch
-    from transformers.utils.logging import disable_progress_bar
+def save_picture(figure: Any, name: str) -> None:
+    """Write a figure of matplotlib into docs/images/; the same figure gives the same file."""
+    figure.savefig(IMAGES / f"{name}.png", metadata={"Software": None})
 
-    torch.set_num_threads(1)
-    disable_progress_bar()  # transformers' own bars would tear the study's
+
+def _parallel(work: Mapping[str, Callable[[], Any]], jobs: int) -> Iterator[tuple[str, Any]]:
+    with workers(jobs) as pool:
+        futures = {pool.submit(do): key for key, do in work.items()}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
 
 
 def _version(package: str) -> str | None:
@@ -208,24 +219,20 @@ def _version(package: str) -> str | None:
 
 
 def _lines(value: Any, indent: str = "", used: int = 0) -> str:
-    """JSON in which whatever fits stands on one line, and a list of numbers at any length.
-
-    Args:
-        value: JSON value.
-        indent: of the line it begins on.
-        used: characters of that line in front of it, indent included.
-    """
+    """JSON in which a record (a dict or list of scalars and lists of numbers) stands on one line, and so does whatever
+    fits into WIDTH characters; `used` of them stand in front of the value, which begins on a line with this indent."""
     whole = json.dumps(value, ensure_ascii=False)
-    numbers = isinstance(value, list) and all(isinstance(one, int | float) for one in value)
-    if used + len(whole) < WIDTH or numbers or not isinstance(value, dict | list):
+    members = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    if used + len(whole) < WIDTH or all(not isinstance(one, dict | list) or _numbers(one) for one in members):
         return whole
     inner = indent + " "
-    if isinstance(value, dict):
-        names = [f"{json.dumps(key, ensure_ascii=False)}: " for key in value]
-        parts = [
-            name + _lines(one, inner, len(inner + name)) for name, one in zip(names, value.values(), strict=True)
-        ]
-    else:
-        parts = [_lines(one, inner, len(inner)) for one in value]
+    names = (
+        [f"{json.dumps(key, ensure_ascii=False)}: " for key in value] if isinstance(value, dict) else [""] * len(value)
+    )
+    parts = [name + _lines(one, inner, len(inner + name)) for name, one in zip(names, members, strict=True)]
     opening, closing = "{}" if isinstance(value, dict) else "[]"
     return f"{opening}\n{inner}" + f",\n{inner}".join(parts) + f"\n{indent}{closing}"
+
+
+def _numbers(value: Any) -> bool:
+    return isinstance(value, int | float) or (isinstance(value, list) and all(map(_numbers, value)))

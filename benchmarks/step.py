@@ -2,11 +2,13 @@
 and `timing_s/rest_dump`, what `rest.dump_dir` adds to that with its default sample.
 
 The rollouts are simulated; Ray, the transfer queue that verl keeps a batch in, and the trainer's method that computes
-advantages and token weights are the real ones. Nothing is generated and no model is there. The time is that of the
-second step: the first one pays for memory and connections once.
+advantages and token weights are the real ones. Nothing is generated and no model is there. The baseline is the same
+method's time without ResT's part, which is verl's own. Times are those of the second step: the first one pays for
+memory and connections once.
 
     pip install --no-deps dashscope     # whose package holds a real vocabulary
     python benchmarks/step.py --preset entropy_adaptive
+    python benchmarks/step.py --quick
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import logging
 import random
 import tempfile
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,13 +25,10 @@ import ray
 import torch
 import transfer_queue as tq
 import typer
+from harness import Fresh, Out, Publish, Quick, Study, in_a_worker, table
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, open_dict
-from page import machine, write_between_marks
 from qwen import qwen_tokenizer
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
 from tensordict import NonTensorStack, TensorDict
 from weighting import make_batch, seconds_of
 
@@ -40,9 +40,6 @@ from rest_verl.weighting import TokenWeighting
 
 STEP_SECONDS = 60.0  # of a short step on real hardware
 PARTITION = "train"
-WHOLE, REST, QUEUE, OWN = "advantages, with ResT", "ResT (timing_s/rest)", "the queue's part", "ResT's own work"
-DUMP = "records (timing_s/rest_dump)"
-PARTS = (REST, QUEUE, OWN, DUMP)
 
 
 def composed(preset: str, records: Path) -> DictConfig:
@@ -96,8 +93,8 @@ def trainer_of(config: DictConfig, tokenizer: Any) -> Any:
 
 
 def timed_step(trainer: Any, fields: TensorDict) -> dict[str, float]:
-    """Seconds of computing advantages with ResT for a batch put into the queue anew, of ResT's part in it, of the
-    queue's part in that, and of the records, as long as training waits for them."""
+    """Seconds of computing advantages with ResT for a batch put into the queue anew, of ResT's part in it (`rest`), of
+    the queue's part in that, of verl's own part, and of the records as long as training waits for them."""
     trainer.global_steps += 1
     trainer.timing_raw = {}
     keys = [f"prompt{row // 4}-{trainer.global_steps}_{row % 4}_0" for row in range(len(fields))]
@@ -110,52 +107,58 @@ def timed_step(trainer: Any, fields: TensorDict) -> dict[str, float]:
     weights = fields.select("entropy")
     write = seconds_of(lambda: tq.kv_batch_put(keys=keys, partition_id=PARTITION, fields=weights), 1)
     tq.kv_clear(keys=keys, partition_id=PARTITION)
-    rest = trainer.timing_raw["rest"]
-    dump = trainer.timing_raw["rest_dump"]
-    return {WHOLE: whole, REST: rest, QUEUE: read + write, OWN: rest - read - write, DUMP: dump}
+    rest, records = trainer.timing_raw["rest"], trainer.timing_raw["rest_dump"]
+    return {"verl": whole - rest - records, "rest": rest, "queue": read + write, "records": records}
 
 
-def main(
-    preset: Annotated[str, typer.Option(help="What to weigh with.")] = "entropy_adaptive",
-    rows: Annotated[int, typer.Option(help="Rollouts of a step.")] = 2048,
-    tokens: Annotated[int, typer.Option(help="Tokens of a rollout.")] = 2048,
-    write: Annotated[bool, typer.Option(help="Write the result into docs/speed.md.")] = True,
-) -> None:
-    """Measure what ResT adds to a step."""
-    torch.set_num_threads(1)
+def measure(preset: str, rows: int, tokens: int) -> dict[str, float]:
+    """Seconds of the second step by part, and the MiB of a file of records."""
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
-    console = Console()
-    with Progress(console=console, transient=True) as progress, tempfile.TemporaryDirectory() as records:
-        bar = progress.add_task("vocabulary and rollouts", total=4)
+    with tempfile.TemporaryDirectory() as records:
         tokenizer = qwen_tokenizer()
         fields = simulated(tokenizer, rows, tokens)
-        progress.update(bar, advance=1, description="Ray and the transfer queue")
         config = composed(preset, Path(records))
         ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False)
         tq.init(config.transfer_queue)
         trainer = trainer_of(config, tokenizer)
-        timings = []
-        for number in ("first", "second"):
-            progress.update(bar, advance=1, description=f"{number} step")
-            timings.append(timed_step(trainer, fields))
+        timings = [timed_step(trainer, fields) for _ in range(2)]
         trainer._shutdown_dump_executor()
-        size = step_files(Path(records))[2].stat().st_size / 2**20
-    table = Table("part of a step", "seconds", title=f"{preset}: {rows} rollouts of {tokens} tokens")
-    for name, seconds in timings[-1].items():
-        table.add_row(name, f"{seconds:.3f}")
-    console.print(table)
-    console.print(f"records: {size:.2f} MiB a step")
-    shares = [f"{name}: {timings[-1][name] / STEP_SECONDS:.2%} of a step of {STEP_SECONDS:.0f} s" for name in PARTS]
-    for share in shares:
-        console.print(share)
-    if write:
-        lines = [f"| `+rest={preset}`, {rows} x {tokens} | seconds |", "|---|---|"]
-        lines += [f"| {name} | {seconds:.2f} |" for name, seconds in timings[-1].items()]
-        write_between_marks(
-            "benchmarks/step.py", [*lines, "", f"{'; '.join(shares)}. A file of records: {size:.2f} MiB. {machine()}."]
-        )
-        console.print("written into docs/speed.md")
+        return {**timings[-1], "record_mib": step_files(Path(records))[2].stat().st_size / 2**20}
+
+
+def shares(preset: str, rows: int, tokens: int, found: dict[str, float]) -> dict[str, Any]:
+    """The ratio to verl's own part, and the table."""
+    parts = {
+        "advantages: verl's own part, the baseline": found["verl"],
+        "ResT (timing_s/rest)": found["rest"],
+        "of it, the queue's part": found["queue"],
+        "of it, ResT's own work": found["rest"] - found["queue"],
+        "records (timing_s/rest_dump)": found["records"],
+    }
+    lines = [
+        [name, f"{seconds:.2f}", f"{seconds / found['verl']:.2f}", f"{seconds / STEP_SECONDS:.2%}"]
+        for name, seconds in parts.items()
+    ]
+    head = [f"`+rest={preset}`, {rows} x {tokens}", "seconds", "over verl's own", f"of a step of {STEP_SECONDS:.0f} s"]
+    return {"verdicts": {"ratio": found["rest"] / found["verl"]}, "tables": {"step": table(head, lines)}}
+
+
+def main(
+    preset: Annotated[str, typer.Option(help="Preset to weigh with.")] = "entropy_adaptive",
+    rows: Annotated[int, typer.Option(help="Rollouts of a step.")] = 2048,
+    tokens: Annotated[int, typer.Option(help="Tokens of a rollout.")] = 2048,
+    quick: Quick = False,
+    out: Out = Path("runs/step"),
+    fresh: Fresh = False,
+    publish: Publish = False,
+) -> None:
+    """Measure what ResT adds to a step."""
+    in_a_worker()
+    rows, tokens, out = (128, 256, out / "quick") if quick else (rows, tokens, out)
+    study = Study("step", {"rows": rows, "tokens": tokens}, out, fresh=fresh)
+    found = study.run({preset: partial(measure, preset, rows, tokens)})
+    study.finish(shares(preset, rows, tokens, found[preset]), publish)
 
 
 if __name__ == "__main__":

@@ -16,10 +16,8 @@ import toy_task
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from evidence.loop import Plan, Scorer, draw
-from evidence.rollouts import Rollouts, response_log_probs
-from evidence.start import Start
-from evidence.update import group_advantages, micro_batches, surrogate
+from evidence.loop import Plan, Scorer, Start, draw
+from evidence.policy import Rollouts, group_advantages, micro_batches, response_log_probs, surrogate
 from evidence.variants import BASELINE, VARIANTS, composed
 from rest_verl.config import RestConfig, load
 from rest_verl.core.entropy import variance_exact
@@ -75,7 +73,7 @@ class Batch:
 
 
 def scheme_settings(steps: int) -> dict[str, RestConfig]:
-    """Settings of each scheme in a run of so many steps."""
+    """Settings of each scheme in a run of `steps` steps."""
     variants = {name: VARIANTS[BASELINE if name == UNIFORM else name] for name in SCHEMES}
     return {name: load(composed(variant, steps)) for name, variant in variants.items()}
 
@@ -112,10 +110,8 @@ def sample_gradients(policy: Policy, seeds: Sequence[int]) -> list[Batch]:
 
 def scheme_weights(policy: Policy, tagged: TaggedBatch, rollouts: Rollouts) -> Tensor:
     """Token weights of each scheme, of equal total: (len(SCHEMES), B, T) float32."""
-    steps = policy.plan.steps
-    return torch.stack(
-        [TokenWeighting(policy.settings[name], steps)(tagged, WEIGHTS_STEP, rollouts.entropy) for name in SCHEMES]
-    )
+    weightings = [TokenWeighting(policy.settings[name], policy.plan.steps) for name in SCHEMES]
+    return torch.stack([weighting(tagged, WEIGHTS_STEP, rollouts.entropy) for weighting in weightings])
 
 
 def region_masks(tagged: TaggedBatch) -> Tensor:

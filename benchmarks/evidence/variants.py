@@ -29,7 +29,7 @@ class Variant:
     """One side of a comparison.
 
     Attributes:
-        name: as it stands in tables.
+        name: as tables have it.
         preset: `+rest=<preset>`.
         changes: overrides on top of it.
         question: what its comparison with `paper` asks; empty for GRPO and the presets.
@@ -45,6 +45,7 @@ class Variant:
     reverse: bool = False
 
 
+_ALL_WEIGH = ("rest.weights.other.start=1.0", "rest.weights.response.start=1.0")
 VARIANTS = {
     variant.name: variant
     for variant in (
@@ -55,12 +56,7 @@ VARIANTS = {
         Variant("reversed", "paper", question="with its curriculum reversed", reverse=True),
         Variant("fixed_reward", "paper", question="without dynamic reward", compress=("weights",)),
         Variant("no_think", "no_think", question="without a gradient from reasoning"),
-        Variant(
-            "covered",
-            "paper",
-            ("rest.weights.other.start=1.0", "rest.weights.response.start=1.0"),
-            question="with weight 1 where it has 0",
-        ),
+        Variant("covered", "paper", _ALL_WEIGH, question="with weight 1 where it has 0"),
         Variant("positive", "paper", ("rest.normalisation=positive",), question="normalised as the authors do"),
     )
 }
@@ -84,7 +80,7 @@ def overrides(variant: Variant, steps: int) -> list[str]:
 
 
 def composed(variant: Variant, steps: int) -> DictConfig:
-    """The config of a variant, composed without verl: the `rest` node and what presets set beside it."""
+    """The config of a variant, composed without verl: the `rest` node and whatever presets set next to it."""
     return _compose(overrides(variant, steps))
 
 
@@ -94,17 +90,16 @@ def _compose(given: list[str]) -> DictConfig:
 
 
 def _compressed(ramp: Ramp, steps: int) -> Ramp:
-    """The ramp of the paper's run in so many steps instead."""
+    """The ramp of the paper's run in this many steps."""
     return Ramp(start=ramp.start, slope=ramp.slope * PAPER_STEPS / steps, limit=ramp.limit)
 
 
 def _reversed(ramp: Ramp, steps: int) -> Ramp:
     """A ramp from where another one ends to where it starts."""
-    end = ramp.schedule()(steps)
-    return Ramp(start=end, slope=-ramp.slope, limit=ramp.start)
+    return Ramp(start=ramp.schedule()(steps), slope=-ramp.slope, limit=ramp.start)
 
 
 def _set(key: str, ramp: Ramp) -> list[str]:
-    """Overrides that give a key a ramp, but for one that does not move, whose other keys say nothing."""
+    """Overrides that give a key a ramp; one without a slope needs no limit."""
     moving = [f"{key}.limit={ramp.limit}"] if ramp.slope else []
     return [f"{key}.start={ramp.start}", f"{key}.slope={ramp.slope}", *moving]
