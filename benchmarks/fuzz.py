@@ -202,7 +202,8 @@ def main(
     except FuzzFailed as failure:
         console.print(str(failure), style="red", markup=False)
         raise typer.Exit(1) from None
-    found = study.finish(findings(study.pieces), publish and set(study.pieces) == set(TARGETS))
+    found = findings(study.pieces)
+    study.finish(found, publish and not quick and set(study.pieces) == set(TARGETS))
     for name in found["broken"]:
         for path in study.pieces[name]["broke"]:
             console.print(f"{name} breaks: {path} ({folders[name] / 'log.txt'} says how)", markup=False)

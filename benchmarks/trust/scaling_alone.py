@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import OmegaConf
-from overhead import peak_beside, peak_resident, settings, weigh
 from qwen import qwen_tokenizer
+from scaling import OWN, OWN_MEMORY, READING, SCORING, TAGGING, VERLS, VERLS_MEMORY, Size
 from verl import DataProto
 from verl.trainer.ppo.core_algos import AdvantageEstimator
 from verl.trainer.ppo.metric_utils import compute_data_metrics
 from verl.trainer.ppo.v1.utils import compute_advantage_for_multi_trajectories
-from weighting import make_batch, seconds_of
+from weighting import make_batch, peak_beside, peak_resident, seconds_of, settings, weigh
 
 from rest_verl.core.formats import get_format
 from rest_verl.core.regions import RegionTagger
@@ -26,8 +26,6 @@ from rest_verl.reward.manager import RestToolRewardManager
 from rest_verl.rollout.calls import read_calls
 from rest_verl.weighting import TokenWeighting
 from trust.scaling_driver import DIFFERENT, PRESET
-from trust.scaling_fit import Size
-from trust.scaling_parts import OWN, OWN_MEMORY, READING, SCORING, TAGGING, VERLS, VERLS_MEMORY
 
 TRUTH = (
     '<think> a </think>\n<tool_call>\n{"name": "get_city", "parameters": {"city": "Paris", "days": 3}}\n</tool_call>'

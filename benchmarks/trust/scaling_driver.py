@@ -1,7 +1,6 @@
 """Seconds and memory of a step on the driver, part by part, in the trainer's own code and a real transfer queue.
 
-The trainer's method runs as it is; a watch stands before each of its parts. What is left once all parts are taken off
-is padding.
+The trainer's method runs as it is, and each of its parts is timed. What is left after all parts is padding.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,18 +20,8 @@ import numpy as np
 import ray
 import torch
 import transfer_queue as tq
-from overhead import peak_beside
 from qwen import qwen_tokenizer
-from step import PARTITION, composed, simulated, trainer_of
-from tensordict import NonTensorStack, TensorDict
-from verl.trainer.ppo.v1 import PPOTrainer
-
-from rest_verl import trainer as seam
-from rest_verl.reward.tool_reward import skipped_components
-from rest_verl.rollout.calls import Call
-from rest_verl.rollout.record import GeneratedTurn, Record
-from trust.scaling_fit import Size
-from trust.scaling_parts import (
+from scaling import (
     ADVANTAGES,
     MEMORY,
     MEMORY_VERL,
@@ -44,38 +33,38 @@ from trust.scaling_parts import (
     VERL_METRICS,
     WEIGH,
     WRITE,
+    Size,
 )
+from step import PARTITION, composed, simulated, trainer_of
+from tensordict import NonTensorStack, TensorDict
+from verl.trainer.ppo.v1 import PPOTrainer
+from weighting import peak_beside
+
+from rest_verl import trainer as seam
+from rest_verl.reward.tool_reward import skipped_components
+from rest_verl.rollout.calls import Call
+from rest_verl.rollout.record import GeneratedTurn, Record
 
 PRESET = "entropy_adaptive"
 DIFFERENT = 64  # responses of a batch, which it repeats
 REPEATED = 3_000_000  # tokens up to which a step is timed three times, and the median taken
 
-Clocks = np.ndarray  # (2,) seconds by CLOCKS: on the wall, and of this process's CPU time
-CLOCKS = ("seconds", "cpu")
+CLOCKS = ("seconds", "cpu")  # wall-clock time, and CPU time of this process
+Clocks = np.ndarray  # (2,) by CLOCKS
+Watch = dict[str, list[Clocks]]  # times of each call, by name
 
 
-@dataclass
-class Watch:
-    """Seconds of each call, by name."""
+def timed(watch: Watch, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, with the time of each call put into a watch."""
 
-    spent: dict[str, list[Clocks]] = field(default_factory=lambda: defaultdict(list))
+    def call(*args: Any, **kwargs: Any) -> Any:
+        begin = np.array([time.perf_counter(), time.process_time()])
+        try:
+            return function(*args, **kwargs)
+        finally:
+            watch[name].append(np.array([time.perf_counter(), time.process_time()]) - begin)
 
-    def on(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, timed."""
-
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            begin = now()
-            try:
-                return function(*args, **kwargs)
-            finally:
-                self.spent[name].append(now() - begin)
-
-        return timed
-
-
-def now() -> Clocks:
-    """The time by both clocks."""
-    return np.array([time.perf_counter(), time.process_time()])
+    return call
 
 
 @dataclass
@@ -88,17 +77,16 @@ class Driver:
 
     def advantages(self) -> dict[str, Clocks]:
         """Compute advantages with ResT once; the time of each part."""
-        watch, metrics = Watch(), dict[str, Any]()
+        watch, metrics = defaultdict[str, list[Clocks]](list), dict[str, Any]()
         self.trainer.timing_raw = {}
         self.trainer.global_steps += 1
         with watched(watch, self.trainer):
-            watch.on("whole", self.trainer._compute_advantage)(self.batch, metrics)
+            timed(watch, "whole", self.trainer._compute_advantage)(self.batch, metrics)
         assert metrics["rest/tokens/name"] > 0
-        spent = {name: np.sum(times, axis=0) for name, times in watch.spent.items()}
-        found = {READ: spent["read"], TAG: spent["tag"], WEIGH: spent["weigh"], METRICS: spent["metrics"]}
-        found[WRITE] = watch.spent["put"][-1]  # verl's own comes before
-        beside = {RECORDS: spent["records"], ADVANTAGES: spent["verl"]}
-        return found | beside | {PAD: spent["whole"] - sum(found.values()) - sum(beside.values())}
+        write = watch.pop(WRITE)[-1]  # verl's own comes before
+        found = {name: np.sum(times, axis=0) for name, times in watch.items()} | {WRITE: write}
+        whole = found.pop("whole")
+        return found | {PAD: whole - sum(found.values())}
 
     def verls_advantages(self) -> None:
         """Compute advantages as stock verl does, with nothing of ResT."""
@@ -106,14 +94,13 @@ class Driver:
 
     def verls_metrics(self) -> dict[str, Clocks]:
         """Compute the metrics that verl logs each step."""
-        watch = Watch()
-        timing = {"step": 1.0, "gen": 1.0}
-        watch.on(VERL_METRICS, self.trainer._compute_metrics)(self.batch, {}, timing, global_steps=1, epoch=0)
-        return {VERL_METRICS: watch.spent[VERL_METRICS][0]}
+        watch, timing = defaultdict[str, list[Clocks]](list), {"step": 1.0, "gen": 1.0}
+        timed(watch, VERL_METRICS, self.trainer._compute_metrics)(self.batch, {}, timing, global_steps=1, epoch=0)
+        return {VERL_METRICS: watch[VERL_METRICS][0]}
 
     def measured(self) -> dict[str, dict[str, float]]:
-        """Everything: memory first, for what is taken once is kept, and a step that starts cold counts for none."""
-        memory = {MEMORY_VERL: peak_beside(self.verls_advantages), MEMORY: peak_beside(self._one)}
+        """Everything; memory first, since what is taken once is kept, and a cold step should not be timed."""
+        memory = {MEMORY_VERL: peak_beside(self.verls_advantages), MEMORY: peak_beside(self.advantages)}
         times = 3 if self.fields["responses"].values().numel() <= REPEATED else 1
         runs = [self.advantages() | self.verls_metrics() for _ in range(times)]
         parts = {part: np.median([run[part] for run in runs], axis=0) for part in runs[0]}
@@ -121,9 +108,6 @@ class Driver:
             **{clock: {part: float(both[at]) for part, both in parts.items()} for at, clock in enumerate(CLOCKS)},
             "bytes": memory,
         }
-
-    def _one(self) -> None:
-        self.advantages()
 
 
 def fields_of(tokenizer: Any, size: Size) -> TensorDict:
@@ -154,32 +138,31 @@ def fields_of(tokenizer: Any, size: Size) -> TensorDict:
 
 @contextmanager
 def watched(watch: Watch, trainer: Any) -> Iterator[None]:
-    """Stand before each part of ResT while the context lasts."""
+    """Time each part of ResT's and verl's work while the context lasts."""
     whole_read = seam._read
 
     def read(batch: Any, fields: list[str], rows: Any = None) -> TensorDict:
         # with rows it is the recorder that reads, which has a time of its own
-        return (whole_read if rows is not None else watch.on("read", whole_read))(batch, fields, rows)
+        return (whole_read if rows is not None else timed(watch, READ, whole_read))(batch, fields, rows)
 
     with ExitStack() as stack:
-        for place, name, timed in (
-            (seam, "_read", read),
-            (seam, "weight_metrics", watch.on("metrics", seam.weight_metrics)),
-            (seam, "reward_metrics", watch.on("metrics", seam.reward_metrics)),
-            (seam.TokenWeighting, "__call__", watch.on("weigh", seam.TokenWeighting.__call__)),
-            (seam.Recorder, "take", watch.on("records", seam.Recorder.take)),
-            (PPOTrainer, "_compute_advantage", watch.on("verl", PPOTrainer._compute_advantage)),
-            (trainer, "_tagger", watch.on("tag", trainer._tagger)),
-            (tq, "kv_batch_put", watch.on("put", tq.kv_batch_put)),
+        stack.enter_context(patch.object(seam, "_read", read))
+        for place, name, part in (
+            (seam, "weight_metrics", METRICS),
+            (seam, "reward_metrics", METRICS),
+            (seam.TokenWeighting, "__call__", WEIGH),
+            (seam.Recorder, "take", RECORDS),
+            (PPOTrainer, "_compute_advantage", ADVANTAGES),
+            (trainer, "_tagger", TAG),
+            (tq, "kv_batch_put", WRITE),
         ):
-            stack.enter_context(patch.object(place, name, timed))
+            stack.enter_context(patch.object(place, name, timed(watch, part, getattr(place, name))))
         yield
 
 
-@contextmanager
-def drivers(units: int) -> Iterator[Callable[[Size], Any]]:
-    """Ray and a transfer queue of so many storage units; give the function from a size to a `Driver`, a context that
-    takes its batch out of the queue again."""
+def step_parts(sizes: list[Size], units: int) -> list[dict[str, Any]]:
+    """Measure each size with a queue of some storage units: `seconds` of each part, how many of them are `cpu` time of
+    the driver's process, and `bytes` that are taken for a while. For a process of its own (`scaling.apart`)."""
     torch.set_num_threads(1)
     tokenizer = qwen_tokenizer()
     with tempfile.TemporaryDirectory() as records:
@@ -190,32 +173,20 @@ def drivers(units: int) -> Iterator[Callable[[Size], Any]]:
         trainer = trainer_of(config, tokenizer)
         trainer.use_critic, trainer._rollout_moe_lb_metrics_accumulator = False, None
         trainer.resource_pool_manager = SimpleNamespace(get_n_gpus=lambda: 8)
-
-        @contextmanager
-        def make(size: Size) -> Iterator[Driver]:
-            fields = fields_of(tokenizer, size)
-            keys = [f"prompt{row // 4}_{row % 4}_0" for row in range(len(fields))]
-            tags = [{"min_global_steps": 1, "max_global_steps": 1} for _ in keys]
-            batch = tq.kv_batch_put(keys=keys, partition_id=PARTITION, fields=fields, tags=tags)
-            yield Driver(trainer, batch, fields)
-            tq.kv_clear(keys=keys, partition_id=PARTITION)
-
         try:
-            yield make
+            # the first one only makes connections
+            return [_measured(trainer, tokenizer, size) for size in [(64, 256), *sizes]][1:]
         finally:
             trainer._shutdown_dump_executor()
             tq.close()
             ray.shutdown()
 
 
-def step_parts(sizes: list[Size], units: int) -> list[dict[str, Any]]:
-    """Measure each size with a queue of so many storage units: `seconds` of each part, how many of them are `cpu` time
-    of the driver's process, and `bytes` that are taken for a while. For a process of its own (`apart`)."""
-    found = []
-    with drivers(units) as make:
-        with make((64, 256)) as driver:
-            driver.measured()  # connections
-        for size in sizes:
-            with make(size) as driver:
-                found.append(driver.measured())
+def _measured(trainer: Any, tokenizer: Any, size: Size) -> dict[str, Any]:
+    fields = fields_of(tokenizer, size)
+    keys = [f"prompt{row // 4}_{row % 4}_0" for row in range(len(fields))]
+    tags = [{"min_global_steps": 1, "max_global_steps": 1} for _ in keys]
+    batch = tq.kv_batch_put(keys=keys, partition_id=PARTITION, fields=fields, tags=tags)
+    found = Driver(trainer, batch, fields).measured()
+    tq.kv_clear(keys=keys, partition_id=PARTITION)
     return found
