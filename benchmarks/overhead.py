@@ -52,7 +52,7 @@ SAME_FOR_ALL = [
 ]
 WARM_UP, QUICK_STEPS, TIMEOUT_SECONDS = 2, 4, 1800.0
 TRAINER, LOOK_SECONDS = "TaskRunner", 2.0  # the Ray actor that verl's trainer, and so ResT, runs in
-IMPORTS, QUICK_IMPORTS = 10, 2
+IMPORTS, QUICK_IMPORTS = 10, 1
 TIMED = "import time; begin = time.perf_counter(); import verl; print(time.perf_counter() - begin)"
 # verl looks through all entry points whether or not this plugin is there: a name that nobody has keeps that part.
 NO_PLUGIN = {"VERL_USE_EXTERNAL_PLUGINS": "nobody"}

@@ -69,6 +69,8 @@ def shown(value: Any, form: str = "") -> str:
     """A value as a page shows it."""
     if value is None or (isinstance(value, dict) and value["estimate"] is None):
         return "not known"
+    if isinstance(value, dict) and value["low"] is None:
+        return f"{format(value['estimate'], form)} [not known]"
     if isinstance(value, dict):
         estimate, low, high = (format(value[end], form) for end in ("estimate", "low", "high"))
         return f"{estimate} [{low}, {high}]"

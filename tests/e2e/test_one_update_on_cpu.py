@@ -3,8 +3,7 @@ in process (benchmarks/learning.py) say something about verl."""
 
 import pytest
 import torch
-from evidence.rollouts import Rollouts, pad_left
-from evidence.update import group_advantages, new_optimizer, update
+from evidence.policy import Rollouts, group_advantages, new_optimizer, pad_left, update
 from evidence.variants import VARIANTS, composed, overrides
 from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -1,9 +1,8 @@
 import json
-import random
 from itertools import chain
 
 import pytest
-from evidence.task import TOOLS, draw_example, is_unseen, make_task
+from evidence.task import TOOLS, is_unseen, make_task
 from tiny_model import TAGS
 
 from rest_verl.reward.truth import read_ground_truth
@@ -18,12 +17,13 @@ def calls_of(row):
     return read_ground_truth(row["reward_model"]["ground_truth"]).calls
 
 
-def test_no_prompt_occurs_twice(task):
-    prompts = [json.dumps(row["prompt"]) for row in chain(task.train, task.validation)]
-    assert len(set(prompts)) == 440
+def test_a_seed_decides_the_task_and_no_prompt_occurs_twice(task):
+    assert make_task(0, 400, 40) == task
+    assert make_task(1, 400, 40).train != task.train
+    assert len({json.dumps(row["prompt"]) for row in chain(task.train, task.validation)}) == 440
 
 
-def test_training_shows_no_unseen_combination_and_half_of_validation_is_made_of_them(task):
+def test_only_validation_has_unseen_combinations(task):
     for row in task.train:
         names = sorted(call.name for call in calls_of(row))
         assert not (len(names) == 2 and is_unseen(*names))
@@ -32,16 +32,18 @@ def test_training_shows_no_unseen_combination_and_half_of_validation_is_made_of_
     assert {row["data_source"] for row in task.validation} == {"hard_tools", "hard_tools_unseen"}
 
 
-def test_the_right_calls_are_of_listed_tools_and_an_answer_has_none_that_would_do(task):
+def test_right_calls_are_of_listed_tools(task):
+    kinds = set()
     for row in task.train:
         listed = row["prompt"][0]["content"].split()
+        kinds.add(row["extra_info"]["kind"])
         assert len(set(listed)) == 4
         assert {call.name for call in calls_of(row)} <= set(listed)
-        if row["extra_info"]["kind"] == "answer":
-            assert not calls_of(row)
+        assert bool(calls_of(row)) is (row["extra_info"]["kind"] != "answer")
+    assert kinds == {"answer", "two_calls", "second_turn", "one_call"}
 
 
-def test_a_second_turn_repeats_the_call_with_one_value_changed(task):
+def test_a_second_turn_repeats_the_call_with_one_change(task):
     rows = [row for row in task.train if row["extra_info"]["kind"] == "second_turn"]
     assert len(rows) > 40
     for row in rows:
@@ -52,17 +54,12 @@ def test_a_second_turn_repeats_the_call_with_one_value_changed(task):
         assert str(after.arguments[changed[0]]) in row["prompt"][4]["content"]
 
 
-def test_the_teacher_is_right_at_times_and_wrong_at_times_for_every_tool(task):
+def test_the_teacher_is_right_and_wrong_at_times_for_every_tool(task):
     right, wrong = set(), set()
     for row, (_, taught) in zip(task.train, task.demonstrations, strict=True):
         for call in calls_of(row):
             (right if taught == row["reward_model"]["ground_truth"] else wrong).add(call.name)
     assert right == wrong == {tool.name for tool in TOOLS}
-
-
-def test_a_seed_decides_the_task(task):
-    assert make_task(0, 400, 40) == task
-    assert make_task(1, 400, 40).train != task.train
 
 
 def test_responses_have_no_tag_but_those_of_the_format(task):
@@ -71,8 +68,3 @@ def test_responses_have_no_tag_but_those_of_the_format(task):
         for tag in TAGS:
             text = text.replace(tag, "")
         assert "<" not in text
-
-
-def test_every_kind_of_example_is_drawn():
-    rng = random.Random(0)
-    assert {draw_example(rng).kind for _ in range(100)} == {"answer", "two_calls", "second_turn", "one_call"}

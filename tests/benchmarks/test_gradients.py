@@ -7,7 +7,6 @@ from evidence.gradients import (
     SCHEMES,
     UNIFORM,
     VECTORS,
-    WEIGHTS_STEP,
     Policy,
     region_masks,
     sample_gradients,
@@ -17,7 +16,7 @@ from evidence.gradients import (
     weighted_gradients,
 )
 from evidence.loop import Plan, Scorer, draw
-from evidence.update import policy_gradient
+from evidence.policy import policy_gradient
 
 from rest_verl.core.regions import Region
 from rest_verl.core.tagged import TaggedBatch
@@ -27,13 +26,12 @@ PLAN = Plan(n=3, max_tokens=16)
 
 @pytest.fixture(scope="module")
 def policy(start):
-    rows = start.train[:2]
-    return Policy(replace(start, train=[], validation=[]), rows, 0, PLAN, scheme_settings(PLAN.steps))
+    return Policy(replace(start, train=[], validation=[]), start.train[:2], 0, PLAN, scheme_settings(PLAN.steps))
 
 
 @pytest.fixture
 def rollouts(policy):
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(5)
     return draw(policy.start.new_model(), policy.start, policy.rows, PLAN.n, PLAN.max_tokens, generator)
 
 
@@ -44,27 +42,17 @@ def gradient_of_the_loss(model, rollouts, advantages, weights):
 
 
 @pytest.mark.parametrize("rows", [2, 32])
-def test_each_gradient_is_that_of_the_policy_loss_with_its_weights(policy, rollouts, rows, one_thread):
+def test_each_gradient_is_that_of_the_weighted_policy_loss(policy, rollouts, rows, one_thread):
     model = policy.start.new_model()
     advantages = torch.tensor([1.0, -0.5, 0.2, -2.0, 0.0, 1.5])
     weights = torch.rand(3, *rollouts.responses.shape) * rollouts.response_mask
-    found = weighted_gradients(model, rollouts, advantages, weights, rows)
-    for gradient, weight in zip(found, weights, strict=True):
+    for gradient, weight in zip(weighted_gradients(model, rollouts, advantages, weights, rows), weights, strict=True):
         expected = gradient_of_the_loss(model, rollouts, advantages, weight)
         assert np.abs(expected).max() > 1e-4
         np.testing.assert_allclose(gradient, expected, atol=1e-6 * np.abs(expected).max() + 1e-8, rtol=1e-4)
 
 
-def test_gradients_of_the_regions_add_up_to_that_of_uniform_weights(policy, rollouts, one_thread):
-    tagged = Scorer(policy.start, policy.settings[UNIFORM]).tagged(rollouts)
-    parts = region_masks(tagged)
-    assert torch.equal(parts.sum(dim=0), rollouts.response_mask.float())
-    weights = torch.cat([rollouts.response_mask[None].float(), parts])
-    whole, *rest = weighted_gradients(policy.start.new_model(), rollouts, torch.linspace(-1, 1, 6), weights)
-    np.testing.assert_allclose(sum(rest), whole, atol=1e-6 * np.abs(whole).max())
-
-
-def test_a_batch_has_the_gradient_of_each_scheme_and_region(policy, monkeypatch, one_thread):
+def test_a_batch_has_the_gradient_of_each_scheme_and_region(policy, rollouts, monkeypatch, one_thread):
     scores = [1.0, 0.0, 2.0, -1.0, 3.0, 0.5]  # the model knows nothing: all its responses would score alike
     monkeypatch.setattr(Scorer, "components", lambda *_: [{"score": score, "acc": score > 1} for score in scores])
     first, again, other = sample_gradients(policy, [5, 5, 6])
@@ -72,46 +60,38 @@ def test_a_batch_has_the_gradient_of_each_scheme_and_region(policy, monkeypatch,
     assert not np.array_equal(first.gradients, other.gradients)
     assert first.gradients.shape[0] == len(VECTORS) and first.accuracy == pytest.approx(1 / 3)
     # by the long way: the same rollouts, one scheme at a time
-    model = policy.start.new_model()
-    generator = torch.Generator().manual_seed(5)
-    rollouts = draw(model, policy.start, policy.rows, PLAN.n, PLAN.max_tokens, generator)
     group = torch.tensor(scores).view(2, 3)
     advantages = ((group - group.mean(1, keepdim=True)) / (group.std(1, keepdim=True) + 1e-6)).flatten()
-    tagged = Scorer(policy.start, policy.settings[UNIFORM]).tagged(rollouts)
+    tagged, model = Scorer(policy.start, policy.settings[UNIFORM]).tagged(rollouts), policy.start.new_model()
     for gradient, weights in zip(first.gradients, scheme_weights(policy, tagged, rollouts), strict=False):
         expected = gradient_of_the_loss(model, rollouts, advantages, weights)
         np.testing.assert_allclose(gradient, expected, atol=1e-5 * np.abs(expected).max())
-    mask = rollouts.response_mask.bool()
+    mask, parts = rollouts.response_mask.bool(), first.gradients[len(SCHEMES) :]
+    np.testing.assert_allclose(parts.sum(axis=0), first.gradients[0], atol=1e-6 * np.abs(first.gradients[0]).max())
     assert first.tokens.sum() == mask.sum()
     assert first.entropy.sum() == pytest.approx(float(rollouts.entropy[mask].sum()), rel=1e-5)
     assert first.variance.sum() == pytest.approx(float((1 - rollouts.sum_pi_squared[mask]).sum()), rel=1e-5)
 
 
-def test_every_scheme_gives_a_row_the_same_total(policy, rollouts):
+def test_schemes_share_totals_and_reward_and_differ_in_weights(policy, rollouts):
     regions = torch.randint(0, len(Region), rollouts.responses.shape, generator=torch.Generator().manual_seed(1))
     weights = scheme_weights(policy, TaggedBatch(regions.to(torch.int8), rollouts.response_mask), rollouts)
     totals = rollouts.response_mask.sum(dim=-1).float().expand(len(SCHEMES), -1)
     torch.testing.assert_close(weights.sum(dim=-1), totals)
     assert not any(torch.equal(weights[0], other) for other in weights[1:])
-
-
-def test_schemes_differ_in_their_weights_and_not_in_their_reward():
-    settings = scheme_settings(40)
+    settings = policy.settings
     assert [settings[name].scheme for name in SCHEMES] == ["uniform", "paper", "entropy", "token", "token"]
     assert settings["token_low"].alpha == -settings["token_high"].alpha > 0
     assert all(one.reward == settings[UNIFORM].reward for one in settings.values())
-    assert all(one.normalisation == "row" for one in settings.values()) and WEIGHTS_STEP == 1
 
 
-def test_squares_of_weights_by_region_are_those_of_a_sum_by_hand():
+def test_squares_of_weights_are_those_of_a_sum_by_hand():
     think, name = int(Region.THINK), int(Region.NAME)
-    tagged = TaggedBatch(
-        torch.tensor([[think, name, 0], [think, think, 0]], dtype=torch.int8), torch.tensor([[1, 1, 0], [1, 1, 0]])
-    )
+    regions, mask = torch.tensor([[think, name, 0], [think, think, 0]]), torch.tensor([[1, 1, 0], [1, 1, 0]])
     weights = torch.tensor([[[1.0, 3.0, 0.0], [2.0, 0.0, 0.0]]])
     variance = torch.tensor([[0.5, 0.1, 0.0], [0.25, 0.9, 0.0]])
-    found = squared_weights(weights, torch.tensor([2.0, -1.0]), variance, region_masks(tagged))
-    assert found.shape == (4, 1, len(Region))
+    parts = region_masks(TaggedBatch(regions.to(torch.int8), mask))
+    found = squared_weights(weights, torch.tensor([2.0, -1.0]), variance, parts)
     # w^2, w^2 A^2, w^2 V, w^2 A^2 V of the three tokens with weight, over 4 tokens squared
     np.testing.assert_allclose(found[:, 0, think] * 16, [1 + 4, 4 + 4, 0.5 + 1.0, 2.0 + 1.0], rtol=1e-6)
     np.testing.assert_allclose(found[:, 0, name] * 16, [9, 36, 0.9, 3.6], rtol=1e-6)
