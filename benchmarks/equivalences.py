@@ -40,13 +40,19 @@ from verl_run import RunFailed, read_metrics
 
 TIMEOUT_SECONDS = 900.0
 HEAD = [
-    *("run", "compared with", "steps", "largest difference", "as a share of training", "allowed", "metrics"),
+    "run",
+    "compared with",
+    "steps",
+    "largest difference",
+    "as a share of training",
+    "allowed",
+    "metrics",
     "verdict",
 ]
 VANILLA = "actor_rollout_ref.actor.policy_loss.loss_mode=vanilla"
 ADVANTAGE = ("rest.apply_in=advantage", VANILLA)
 UNIFORM = ("+rest=paper", "rest.scheme=uniform")
-ACTOR, ALGORITHM = "actor_rollout_ref.actor", "algorithm"
+ACTOR, ROLLOUT, ALGORITHM = "actor_rollout_ref.actor", "actor_rollout_ref.rollout", "algorithm"
 # Weights in 32 bits: sums in another order differ by rounding, and Adam's first steps carry the sign of gradients that
 # are nearly zero into the weights at full size.
 TOLERANCE = 2e-3
@@ -54,14 +60,8 @@ TOLERANCE = 2e-3
 
 @dataclass(frozen=True)
 class Run:
-    """A training.
-
-    Attributes:
-        overrides: on top of the recipe.
-        steps: of training.
-        resumed_at: step at which it is stopped and started again from its checkpoint, or None.
-        plugin: whether verl loads its plugins, this one among them.
-    """
+    """A training: overrides on top of the recipe, steps, the step at which it is stopped and started again from its
+    checkpoint, and whether verl loads its plugins, this one among them."""
 
     overrides: tuple[str, ...]
     steps: int = 2
@@ -71,42 +71,26 @@ class Run:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two runs whose models must agree.
-
-    Attributes:
-        left, right: names of runs.
-        bound: largest allowed difference of the parameters, as a share of how far training moved them; 0: none in
-            any bit.
-    """
+    """Two runs, by name, whose models must agree; `bound` is the largest allowed difference of the parameters, as a
+    share of how far training moved them, and 0 means none in any bit."""
 
     left: str
     right: str
     bound: float = 0.0
 
 
-def _natively(*overrides: str) -> Run:
-    return Run(("+rest=grpo", *overrides))
-
-
-def _uniformly(*overrides: str) -> Run:
-    return Run((*UNIFORM, *ADVANTAGE, *overrides))
-
-
 REFERENCE = "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=8"
 
 # In the first update from a rollout all ratios are 1, where the losses have one gradient.
 TWICE = f"{ACTOR}.ppo_epochs=2"
-LOSS = f"{ACTOR}.policy_loss.loss_mode"
+LOSS, CORRECTION = f"{ACTOR}.policy_loss.loss_mode", f"{ALGORITHM}.rollout_correction"
 # Settings of verl that ResT works next to: both runs of a pair get them.
-NEXT_TO = {
+NEXT_TO: dict[str, tuple[str, ...]] = {
     "gspo": (f"{LOSS}=gspo", TWICE),
     # A seed, since the tokens that it clips are drawn.
     "clip_cov": (f"{LOSS}=clip_cov", TWICE, f"{ACTOR}.fsdp_config.full_determinism=True"),
     "cispo": (f"{LOSS}=cispo", TWICE),
-    "rollout correction": (
-        f"{ALGORITHM}.rollout_correction.rollout_is=token",
-        f"{ALGORITHM}.rollout_correction.bypass_mode=False",
-    ),
+    "rollout correction": (f"{CORRECTION}.rollout_is=token", f"{CORRECTION}.bypass_mode=False"),
     "KL loss": (f"{ACTOR}.use_kl_loss=True", f"{ACTOR}.kl_loss_coef=0.1", REFERENCE),
     "KL in the reward": (f"{ALGORITHM}.use_kl_in_reward=True", REFERENCE),
     "entropy bonus": (f"{ACTOR}.entropy_coeff=0.01",),
@@ -120,14 +104,25 @@ CRITIC = (
 # By name, with what else they need. gdpo, remax and the optimal baselines are refused at start-up: verl's V1 trainer
 # does not give them their inputs.
 ESTIMATORS: dict[str, tuple[str, ...]] = {"rloo": (), "reinforce_plus_plus_baseline": (), "gae": CRITIC}
-MICRO_BATCHES = (1, 2, 4)  # the recipe's is 8
-
 # Nothing of ResT: verl's own GRPO with a function as its reward.
-BARE = (
-    f"{ALGORITHM}.adv_estimator=grpo",
-    f"reward.custom_reward_function.path={IN_VERL}",
-)
-
+BARE = (f"{ALGORITHM}.adv_estimator=grpo", f"reward.custom_reward_function.path={IN_VERL}")
+# How a batch may be split: the recipe has micro-batches of 8.
+SPLITS = {
+    **{
+        f"micro-batches of {size}": (
+            f"{ACTOR}.ppo_micro_batch_size_per_gpu={size}",
+            f"{ROLLOUT}.log_prob_micro_batch_size_per_gpu={size}",
+        )
+        for size in (1, 2, 4)
+    },
+    "dynamic batch size": (
+        *(f"{ACTOR}.use_dynamic_bsz=True", f"{ACTOR}.ppo_max_token_len_per_gpu=512"),
+        *(f"{ROLLOUT}.log_prob_use_dynamic_bsz=True", f"{ROLLOUT}.log_prob_max_token_len_per_gpu=512"),
+    ),
+    "two ranks": ("trainer.n_gpus_per_node=2",),
+    "padding removed": ("actor_rollout_ref.model.use_remove_padding=True",),
+}
+PAPER, ADAPTIVE = ("+rest=paper",), ("+rest=entropy_adaptive",)
 RUNS = {
     "verl with the plugin": Run(BARE, 5),
     "verl without the plugin": Run(BARE, 5, plugin=False),
@@ -135,38 +130,20 @@ RUNS = {
     "grpo again": Run(("+rest=grpo",), 5),
     "uniform in the advantage": Run((*UNIFORM, *ADVANTAGE), 5),
     "uniform in the loss": Run(UNIFORM, 5),
-    "paper": Run(("+rest=paper",)),
-    "paper in the advantage": Run(("+rest=paper", *ADVANTAGE)),
-    "paper, twice on a rollout": Run(("+rest=paper", TWICE)),
-    "paper in the advantage, twice on a rollout": Run(("+rest=paper", *ADVANTAGE, TWICE)),
-    **{
-        f"paper, micro-batches of {size}": Run(
-            (
-                "+rest=paper",
-                f"{ACTOR}.ppo_micro_batch_size_per_gpu={size}",
-                f"actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu={size}",
-            )
-        )
-        for size in MICRO_BATCHES
-    },
-    "paper, dynamic batch size": Run(
-        (
-            "+rest=paper",
-            f"{ACTOR}.use_dynamic_bsz=True",
-            f"{ACTOR}.ppo_max_token_len_per_gpu=512",
-            "actor_rollout_ref.rollout.log_prob_use_dynamic_bsz=True",
-            "actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu=512",
-        )
-    ),
-    "paper, two ranks": Run(("+rest=paper", "trainer.n_gpus_per_node=2")),
-    "paper, padding removed": Run(("+rest=paper", "actor_rollout_ref.model.use_remove_padding=True")),
-    "adaptive": Run(("+rest=entropy_adaptive",), 12),
-    "adaptive, resumed at step 6": Run(("+rest=entropy_adaptive",), 12, resumed_at=6),
-    **{f"{name}, stock": _natively(*given) for name, given in NEXT_TO.items()},
-    **{f"{name}, uniform": _uniformly(*given) for name, given in NEXT_TO.items()},
-    **{f"{name}, stock": _natively(f"{ALGORITHM}.adv_estimator={name}", *more) for name, more in ESTIMATORS.items()},
-    **{f"{name}, uniform": _uniformly(f"rest.base_estimator={name}", *more) for name, more in ESTIMATORS.items()},
+    "paper": Run(PAPER),
+    "paper in the advantage": Run((*PAPER, *ADVANTAGE)),
+    "paper, twice on a rollout": Run((*PAPER, TWICE)),
+    "paper in the advantage, twice on a rollout": Run((*PAPER, *ADVANTAGE, TWICE)),
+    **{f"paper, {split}": Run((*PAPER, *given)) for split, given in SPLITS.items()},
+    "adaptive": Run(ADAPTIVE, 12),
+    "adaptive, resumed at step 6": Run(ADAPTIVE, 12, resumed_at=6),
 }
+for _name, _given in NEXT_TO.items():
+    RUNS[f"{_name}, stock"] = Run(("+rest=grpo", *_given))
+    RUNS[f"{_name}, uniform"] = Run((*UNIFORM, *ADVANTAGE, *_given))
+for _name, _given in ESTIMATORS.items():
+    RUNS[f"{_name}, stock"] = Run(("+rest=grpo", f"{ALGORITHM}.adv_estimator={_name}", *_given))
+    RUNS[f"{_name}, uniform"] = Run((*UNIFORM, *ADVANTAGE, f"rest.base_estimator={_name}", *_given))
 PAIRS = [
     Pair("verl without the plugin", "verl with the plugin"),
     Pair("grpo", "grpo again"),
@@ -175,10 +152,7 @@ PAIRS = [
     Pair("adaptive", "adaptive, resumed at step 6"),
     Pair("paper", "paper in the advantage", TOLERANCE),
     Pair("paper, twice on a rollout", "paper in the advantage, twice on a rollout", TOLERANCE),
-    *(Pair("paper", f"paper, micro-batches of {size}", TOLERANCE) for size in MICRO_BATCHES),
-    Pair("paper", "paper, dynamic batch size", TOLERANCE),
-    Pair("paper", "paper, two ranks", TOLERANCE),
-    Pair("paper", "paper, padding removed", TOLERANCE),
+    *(Pair("paper", f"paper, {split}", TOLERANCE) for split in SPLITS),
     *(Pair(f"{name}, stock", f"{name}, uniform") for name in (*ESTIMATORS, *NEXT_TO)),
 ]
 QUICK_PAIR = Pair("grpo", "uniform in the loss")

@@ -198,23 +198,17 @@ def outcome(
 
 
 def said_in(log: str, disturbance: Disturbance) -> str:
-    """What a log says of a disturbance: the line that must be there, without what logging or an error's name put
-    before it; or else the last error of a run that must stop."""
-    if disturbance.says:
-        found = [message_of(line, disturbance.says) for line in log.splitlines() if disturbance.says in line]
+    """What a log says of a disturbance: the line that must be there, from the end of what logging or an error's name
+    put before it; or else the last error of a run that must stop."""
+    part, found = disturbance.says, []
+    if part:
+        for line in log.splitlines():
+            before, there, after = line.partition(part)
+            heads = list(re.finditer(r"\w+Error: |[A-Z]+:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+:", before))
+            found += [(before[heads[-1].end() :] if heads else "") + there + after] if there else []
     elif disturbance.ends:
         found = re.findall(r"\b(?:\w+\.)*\w+(?:Error|Exception): .+", log)
-    else:
-        found = []
     return found[-1] if found else ""
-
-
-def message_of(line: str, part: str) -> str:
-    """The message with a part in it from a line of a log: from the end of the last header before the part, or from
-    the part itself where there is none."""
-    before = line[: line.index(part)]
-    heads = list(re.finditer(r"\w+Error: |[A-Z]+:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+:", before))
-    return line[heads[-1].end() if heads else len(before) :]
 
 
 def printable(text: str) -> str:
@@ -222,27 +216,27 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text).replace("|", "\\|")
 
 
+def line_of(name: str, piece: dict[str, Any]) -> list[str]:
+    """A line of the table."""
+    said = piece["said"] or "it continued"
+    return [
+        name,
+        said if len(said) <= SHOWN else said[:SHOWN] + " ...",
+        "" if piece["seconds"] is None else f"{piece['seconds']} s",
+        f"{piece['before']}, {piece['resumed_from']}",
+        printable("; ".join(piece["problems"])) or "yes",
+        piece["date"],
+    ]
+
+
 def findings(pieces: dict[str, Any]) -> dict[str, Any]:
     """The table, and what it says as a whole."""
-    rows = []
-    for name, piece in pieces.items():
-        said = piece["said"] or "it continued"
-        rows.append(
-            [
-                name,
-                said if len(said) <= SHOWN else said[:SHOWN] + " ...",
-                "" if piece["seconds"] is None else f"{piece['seconds']} s",
-                f"{piece['before']}, {piece['resumed_from']}",
-                printable("; ".join(piece["problems"])) or "yes",
-                piece["date"],
-            ]
-        )
     lost = {name: piece["before"] - piece["resumed_from"] for name, piece in pieces.items()}
     return {
         "faults": len(pieces),
         "held": sum(piece["held"] for piece in pieces.values()),
         "steps_lost": {name: steps for name, steps in lost.items() if steps > 0},
-        "tables": {"faults": table(HEAD, rows)},
+        "tables": {"faults": table(HEAD, [line_of(name, piece) for name, piece in pieces.items()])},
     }
 
 

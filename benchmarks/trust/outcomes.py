@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 
@@ -34,12 +34,8 @@ _PLUGIN = "rest_verl.plugin"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a test.
-
-    Attributes:
-        result: one of RESULTS; `unfinished` if its process ended before it did.
-        raised: type of the error of a failed test, such as ValueError; empty for any other.
-    """
+    """What became of a test: `result`, one of RESULTS (`unfinished` if its process ended before it did), and the type
+    of error that it `raised` if it failed."""
 
     result: str
     raised: str = ""
@@ -50,13 +46,8 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Process:
-    """What was imported in the process of the tests when the session ended.
-
-    Attributes:
-        verl: whether verl was.
-        plugin: whether what verl's entry point names was.
-        importable: whether this package could be imported there.
-    """
+    """Whether, when the session ended, `verl` was imported in the process of the tests, whether the `plugin` that
+    verl's entry point names was, and whether this package was `importable`."""
 
     verl: bool
     plugin: bool
@@ -101,18 +92,16 @@ def differences(one: Mapping[str, Outcome], other: Mapping[str, Outcome]) -> dic
 
 @dataclass(frozen=True)
 class Done:
-    """A command that has ended: its status (that of a signal is negative), output, errors, and whether it was late."""
+    """A command that has ended: its status (of a signal negative), and what it printed."""
 
     status: int
     output: str
     errors: str
-    late: bool
 
     @property
     def last_line(self) -> str:
         """The last thing that it printed."""
-        lines = f"{self.output}\n{self.errors}".strip().splitlines() or ["nothing was printed"]
-        return f"{lines[-1]} (stopped when its time was over)" if self.late else lines[-1]
+        return ["nothing was printed", *f"{self.output}\n{self.errors}".strip().splitlines()][-1]
 
 
 def run_group(command: list[str], folder: Path, seconds: float, **variables: str) -> Done:
@@ -122,43 +111,36 @@ def run_group(command: list[str], folder: Path, seconds: float, **variables: str
         command: begins with a program of an environment; its other commands come first on the PATH, no module comes
             from anywhere else, no model is looked for on a network, and a pytest in it does not take itself for a
             part of the one here.
+        folder: to run it in.
         seconds: its time.
         variables: of its environment, on top of those of this process.
     """
-    left_out = ("PYTHONPATH", "PYTHONHOME", "PYTEST_")
+    left_out, programs = ("PYTHONPATH", "PYTHONHOME", "PYTEST_"), Path(command[0]).parent
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
-    bin_folder = Path(command[0]).parent
-    path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
-    inherited |= {"PATH": path, "VIRTUAL_ENV": str(bin_folder.parent), "HF_HUB_OFFLINE": "1"}
-    late = False
+    inherited |= {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "VIRTUAL_ENV": str(programs.parent)}
+    given = inherited | {"HF_HUB_OFFLINE": "1"} | variables
     # files, since what a Ray that outlives the command holds of a pipe would keep its reader waiting
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
-            command, cwd=folder, stdout=output, stderr=errors, env=inherited | variables, start_new_session=True
+            command, cwd=folder, stdout=output, stderr=errors, env=given, start_new_session=True
         )
         # Being stopped from outside must not leave the group behind: turned into an exception it passes the clean-up.
         previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            late = True
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)
         finally:
-            _end(process)
+            for kind in (signal.SIGTERM, signal.SIGKILL):
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, kind)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(PATIENCE_SECONDS)
             signal.signal(signal.SIGTERM, previous)
-        return Done(process.returncode, _text(output), _text(errors), late)
-
-
-def _text(file: IO[bytes]) -> str:
-    file.seek(0)
-    return file.read().decode(errors="replace")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    for kind in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, kind)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(PATIENCE_SECONDS)
+        printed = []
+        for file in (output, errors):
+            file.seek(0)
+            printed.append(file.read().decode(errors="replace"))
+        return Done(process.returncode, *printed)
 
 
 def run_pytest(command: list[str], found: Path, folder: Path, seconds: float, **variables: str) -> tuple[Done, Record]:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from datetime import date
+from unittest.mock import Mock
 
 import faults
 import pandas as pd
@@ -86,38 +87,32 @@ def test_faults_are_chosen_by_a_text_in_their_name():
         faults.chosen("earthquake")
 
 
-@pytest.fixture
-def prepared(folder):
-    """Function that does a disturbance to the folder: its overrides, the training rows that they name, its remedy."""
-
-    def prepare(name):
-        [one] = [one for one in DISTURBANCES if one.name == name]
-        overrides = one.prepare(folder, folder / "start")
-        files = [override.partition("=")[2] for override in overrides if override.startswith("data.train_files=")]
-        return pd.read_parquet(files[0]) if files else None, one.remedy(folder)
-
-    return prepare
+def prepared(name, folder):
+    """Do a disturbance to the folder: (the training rows that it names, what its remedy resumes from, the step)."""
+    [one] = [one for one in DISTURBANCES if one.name == name]
+    files = [
+        override.partition("=")[2] for override in one.prepare(folder, folder / "start") if ".parquet" in override
+    ]
+    overrides, step = one.remedy(folder)
+    return pd.read_parquet(files[0]) if files else None, overrides[-1:], step
 
 
-def test_a_damaged_checkpoint_is_resumed_from_the_one_before(folder, prepared):
-    _, (overrides, step) = prepared("newest checkpoint damaged")
+def test_a_damaged_checkpoint_is_resumed_from_the_one_before(folder):
+    _, [path], step = prepared("newest checkpoint damaged", folder)
     assert [path.stat().st_size for path in sorted(folder.glob(f"{CHECKPOINTS}/*/actor/*.pt"))] == [100, 100, 50]
-    assert step == 2 and overrides[1].endswith("/global_step_2")
+    assert step == 2 and path.endswith("/global_step_2")
 
 
-def test_a_torn_pointer_is_resumed_from_the_newest_checkpoint(folder, prepared):
-    _, (overrides, step) = prepared("pointer to the newest checkpoint torn")
+def test_a_torn_pointer_is_resumed_from_the_newest_checkpoint(folder):
+    _, [path], step = prepared("pointer to the newest checkpoint torn", folder)
     assert (folder / CHECKPOINTS / POINTER).read_text() == ""
-    assert step == 3 and overrides[1].endswith("/global_step_3")
+    assert step == 3 and path.endswith("/global_step_3")
 
 
-def test_every_second_ground_truth_is_made_unreadable(prepared):
-    rows, _ = prepared("every second ground truth unreadable")
+def test_ground_truths_and_tools_of_rows_are_changed(folder):
+    rows, *_ = prepared("every second ground truth unreadable", folder)
     assert [one["ground_truth"] for one in rows["reward_model"]] == ["<response> a </response>", '[{"name": ']
-
-
-def test_every_row_gets_tools_that_hang(prepared):
-    rows, _ = prepared("tool that blocks its worker")
+    rows, *_ = prepared("tool that blocks its worker", folder)
     assert [json.loads(info["environment_kwargs"]) for info in rows["extra_info"]] == [{"blocking": True}] * 2
     assert [info["index"] for info in rows["extra_info"]] == [0, 1]
 
@@ -131,50 +126,34 @@ def test_a_process_is_killed_at_its_moment_and_not_before(tmp_path):
         time.sleep(0.5)
         assert child.poll() is None and killer.at is None
         step.touch()
-        assert child.wait(timeout=20) == -9
+        assert child.wait() == -9
     finally:
         child.kill()
         killer.end()
     assert killer.at is not None and killer.at <= time.monotonic()
 
 
-@pytest.fixture
-def killed_run(folder, monkeypatch):
-    """`kill_driver` on a process that stands for a run: given the steps that it logs and the checkpoint that it
-    leaves, what came of it. The run resumes from step 3."""
-    monkeypatch.setattr(faults, "KILL_AFTER_STEP", (0.0, 0.1))
+@pytest.mark.parametrize(
+    ("logged", "newest", "problems"),
+    [
+        ([4, 5], 5, []),
+        ([4], 2, ["the newest checkpoint went from 3 to 2"]),
+        ([3], 3, ["it began at step 3"]),
+        ([4, 4], 4, ["it logged the steps [4, 4]"]),
+    ],
+)
+def test_a_killed_driver_must_lose_no_checkpoint_and_no_step(folder, monkeypatch, logged, newest, problems):
+    def train_to(*arguments):
+        (folder / CHECKPOINTS / POINTER).write_text(str(newest))
+        return logged, "verl ended with status -9"
 
-    def kill(logged, newest):
-        driver = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-        monkeypatch.setattr(disturbances, "child_named", lambda begins: driver)
-
-        def train(*arguments):
-            time.sleep(0.5)
-            assert driver.poll() is None  # no step yet
-            for step in logged:
-                with (folder / "metrics.jsonl").open("a") as file:
-                    file.write(json.dumps({"step": step, "data": {}}) + "\n")
-            assert driver.wait(timeout=20) == -9
-            (folder / CHECKPOINTS / POINTER).write_text(str(newest))
-            return logged, "verl ended with status -9"
-
-        monkeypatch.setattr(faults, "train_to", train)
-        return faults.kill_driver(1, folder, folder / "start", None)
-
-    return kill
+    monkeypatch.setattr(faults, "train_to", train_to)
+    monkeypatch.setattr(faults, "Killer", lambda *arguments: Mock())
+    outcome = faults.kill_driver(1, folder, folder / "start", None)
+    assert (outcome["problems"], outcome["before"], outcome["resumed_from"]) == (problems, 3, newest)
 
 
-def test_a_checkpoint_survives_the_drivers_death(killed_run):
-    outcome = killed_run([4, 5], newest=5)
-    assert (outcome["problems"], outcome["before"], outcome["resumed_from"]) == ([], 3, 5)
-
-
-def test_a_lost_checkpoint_or_a_repeated_step_is_a_problem(killed_run):
-    assert killed_run([4], newest=2)["problems"] == ["the newest checkpoint went from 3 to 2"]
-    assert killed_run([2], newest=2)["problems"] == ["it began at step 2"]
-
-
-def test_a_run_that_does_not_resume_after_the_last_kill_fails(folder, monkeypatch):
-    for logged, failed, held in (([4], "", True), ([1], "", False), ([], "it did not start", False)):
-        monkeypatch.setattr(faults, "train_to", lambda *arguments, found=(logged, failed): found)
-        assert faults.resume(folder, folder / "start", None)["held"] is held
+@pytest.mark.parametrize(("logged", "held"), [([4], True), ([1], False), ([], False)])
+def test_after_the_last_kill_the_next_step_must_follow(folder, monkeypatch, logged, held):
+    monkeypatch.setattr(faults, "train_to", lambda *arguments: (logged, ""))
+    assert faults.resume(folder, folder / "start", None)["held"] is held
