@@ -47,24 +47,12 @@ Jobs = Annotated[int, typer.Option(min=1, help="Number of processes.")]
 
 
 class Study:
-    """A study while it runs.
-
-    Attributes:
-        pieces: what finished pieces returned, by key; JSON values.
-        progress: for bars of a piece's own.
-    """
+    """A study while it runs: `pieces` has what finished pieces returned (JSON values) by key, and `progress` is for
+    bars of a piece's own."""
 
     def __init__(self, name: str, plan: Mapping[str, Any], out: Path, *, fresh: bool = False, device: str = ""):
-        """
-        Args:
-            name: of the result file.
-            plan: everything that decides what a piece returns; pieces of another plan are never mixed with these.
-            out: folder of the result file.
-            fresh: discard what is there.
-            device: what models run on, if it is not the CPU.
-
-        Raises:
-            typer.BadParameter: `out` holds pieces of another plan.
+        """Open `<out>/<name>.json`, unless `fresh`. `plan` is everything that decides what a piece returns: pieces of
+        another plan are never mixed with these, `typer.BadParameter`. `device` is what models run on, if not the CPU.
         """
         self.plan, self.path = json.loads(json.dumps(plan)), out.resolve() / f"{name}.json"
         self._begun, self._device = time.monotonic(), device or f"{os.cpu_count()} CPU cores"

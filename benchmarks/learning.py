@@ -56,19 +56,17 @@ class Run:
 
     @property
     def final(self) -> float:
-        """Accuracy at the last validation."""
         return self.validations[-1].accuracy
 
     @property
     def final_unseen(self) -> float:
-        """The same over unseen combinations."""
         return self.validations[-1].unseen
 
     @property
     def mean(self) -> float:
         """Mean accuracy over training: the area under the curve by the share of training, by trapezoids."""
-        steps = [validation.step for validation in self.validations]
-        return float(np.trapezoid([validation.accuracy for validation in self.validations], steps) / steps[-1])
+        steps = [one.step for one in self.validations]
+        return float(np.trapezoid([one.accuracy for one in self.validations], steps) / steps[-1])
 
     @property
     def collapsed(self) -> bool:
@@ -137,8 +135,8 @@ def tables(runs: Sequence[Run]) -> dict[str, Any]:
             f"{np.mean(values):.3f}" + (f" (sd {np.std(values, ddof=1):.3f})" if len(values) > 1 else "")
             for values in ([getattr(run, quantity) for run in ours] for quantity in QUANTITIES)
         ]
-        steps = f"{np.mean(reached):.1f} ({len(reached)} of {len(ours)})" if reached else f"none of {len(ours)}"
-        rows.append([name, len(ours), *spread, steps, sum(run.collapsed for run in ours)])
+        when = f"{np.mean(reached):.1f} ({len(reached)} of {len(ours)})" if reached else f"none of {len(ours)}"
+        rows.append([name, len(ours), *spread, when, sum(run.collapsed for run in ours)])
     head = ["variant", "runs", *QUANTITIES.values(), f"steps to {target:.2f}", "collapsed"]
     found = {"variants": table(head, rows)}
     for against, all_found in verdicts(runs).items():

@@ -63,10 +63,7 @@ Runs = Sequence[Mapping[str, Any]]  # of one preset, by pair
 
 def one_run(preset: str, pair: int, steps: int, start: Path, study: Study) -> dict[str, Any]:
     """Train once: tokens and seconds of each step after the warm-up, by stage as verl names it; peaks of memory.
-
-    Raises:
-        RunFailed: verl failed, or no process was its trainer.
-    """
+    Raises `RunFailed` where verl failed or no process was its trainer."""
     folder = study.path.parent / f"pair{pair}" / preset
     overrides = [
         f"+rest={preset}",
@@ -143,13 +140,9 @@ def share(parts: Seconds, wholes: Seconds) -> dict[str, Any]:
 def verdict(
     found: Mapping[str, Any], untouched: Mapping[str, Any] | None = None, alone: bool = False
 ) -> dict[str, Any]:
-    """Whether a share is at most `LIMIT`: decided where the interval and every single pair agree.
-
-    Args:
-        found: of `share`.
-        untouched: the part of a difference that stages without ResT make: it must not be put down to ResT.
-        alone: whether it is no difference between runs, so that one pair can decide it.
-    """
+    """Whether what `share` found is at most `LIMIT`: decided where the interval and every single pair agree. The part
+    of a difference that stages without ResT make, `untouched`, must not be put down to ResT. One pair decides only
+    what is no difference between runs, `alone`."""
     ends = [*found["by_pair"], math.inf if found["high"] is None else found["high"]]
     least = min(*found["by_pair"], -math.inf if found["low"] is None else found["low"])
     if not alone and len(found["by_pair"]) < 2:

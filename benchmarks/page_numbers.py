@@ -49,11 +49,7 @@ class Stale:
 
 
 def look_up(key: str, folder: Path = RESULTS) -> Any:
-    """The value under a key such as `learning.pieces.grpo/0.seed`.
-
-    Raises:
-        KeyError: there is none; the message says how far the key leads.
-    """
+    """The value under a key such as `learning.pieces.grpo/0.seed`, else `KeyError`, which says how far it leads."""
     name, *way = key.split(".")
     value: Any = _result(name, folder)
     for place, part in enumerate(way):

@@ -44,37 +44,21 @@ class Interval:
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
-    """The mean of at least one finite value.
-
-    Raises:
-        ValueError: there is no value, or one is not finite.
-    """
+    """The mean of at least one finite value, else `ValueError`."""
     sample = _checked("values", values)
     return _interval([sample], lambda drawn, axis: drawn.mean(axis), spread=float(np.ptp(sample)))
 
 
 def difference_interval(ours: Sequence[float], theirs: Sequence[float]) -> Interval:
-    """The mean of the paired differences `ours - theirs`; values at the same place were measured under the same
-    conditions.
-
-    Raises:
-        ValueError: the lengths differ, or as `mean_interval`.
-    """
+    """The mean of the paired differences `ours - theirs`, else `ValueError` as `mean_interval`."""
     _paired(ours, theirs)
     return mean_interval([one - other for one, other in zip(ours, theirs, strict=True)])
 
 
 def ratio_interval(ours: Sequence[float], theirs: Sequence[float]) -> Interval:
     """The ratio of two totals, `sum(ours) / sum(theirs)`, over resampled pairs: long pairs count more than short ones,
-    as they do in what a whole run costs. For how much more `ours` costs, give the differences.
-
-    Args:
-        ours: any sign.
-        theirs: of the same length, > 0.
-
-    Raises:
-        ValueError: the lengths differ, one of `theirs` is not above 0, or as `mean_interval`.
-    """
+    as they do in what a whole run costs. For how much more `ours` costs, give the differences. `theirs` are > 0, else
+    `ValueError`."""
     _paired(ours, theirs)
     above, below = _checked("ours", ours), _checked("theirs", theirs)
     if below.min() <= 0:
@@ -103,13 +87,6 @@ def _interval(samples: list[np.ndarray], statistic: Callable[..., np.ndarray], s
         return Interval(mean, -math.inf, math.inf)
     if spread <= SAME * abs(mean):  # BCa divides by the spread
         return Interval(mean, mean, mean)
-    found = bootstrap(
-        samples,
-        statistic,
-        paired=True,
-        vectorized=True,
-        confidence_level=CONFIDENCE,
-        method="BCa",
-        random_state=np.random.default_rng(SEED),
-    ).confidence_interval
+    rng, how = np.random.default_rng(SEED), {"paired": True, "vectorized": True, "method": "BCa"}
+    found = bootstrap(samples, statistic, confidence_level=CONFIDENCE, random_state=rng, **how).confidence_interval
     return Interval(mean, float(found.low), float(found.high))

@@ -36,25 +36,15 @@ IMITATION_STEPS = 2000
 
 @dataclass(frozen=True)
 class Plan:
-    """Size of a run.
+    """Size of a run."""
 
-    Attributes:
-        steps: updates.
-        prompts: of a batch.
-        n: responses to a prompt.
-        max_tokens: of a response.
-        learning_rate: constant.
-        validate_every: steps between validations; the first is before training.
-        validation_rows: rows of a validation, half of them unseen combinations.
-    """
-
-    steps: int = 16
-    prompts: int = 8
-    n: int = 8
-    max_tokens: int = 96
-    learning_rate: float = 2.5e-4
-    validate_every: int = 4
-    validation_rows: int = 128
+    steps: int = 16  # updates
+    prompts: int = 8  # of a batch
+    n: int = 8  # responses to a prompt
+    max_tokens: int = 96  # of a response
+    learning_rate: float = 2.5e-4  # constant
+    validate_every: int = 4  # steps; the first validation is before training
+    validation_rows: int = 128  # half of them unseen combinations
 
 
 @dataclass(frozen=True)
@@ -69,13 +59,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class Start:
-    """A starting model with its task.
-
-    Attributes:
-        folder: `model/`, `train.parquet` and `validation.parquet`, as verl reads them.
-        tokenizer: of the model.
-        train, validation: rows of the task.
-    """
+    """A starting model with its task; `folder` has `model/`, `train.parquet` and `validation.parquet` for verl."""
 
     folder: Path
     tokenizer: PreTrainedTokenizerFast
@@ -98,14 +82,8 @@ def prepare_start(
     steps: int = IMITATION_STEPS,
     on_progress: Callable[[int, int, float], None] | None = None,
 ) -> Start:
-    """Make the task and the starting model, or read those that an earlier study with the same seed and steps left.
-
-    Args:
-        folder: where starts are kept.
-        seed: of task and model.
-        steps: of imitation.
-        on_progress: called with (step, steps, loss).
-    """
+    """Make the task and the starting model, or read those that an earlier study with the same seed and number of
+    imitation steps left in this folder. `on_progress` is called with (step, steps, loss)."""
     home = (folder / f"start-{VOCABULARY}x{HIDDEN}x{LAYERS}-seed{seed}-steps{steps}").resolve()
     task = make_task(seed)
     finished = home / "finished.json"
@@ -179,15 +157,7 @@ def train(
     device: str = "cpu",
     on_step: Callable[[int, PreTrainedModel], None] = lambda step, model: None,
 ) -> tuple[PreTrainedModel, list[Validation], list[float]]:
-    """Train the starting model.
-
-    Args:
-        start: where to start.
-        settings: weights and reward.
-        plan: size of the run.
-        seed: of the order of the rows and of the sampling: two runs with one seed see the same prompts.
-        device: of the model.
-        on_step: called with step and model after each update.
+    """Train the starting model; two runs with one seed see the same prompts.
 
     Returns:
         the model, the validations, and the gradient norm of each step.

@@ -28,14 +28,8 @@ ORDER = ("format", "name", "args", "think")  # of rising entropy, as the paper s
 
 
 def inner_products(gradients: Sequence[np.ndarray]) -> np.ndarray:
-    """Inner products of all pairs, in double precision.
-
-    Args:
-        gradients: R arrays (K, D) float: K gradients of each of R batches.
-
-    Returns:
-        (K, K, R, R) float64: at [k, l, r, s] that of gradient k of batch r and gradient l of batch s.
-    """
+    """Inner products of all pairs of K gradients (K, D) of each of R batches: (K, K, R, R) float64, at [k, l, r, s]
+    that of gradient k of batch r and gradient l of batch s."""
     batches, (kinds, size) = len(gradients), gradients[0].shape
     total = np.zeros((batches * kinds, batches * kinds))
     for begin in range(0, size, CHUNK):
@@ -63,14 +57,8 @@ def snr(own: np.ndarray) -> float:
 def cosine(own: np.ndarray, cross: np.ndarray, other: np.ndarray) -> float:
     """Mean cosine of a batch's gradient to the mean gradient, of the same or of another kind, of all other batches.
 
-    Batches without a gradient, in which no response was better than another to its prompt, have no cosine and are left
-    out.
-
-    Args:
-        own: (R, R), of the gradients themselves.
-        cross: (R, R), of them with those of the other kind.
-        other: (R, R), of the other kind.
-    """
+    Batches without a gradient, in which no response was better than another to its prompt, are left out. All are
+    (R, R): products of the gradients themselves, of them with those of the other kind, and of the other kind."""
     products = cross.sum(axis=1) - cross.diagonal()
     lengths = other.sum() - 2 * other.sum(axis=1) + other.diagonal()
     there = own.diagonal() > 0
@@ -78,15 +66,7 @@ def cosine(own: np.ndarray, cross: np.ndarray, other: np.ndarray) -> float:
 
 
 def left_out(statistic: Callable[..., float], *products: np.ndarray) -> np.ndarray:
-    """A statistic of all batches, and of all but each.
-
-    Args:
-        statistic: of arrays like `products`.
-        products: (R, R) each, R >= 3.
-
-    Returns:
-        (R + 1,) float64: the one of all batches stands first.
-    """
+    """A statistic of all batches, which stands first, and of all but each: (R + 1,) float64 from (R, R) each."""
     without = [
         statistic(*(np.delete(np.delete(own, batch, 0), batch, 1) for own in products))
         for batch in range(len(products[0]))
@@ -106,11 +86,8 @@ def interval(statistic: Callable[..., float], *products: np.ndarray) -> Interval
 
 
 def log_ratio(statistic: Callable[[np.ndarray], float], ours: np.ndarray, theirs: np.ndarray) -> np.ndarray | None:
-    """Pseudo-values of the logarithm of a ratio of two statistics from the same batches.
-
-    Returns:
-        (R,) float64; None where one of the two cannot be told from 0, so that a ratio says nothing.
-    """
+    """Pseudo-values of the logarithm of a ratio of two statistics from the same batches, (R,) float64; None where one
+    of the two cannot be told from 0, so that a ratio says nothing."""
     sides = [left_out(statistic, side) for side in (ours, theirs)]
     if any(side.min() <= 0 or mean_interval(pseudo_values(side).tolist()).low <= 0 for side in sides):
         return None
@@ -139,15 +116,8 @@ def log_ratios(products: np.ndarray) -> dict[str, dict[str, np.ndarray | None]]:
 
 
 def point_found(products: np.ndarray, point: Sequence[Batch]) -> dict[str, Any]:
-    """What the batches of one point say.
-
-    Args:
-        products: (len(VECTORS), len(VECTORS), R, R), inner products of their gradients.
-        point: the R batches.
-
-    Raises:
-        ValueError: no batch has a gradient.
-    """
+    """What R batches of one point say, with the inner products of their gradients (len(VECTORS), len(VECTORS), R, R).
+    Raises `ValueError` where no batch has a gradient."""
     own = {name: products[index, index] for index, name in enumerate(VECTORS)}
     if not own[UNIFORM].any():
         raise ValueError("no batch has a gradient: to every prompt all responses score alike")

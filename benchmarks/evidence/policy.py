@@ -68,17 +68,8 @@ def sample(
     pad_id: int,
     generator: torch.Generator | None,
 ) -> Rollouts:
-    """Sample n responses to each prompt at temperature 1; without a generator take the likeliest token each time.
-
-    Args:
-        model: a causal language model; its device is where everything is made.
-        prompts: token ids.
-        n: responses to a prompt.
-        max_tokens: after so many a response is cut off.
-        eos_id: ends a response.
-        pad_id: fills up prompts and responses.
-        generator: on the model's device; the responses depend on its state and the weights alone.
-    """
+    """Sample n responses of at most `max_tokens` tokens to each prompt (token ids) at temperature 1, with a generator
+    on the model's device; without one take the likeliest token each time."""
     device = model.device
     ids, mask = (part.to(device) for part in pad_left(prompts, pad_id))
     cache = DynamicCache(config=model.config)
@@ -110,18 +101,9 @@ def sample(
         seen = torch.cat([seen, seen.new_ones(len(seen), 1)], dim=1)
         out = model(token, attention_mask=seen, position_ids=position, past_key_values=cache)
         logits, position = out.logits[:, -1], position + 1
-    used = at + 1
-    log_probs, entropy, sum_pi_squared = measured[:, :, :used]
-    return Rollouts(
-        prompts=ids,
-        prompt_mask=mask,
-        responses=responses[:, :used],
-        response_mask=response_mask[:, :used],
-        group=torch.arange(len(prompts), device=device).repeat_interleave(n),
-        log_probs=log_probs,
-        entropy=entropy,
-        sum_pi_squared=sum_pi_squared,
-    )
+    group = torch.arange(len(prompts), device=device).repeat_interleave(n)
+    written = (part[:, : at + 1] for part in (responses, response_mask))
+    return Rollouts(ids, mask, *written, group, *measured[:, :, : at + 1])
 
 
 def response_log_probs(model: PreTrainedModel, rollouts: Rollouts) -> Tensor:
@@ -135,15 +117,8 @@ def response_log_probs(model: PreTrainedModel, rollouts: Rollouts) -> Tensor:
 
 
 def group_advantages(scores: Tensor, group: Tensor) -> Tensor:
-    """GRPO's advantages, (score - mean) / (std + 1e-6) within the responses to a prompt.
-
-    Args:
-        scores: (B,) float.
-        group: (B,) int64, each index at least twice.
-
-    Returns:
-        (B,) float32.
-    """
+    """GRPO's advantages, (score - mean) / (std + 1e-6) within the responses to a prompt: (B,) float32 from scores (B,)
+    and the indices of their prompts (B,), each at least twice."""
     advantages = torch.empty_like(scores, dtype=torch.float32)
     for index in group.unique():
         rows = group == index
@@ -152,16 +127,8 @@ def group_advantages(scores: Tensor, group: Tensor) -> Tensor:
 
 
 def surrogate(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, weights: Tensor) -> Tensor:
-    """Each token's part of the clipped surrogate with dual clip, times its weight: what a policy loss adds up.
-
-    Args:
-        log_probs, old_log_probs: (B, T) float, nats.
-        advantages: (B, 1) or (B, T) float.
-        weights: (B, T) float >= 0, 0 where the mask is 0.
-
-    Returns:
-        (B, T) float.
-    """
+    """Each token's part of the clipped surrogate with dual clip, times its weight: what a policy loss adds up. All are
+    (B, T) float, advantages (B, 1) too; log-probs in nats, weights >= 0 and 0 where the mask is 0."""
     ratio = (log_probs - old_log_probs).clamp(-20.0, 20.0).exp()
     clipped = torch.maximum(-advantages * ratio, -advantages * ratio.clamp(1 - CLIP, 1 + CLIP))
     return torch.where(advantages < 0, torch.minimum(clipped, -advantages * DUAL_CLIP), clipped) * weights
@@ -185,15 +152,8 @@ def micro_batches(rollouts: Rollouts, rows: int) -> Iterator[tuple[Tensor, Rollo
 def policy_gradient(
     model: PreTrainedModel, rollouts: Rollouts, advantages: Tensor, weights: Tensor, rows: int = 32
 ) -> float:
-    """Add the gradient of the policy loss (verl's token mean) to the model's, and return the loss.
-
-    Args:
-        model: the policy.
-        rollouts: a batch.
-        advantages: (B,) float.
-        weights: (B, T) float >= 0, 0 where the mask is 0.
-        rows: of a micro-batch.
-    """
+    """Add the gradient of the policy loss (verl's token mean) to the model's, in micro-batches of `rows` rows, and
+    return the loss. Advantages are (B,), weights (B, T) >= 0 and 0 where the mask is 0."""
     tokens, total = rollouts.response_mask.sum(), 0.0
     for index, part in micro_batches(rollouts, rows):
         width = part.responses.shape[1]

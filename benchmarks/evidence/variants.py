@@ -26,23 +26,14 @@ BOUNDS = [field.name for field in fields(RewardConfig) if field.name.endswith(("
 
 @dataclass(frozen=True)
 class Variant:
-    """One side of a comparison.
-
-    Attributes:
-        name: as tables have it.
-        preset: `+rest=<preset>`.
-        changes: overrides on top of it.
-        question: what its comparison with `paper` asks; empty for GRPO and the presets.
-        compress: which schedules run in the study's steps instead of the paper's: `weights`, `reward`.
-        reverse: whether the schedules of the weights run backwards.
-    """
+    """One side of a comparison."""
 
     name: str
-    preset: str
-    changes: tuple[str, ...] = ()
-    question: str = ""
-    compress: tuple[str, ...] = ("weights", "reward")
-    reverse: bool = False
+    preset: str  # `+rest=<preset>`
+    changes: tuple[str, ...] = ()  # overrides on top of it
+    question: str = ""  # what its comparison with `paper` asks; empty for GRPO and the presets
+    compress: tuple[str, ...] = ("weights", "reward")  # schedules that run in the study's steps, not the paper's
+    reverse: bool = False  # whether the schedules of the weights run backwards
 
 
 _ALL_WEIGH = ("rest.weights.other.start=1.0", "rest.weights.response.start=1.0")

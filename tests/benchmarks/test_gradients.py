@@ -13,7 +13,6 @@ from evidence.gradients import (
     scheme_settings,
     scheme_weights,
     squared_weights,
-    weighted_gradients,
 )
 from evidence.loop import Plan, Scorer, draw
 from evidence.policy import policy_gradient
@@ -39,17 +38,6 @@ def gradient_of_the_loss(model, rollouts, advantages, weights):
     model.zero_grad()
     policy_gradient(model, rollouts, advantages, weights)
     return torch.cat([part.grad.flatten() for part in model.parameters()]).numpy()
-
-
-@pytest.mark.parametrize("rows", [2, 32])
-def test_each_gradient_is_that_of_the_weighted_policy_loss(policy, rollouts, rows, one_thread):
-    model = policy.start.new_model()
-    advantages = torch.tensor([1.0, -0.5, 0.2, -2.0, 0.0, 1.5])
-    weights = torch.rand(3, *rollouts.responses.shape) * rollouts.response_mask
-    for gradient, weight in zip(weighted_gradients(model, rollouts, advantages, weights, rows), weights, strict=True):
-        expected = gradient_of_the_loss(model, rollouts, advantages, weight)
-        assert np.abs(expected).max() > 1e-4
-        np.testing.assert_allclose(gradient, expected, atol=1e-6 * np.abs(expected).max() + 1e-8, rtol=1e-4)
 
 
 def test_a_batch_has_the_gradient_of_each_scheme_and_region(policy, rollouts, monkeypatch, one_thread):

@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 import typer
-from harness import Study, known, markdown_table, read_result, seeds, table, write_result
-from page_numbers import refresh, shown
+from harness import Study, known, read_result, seeds, table, write_result
+from page_numbers import refresh
 
 RESULT = {
     "verdicts": {"paper": {"estimate": -0.0094, "low": -0.0291, "high": 0.0061, "verdict": "undecided"}, "held": True},
@@ -88,10 +88,6 @@ def test_a_key_that_leads_nowhere_is_refused(tmp_path, key):
         refresh(tmp_path, tmp_path)
 
 
-def test_what_is_not_known_is_said_to_be():
-    assert shown({"estimate": None, "low": None, "high": None}, ".2f") == "not known"
-
-
 def test_seeds_are_independent_and_fewer_are_the_first_of_many():
     drawn = [seed for study in (0, 1) for step in (0, 15, 40) for seed in seeds(48, study, step)]
     assert len(set(drawn)) == len(drawn)
@@ -102,7 +98,3 @@ def test_unknown_names_are_refused():
     assert known("b, a,b", "letter", ["a", "b"]) == ["b", "a"]
     with pytest.raises(typer.BadParameter, match="unknown letter 'c'"):
         known("a,c", "letter", ["a", "b"])
-
-
-def test_a_table_has_its_cells_in_markdown():
-    assert markdown_table(table(["a", "b"], [[1, "x"]])) == "| a | b |\n| --- | --- |\n| 1 | x |"

@@ -34,12 +34,6 @@ def test_the_mean_over_training_is_the_area_under_the_curve():
     assert uneven.mean == pytest.approx((10 * 0.5 + 2 * 1.0) / 12)
 
 
-def test_steps_to_an_accuracy_lie_between_two_validations():
-    found = run("grpo", 0, 0.1, 0.3, 0.2, 0.6)
-    steps = [found.steps_to(accuracy) for accuracy in (0.1, 0.2, 0.4)]
-    assert steps == pytest.approx([0.0, 5.0, 25.0]) and found.steps_to(0.7) is None
-
-
 def test_only_runs_of_one_seed_are_pairs():
     runs = [run("grpo", 0, 0, 0.5), run("grpo", 1, 0, 0.1), run("grpo", 2, 0, 0.9)]
     runs += [run("paper", 1, 0, 0.3), run("paper", 0, 0, 0.7), run("paper", 5, 0, 0.0)]
@@ -53,17 +47,6 @@ def test_a_verdict_follows_from_its_interval(runs):
     sides = {name: one["final"]["verdict"] for name, one in found["minus_grpo"].items()}
     assert sides == {"paper": "above", "token_low": "undecided", "static": "undecided"}
     assert {name: one["final"]["verdict"] for name, one in found["minus_paper"].items()} == {"static": "below"}
-
-
-def test_tables_have_accuracy_steps_and_collapses(runs):
-    found = tables(runs)
-    grpo, paper, _, static = found["variants"]["rows"]
-    assert grpo[:3] == ["grpo", 8, "0.535 (sd 0.024)"]
-    # Halfway from 0.2 to 0.535 is 0.37: reached between 10 and 20, sooner where the end is higher.
-    assert found["variants"]["head"][5] == "steps to 0.37"
-    assert float(paper[5].split()[0]) < float(grpo[5].split()[0]) and grpo[5].endswith("(8 of 8)")
-    assert (static[5].split(" ", 1)[1], static[6], grpo[6]) == ("(7 of 8)", 1, 0)
-    assert [row[0] for row in found["minus_paper"]["rows"]] == ["static: without its curriculum"]
 
 
 def test_a_study_of_one_seed_decides_nothing(runs):

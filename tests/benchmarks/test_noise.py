@@ -6,21 +6,18 @@ from evidence.noise import (
     cosine,
     inner_products,
     interval,
-    left_out,
     log_ratio,
     log_ratios,
-    mean_by_region,
     order_found,
     point_found,
     predictions,
-    pseudo_values,
     ratio_verdict,
     signal,
     snr,
     trace,
 )
 from typer import BadParameter
-from variance import order, predicted, steps_of, together, verdicts
+from variance import order, steps_of, together, verdicts
 
 from rest_verl.core.regions import Region
 
@@ -81,23 +78,6 @@ def test_a_cosine_is_to_the_mean_of_the_other_batches():
     assert cosine(own, own, own) == pytest.approx((2 / 5**0.5 + 0 + 1 / 2**0.5) / 3)
     with_it, without = products_of([[1, 0], [0, 0], [1, 1]]), products_of([[1, 0], [1, 1]])
     assert cosine(with_it, with_it, with_it) == pytest.approx(cosine(without, without, without))
-
-
-def test_a_cosine_to_another_kind_is_to_that_kinds_gradients():
-    ours, theirs = np.array([[1.0, 0], [0, 1], [2, 0]]), np.array([[1.0, 1], [1, 0], [0, 3]])
-    products = inner_products([np.stack(pair) for pair in zip(ours, theirs, strict=True)])
-    others = [theirs[[1, 2]].sum(0), theirs[[0, 2]].sum(0), theirs[[0, 1]].sum(0)]
-    pairs = zip(ours, others, strict=True)
-    expected = np.mean([one @ other / np.linalg.norm(one) / np.linalg.norm(other) for one, other in pairs])
-    assert cosine(products[0, 0], products[0, 1], products[1, 1]) == pytest.approx(expected)
-
-
-def test_a_statistic_is_taken_without_each_batch():
-    values = left_out(trace, products_of([[1], [2], [6], [3]]))
-    rests = ([1, 2, 6, 3], [2, 6, 3], [1, 6, 3], [1, 2, 3], [1, 2, 6])
-    assert values == pytest.approx([np.var(rest, ddof=1) for rest in rests])
-    mean = left_out(lambda one: one.trace() / len(one), products_of([[1], [2], [6]]))
-    assert pseudo_values(mean) == pytest.approx([1, 4, 36])
 
 
 def test_a_ratio_of_signals_that_are_noise_is_not_known():
@@ -180,35 +160,10 @@ def test_the_order_of_entropies_is_judged_pair_by_pair():
     assert order({"a<b": {"verdict": "above"}, "b<c": {"verdict": "above"}}) == "holds"
 
 
-def test_a_regions_mean_counts_tokens_and_not_batches():
-    four, none = by_region(NAME=4.0), by_region(NAME=0.0)
-    point = [batch(tokens=by_region(NAME=1), entropy=four), batch(tokens=by_region(NAME=3), entropy=none)]
-    means = mean_by_region(point, "entropy")
-    assert (means[NAME], means[ARGS]) == (1.0, 0.0)
-
-
 def test_points_together_have_the_geometric_mean_of_ratios():
     found = ratio_verdict([np.log([2.0] * 5), np.log([8.0] * 5)])
     assert [found[end] for end in ("estimate", "low", "high")] == pytest.approx([4, 4, 4])
     assert ratio_verdict([np.log([2.0] * 5), None])["verdict"] == "undecided"
-
-
-def test_a_prediction_is_judged_by_error_interval_and_side():
-    measured = [(1.6, 2.0, 1.5, 2.5, "above"), (1.5, 0.5, 0.4, 0.6, "below"), (1.1, 1.1, 0.9, 1.3, "undecided")]
-    points = [
-        {
-            "schemes": {
-                "paper": {
-                    "predicted": {"region": value},
-                    "trace_ratio": {"estimate": estimate, "low": low, "high": high, "verdict": side},
-                }
-            }
-        }
-        for value, estimate, low, high, side in measured
-    ]
-    found = predicted("paper", "region", points)
-    assert (found["least"], found["most"]) == (pytest.approx(-0.2), pytest.approx(2.0))
-    assert (found["inside"], found["right_side"], found["decided"], found["points"]) == (2, 1, 2, 3)
 
 
 def test_points_of_training_are_read_in_order():

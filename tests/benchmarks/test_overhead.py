@@ -1,6 +1,6 @@
 import pytest
 from harness import read_result
-from overhead import against_grpo, share, stages, through_verl, verdict
+from overhead import against_grpo, stages, through_verl, verdict
 from weighting import growth
 
 
@@ -38,24 +38,11 @@ def test_differences_are_shares_of_grpos_whole_step():
     assert rows["all but `gen` and `update_weights`"][:2] == ["3.000", "3.100"]
 
 
-def test_pairs_belong_together_in_whatever_order_they_ran():
-    first, second = timed(step=20.0, adv=1.0), timed(step=20.2, adv=1.2, rest=0.2)
-    found = through_verl([run("paper", 1, second), grpo(0), run("grpo", 1, first), paper(0.1)])["verdicts"]["paper"]
-    assert found["step"]["by_pair"] == pytest.approx([0.01, 0.01])
-
-
 @pytest.mark.parametrize(("cost", "expected"), [(0.1, "holds"), (0.5, "does not hold")])
 def test_verdicts_follow_the_numbers_in_three_ways(cost, expected):
     assert said([paper(cost, 0), paper(cost, 1)], [grpo(0), grpo(1)]) == [expected] * 3
     clock = against_grpo([paper(2.5)], [grpo()])["clock"]
     assert clock["estimate"] == pytest.approx(0.2)  # 2.5 of its own 12.5 s
-
-
-def test_noise_in_generation_leaves_the_whole_step_undecided():
-    noisy = timed(step=10.1, adv=1.1, rest=0.1)
-    noisy["gen"], noisy["step"] = [4.0, 8.0], [8.1, 12.1]
-    runs = [run("paper", 0, noisy), run("paper", 1, noisy)]
-    assert said(runs, [grpo(0), grpo(1)]) == ["holds", "holds", "undecided"]
 
 
 def test_longer_generation_is_not_put_down_to_rest():
@@ -83,12 +70,6 @@ def test_one_pair_decides_by_its_own_clock_only():
 def test_a_claim_needs_the_interval_and_every_pair(low, high, by_pair, expected):
     found = {"estimate": 0.01, "low": low, "high": high, "by_pair": by_pair}
     assert verdict(found, alone=True)["verdict"] == expected
-
-
-def test_a_share_is_one_of_totals_and_keeps_its_pairs():
-    found = share([[1.0, 2.0], [3.0, 4.0]], [[10.0, 10.0], [10.0, 20.0]])
-    assert found["estimate"] == pytest.approx(10 / 50)
-    assert found["by_pair"] == pytest.approx([3 / 20, 7 / 30])
 
 
 def test_tokens_and_memory_are_compared_pair_by_pair():

@@ -3,7 +3,6 @@ from itertools import chain
 
 import pytest
 from evidence.task import TOOLS, is_unseen, make_task
-from tiny_model import TAGS
 
 from rest_verl.reward.truth import read_ground_truth
 
@@ -60,11 +59,3 @@ def test_the_teacher_is_right_and_wrong_at_times_for_every_tool(task):
         for call in calls_of(row):
             (right if taught == row["reward_model"]["ground_truth"] else wrong).add(call.name)
     assert right == wrong == {tool.name for tool in TOOLS}
-
-
-def test_responses_have_no_tag_but_those_of_the_format(task):
-    for row in task.train:
-        text = row["reward_model"]["ground_truth"]
-        for tag in TAGS:
-            text = text.replace(tag, "")
-        assert "<" not in text
