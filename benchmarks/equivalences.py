@@ -12,12 +12,14 @@ stopped resumes; runs that failed are tried again.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
+from unittest.mock import patch
 
 import typer
 from harness import Fresh, Out, Publish, Quick, Study, table
@@ -34,7 +36,6 @@ from trust.runs import (
     seeded_rollouts,
     train,
     trained_model,
-    variables,
 )
 from verl_run import RunFailed, read_metrics
 
@@ -187,7 +188,7 @@ def do_run(run: Run, start: Path, folder: Path, progress: Progress) -> str:
     report.unlink(missing_ok=True)
     overrides = overrides_of(run, start, folder)
     try:
-        with variables(**given):
+        with patch.dict(os.environ, given):
             for steps in filter(None, (run.resumed_at, run.steps)):
                 train(overrides, folder, steps, progress, TIMEOUT_SECONDS)
     except RunFailed as failure:

@@ -25,11 +25,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
+from unittest.mock import patch
 
 import typer
 from harness import ROOT, Fresh, Out, Publish, Quick, Study, read_result, table
@@ -44,7 +45,6 @@ from trust.runs import (
     of_start,
     prepare_start,
     train,
-    variables,
 )
 from verl_run import RunFailed, read_metrics
 
@@ -108,7 +108,8 @@ def disturb(disturbance: Disturbance, folder: Path, start: Path, progress: Progr
         killer = Killer(disturbance.kill, moment, 0.0 if disturbance.saving else AMID_ROLLOUT)
         killer.start()
     begun, key = time.monotonic(), disturbance.small_disk
-    with small_disk(key, disturbance.kib, folder) if key else nullcontext([]) as small:
+    disk: AbstractContextManager[list[str]] = small_disk(key, disturbance.kib, folder) if key else nullcontext([])
+    with disk as small:
         # A run in which something is killed never comes to its last step.
         steps = before + (LONG if killer else STEPS)
         logged, failed = train_to(steps, [*overrides, *small], folder, start, progress)
@@ -291,7 +292,7 @@ def main(
 
     # The driver checks `rest.modules` before Ray gives its workers their environment.
     path = os.pathsep.join(filter(None, [WORKERS_PATH, os.environ.get("PYTHONPATH")]))
-    with variables(PYTHONPATH=path):
+    with patch.dict(os.environ, PYTHONPATH=path):
         found = study.run({name: partial(prepared, do) for name, do in todo.items()})
     if publish:
         study.pieces = merged((read_result("trust_faults") or {}).get("pieces", {}), study.pieces)

@@ -299,7 +299,7 @@ def driver_steps(sizes: list[Size], all_units: Sequence[int]) -> list[dict[str, 
     return [
         {"size": list(size), "units": units, **one}
         for units in all_units
-        for size, one in zip(sizes, apart("trust.scaling_driver:step_parts", sizes, units), strict=True)
+        for size, one in zip(sizes, apart("trust.scaling_work:step_parts", sizes, units), strict=True)
     ]
 
 
@@ -310,8 +310,8 @@ def work_of(quick: bool, memory: float) -> dict[str, Any]:
     return {
         "steps": partial(driver_steps, steps, [UNITS]),
         "nodes": partial(driver_steps, same, sorted((UNITS, *OTHER_UNITS))),
-        "alone": partial(apart, "trust.scaling_alone:arithmetic", alone, memory),
-        "workers": partial(apart, "trust.scaling_alone:a_response", lengths),
+        "alone": partial(apart, "trust.scaling_work:arithmetic", alone, memory),
+        "workers": partial(apart, "trust.scaling_work:a_response", lengths),
     }
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import tiny_model
@@ -95,12 +93,8 @@ def seeded_rollouts(folder: Path) -> list[str]:
 
 
 def train(overrides: list[str], folder: Path, steps: int, progress: Progress, seconds: float) -> None:
-    """Run verl up to a step. Its own lines of the progress are taken away after it: those of many runs would fill the
-    terminal.
-
-    Raises:
-        RunFailed: as `verl_run.run_verl`.
-    """
+    """Run verl up to a step as `verl_run.run_verl` does, and take its bars off the progress afterwards: those of many
+    runs would fill the terminal."""
     disable_progress_bar()  # transformers' own bars would tear ours
     before = set(progress.task_ids)
     try:
@@ -108,18 +102,6 @@ def train(overrides: list[str], folder: Path, steps: int, progress: Progress, se
     finally:
         for task in set(progress.task_ids) - before:
             progress.remove_task(task)
-
-
-@contextmanager
-def variables(**values: str) -> Iterator[None]:
-    """Environment variables that verl's processes inherit while the context lasts."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def newest_step(folder: Path) -> int:

@@ -1,16 +1,20 @@
-"""Seconds and memory of a step on the driver, part by part, in the trainer's own code and a real transfer queue.
+"""What the driver and the workers do for a batch, measured; each function is for a process of its own.
 
-The trainer's method runs as it is, and each of its parts is timed. What is left after all parts is padding.
+A step on the driver is timed part by part, in the trainer's own code and with a real transfer queue; what is left
+after all parts is padding. Without a queue, the driver's arithmetic runs in batches as large as the memory.
 """
 
 from __future__ import annotations
 
+import asyncio
+import random
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,35 +24,52 @@ import numpy as np
 import ray
 import torch
 import transfer_queue as tq
+from omegaconf import OmegaConf
 from qwen import qwen_tokenizer
 from scaling import (
     ADVANTAGES,
     MEMORY,
     MEMORY_VERL,
     METRICS,
+    OWN,
+    OWN_MEMORY,
     PAD,
     READ,
+    READING,
     RECORDS,
+    SCORING,
     TAG,
+    TAGGING,
     VERL_METRICS,
+    VERLS,
+    VERLS_MEMORY,
     WEIGH,
     WRITE,
     Size,
 )
 from step import PARTITION, composed, simulated, trainer_of
 from tensordict import NonTensorStack, TensorDict
+from verl import DataProto
+from verl.trainer.ppo.core_algos import AdvantageEstimator
+from verl.trainer.ppo.metric_utils import compute_data_metrics
 from verl.trainer.ppo.v1 import PPOTrainer
-from weighting import peak_beside
+from verl.trainer.ppo.v1.utils import compute_advantage_for_multi_trajectories
+from weighting import make_batch, peak_beside, peak_resident, seconds_of, settings, tagger_of, weigh
+from workers import as_batch
 
 from rest_verl import trainer as seam
+from rest_verl.core.formats import get_format
+from rest_verl.core.token_bytes import TokenBytes
+from rest_verl.reward.manager import RestToolRewardManager
 from rest_verl.reward.tool_reward import skipped_components
-from rest_verl.rollout.calls import Call
+from rest_verl.rollout.calls import Call, read_calls
 from rest_verl.rollout.record import GeneratedTurn, Record
+from rest_verl.weighting import TokenWeighting
 
 PRESET = "entropy_adaptive"
 DIFFERENT = 64  # responses of a batch, which it repeats
 REPEATED = 3_000_000  # tokens up to which a step is timed three times, and the median taken
-
+TRUTH = '<think> a </think>\n<tool_call>\n{"name": "f", "parameters": {"city": "Paris", "days": 3}}\n</tool_call>'
 CLOCKS = ("seconds", "cpu")  # wall-clock time, and CPU time of this process
 Clocks = np.ndarray  # (2,) by CLOCKS
 Watch = dict[str, list[Clocks]]  # times of each call, by name
@@ -100,7 +121,7 @@ class Driver:
 
     def measured(self) -> dict[str, dict[str, float]]:
         """Everything; memory first, since what is taken once is kept, and a cold step should not be timed."""
-        memory = {MEMORY_VERL: peak_beside(self.verls_advantages), MEMORY: peak_beside(self.advantages)}
+        memory = {MEMORY_VERL: peak_beside(self.verls_advantages), MEMORY: peak_beside(self._once)}
         times = 3 if self.fields["responses"].values().numel() <= REPEATED else 1
         runs = [self.advantages() | self.verls_metrics() for _ in range(times)]
         parts = {part: np.median([run[part] for run in runs], axis=0) for part in runs[0]}
@@ -108,6 +129,9 @@ class Driver:
             **{clock: {part: float(both[at]) for part, both in parts.items()} for at, clock in enumerate(CLOCKS)},
             "bytes": memory,
         }
+
+    def _once(self) -> None:
+        self.advantages()
 
 
 def fields_of(tokenizer: Any, size: Size) -> TensorDict:
@@ -190,3 +214,85 @@ def _measured(trainer: Any, tokenizer: Any, size: Size) -> dict[str, Any]:
     found = Driver(trainer, batch, fields).measured()
     tq.kv_clear(keys=keys, partition_id=PARTITION)
     return found
+
+
+def arithmetic(sizes: Sequence[Size], memory: float) -> dict[str, Any]:
+    """Time what the driver computes, in batches that it has at hand, with one thread.
+
+    Args:
+        sizes: in the order of their tokens.
+        memory: bytes that all of this may take; sizes that would take more are left out.
+
+    Returns:
+        `sizes`: for each that fits its `size`, seconds of both sides, and bytes that each takes for a while; `peak`,
+        the most bytes that the process had.
+    """
+    torch.set_num_threads(1)
+    rest, found, each = settings(PRESET), list[dict[str, Any]](), 0.0
+    for rows, tokens in sizes:
+        if each * rows * tokens > memory:
+            break
+        few = make_batch(qwen_tokenizer(), "hermes", DIFFERENT, tokens, random.Random(0))
+        responses = few.repeat(rows // DIFFERENT, 1)
+        mask, entropy = torch.ones_like(responses), torch.rand(responses.shape)
+        ours = partial(weigh, TokenWeighting(rest, total_steps=100), tagger_of("hermes"), responses, mask, entropy)
+        verls = partial(advantages_and_metrics, mask)
+        memories = {OWN_MEMORY: peak_beside(ours), VERLS_MEMORY: peak_beside(verls)}
+        seconds = {OWN: seconds_of(ours, 1), VERLS: seconds_of(verls, 1)}
+        found.append({"size": [rows, tokens], **seconds, **memories})
+        # bytes a token: ids and mask of 8, entropy of 4, and the larger of what both sides add
+        each = 20 + max(memories.values()) / (rows * tokens)
+    return {"sizes": found, "peak": peak_resident("self")}
+
+
+def advantages_and_metrics(mask: torch.Tensor) -> None:
+    """Run verl's own functions for GRPO's advantages and for the metrics of a batch; mask (rows, tokens)."""
+    rows = len(mask)
+    scores = torch.zeros(mask.shape)
+    scores[:, -1] = torch.randn(rows)
+    data = DataProto.from_dict(
+        tensors={"token_level_rewards": scores, "token_level_scores": scores, "response_mask": mask},
+        non_tensors={"uid": np.array([f"prompt{row // 4}" for row in range(rows)], dtype=object)},
+    )
+    keys = [f"prompt{row // 4}_{row % 4}_0" for row in range(rows)]
+    data = compute_advantage_for_multi_trajectories(data, keys, AdvantageEstimator.GRPO)
+    data.batch["prompt_length"] = torch.full((rows,), 512.0)
+    data.batch["response_length"] = mask.sum(-1).float()
+    data.batch["prompts"], data.batch["responses"] = mask[:, :512], mask
+    compute_data_metrics(data, use_critic=False)
+
+
+def a_response(lengths: Sequence[int], responses: int = 64) -> list[dict[str, Any]]:
+    """Seconds that workers take for a response, by its tokens: median of three rounds, with one thread."""
+    torch.set_num_threads(1)
+    config = OmegaConf.create({"reward": {"custom_reward_function": {"path": None}}, "rest": {"reward": "paper"}})
+    manager, tagger = RestToolRewardManager(config, qwen_tokenizer()), tagger_of("rlla")
+    pieces = TokenBytes.from_tokenizer(qwen_tokenizer()).pieces.to_pylist()
+    found = []
+    for length in lengths:
+        ids = make_batch(qwen_tokenizer(), "rlla", responses, length, random.Random(0))
+        rows, ones = ids.tolist(), torch.ones(1, length, dtype=torch.long)
+        each: dict[str, Callable[[], Any]] = {
+            SCORING: partial(_score, manager, [as_batch(row, TRUTH) for row in rows]),
+            READING: partial(_for_all, partial(read_calls, get_format("rlla"), pieces), rows),
+            TAGGING: partial(_for_all, partial(_tag, tagger, ones), ids),
+        }
+        found.append({"tokens": length} | {part: seconds_of(do, 3) / responses for part, do in each.items()})
+    return found
+
+
+def _score(manager: RestToolRewardManager, batches: list[DataProto]) -> None:
+    async def score() -> None:
+        for batch in batches:
+            await manager.run_single(batch)
+
+    asyncio.run(score())
+
+
+def _tag(tagger: Any, mask: torch.Tensor, row: torch.Tensor) -> None:
+    tagger(row[None], mask)
+
+
+def _for_all(do: Callable[[Any], Any], rows: Any) -> None:
+    for row in rows:
+        do(row)

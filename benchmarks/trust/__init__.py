@@ -1,1 +1,0 @@
-"""Parts of the studies behind docs/trust.md and docs/scaling.md."""
