@@ -192,7 +192,7 @@ def do_run(run: Run, start: Path, folder: Path, progress: Progress) -> str:
             for steps in filter(None, (run.resumed_at, run.steps)):
                 train(overrides, folder, steps, progress, TIMEOUT_SECONDS)
     except RunFailed as failure:
-        return str(failure).splitlines()[-1]
+        return str(failure).splitlines()[0]
     found = report.read_text() if report.exists() else ""  # by the reward of runs without ResT
     return f"it ran {found} the plugin" if found and (found == "with") != run.plugin else ""
 

@@ -19,6 +19,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
+from trust.fuzz_checks import check_call, check_reward, check_turn, expected_regions, hold, in_linear_time
+from trust.fuzzer import TAGS, as_text, assemble, pieces_of
 
 from rest_verl.config import load
 from rest_verl.core.formats import get_format
@@ -32,8 +34,6 @@ from rest_verl.reward.tool_reward import RewardAtStep, ToolReward
 from rest_verl.reward.truth import read_ground_truth
 from rest_verl.reward_config import RewardConfig
 from rest_verl.rollout.calls import read_calls
-from trust.fuzz_checks import check_call, check_reward, check_turn, expected_regions, hold, in_linear_time
-from trust.fuzzer import TAGS, as_text, assemble, pieces_of
 
 FORMATS = tuple(TAGS)
 KINDS = [Kind(calls, answer) for calls in (True, False) for answer in (True, False)]
@@ -57,17 +57,11 @@ TRUTHS = (
 
 @dataclass(frozen=True)
 class Target:
-    """Something that reads hostile text.
+    """Something that reads hostile text."""
 
-    Attributes:
-        check: from a fuzzer's bytes; raises where an invariant does not hold.
-        pieces: what texts are put together of.
-        sources: patterns of the files of rest_verl that it is about.
-    """
-
-    check: Callable[[bytes], None]
-    pieces: Sequence[bytes]
-    sources: tuple[str, ...]
+    check: Callable[[bytes], None]  # of a fuzzer's bytes; raises where an invariant does not hold
+    pieces: Sequence[bytes]  # what texts are put together of
+    sources: tuple[str, ...]  # patterns of the files of rest_verl that it is about
 
 
 def check_format(name: str, data: bytes) -> None:
