@@ -113,14 +113,14 @@ FAULTS = (
         "rollout/agent_loop.py",
         "limit = min(self._limits.rollout.call_seconds, self._seconds_left())",
         "limit = self._seconds_left()",
-        "tests/rollout/test_agent_loop.py::test_a_call_that_fails_becomes_a_message_to_the_model",
+        "tests/rollout/test_agent_loop.py::test_a_call_that_fails_becomes_a_message_that_the_model_can_read",
     ),
     Planted(
         "an exception of a tool becomes an empty result",
         "rollout/calls.py",
         '        raise Failure("exception", f"{type(error).__name__}: {text_of_error(error)}") from error\n',
         '        return ""  # type: ignore[return-value]\n',
-        "tests/rollout/test_agent_loop.py::test_a_call_that_fails_becomes_a_message_to_the_model",
+        "tests/rollout/test_agent_loop.py::test_a_call_that_fails_becomes_a_message_that_the_model_can_read",
     ),
     Planted(
         "a special token in a tool's result reaches the prompt",
