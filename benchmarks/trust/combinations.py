@@ -19,7 +19,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from rest_verl.plugin.version import supported
+from rest_verl.plugin.version import supported_versions
 from trust.names import known_names
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +42,7 @@ class Combination:
     @property
     def in_range(self) -> bool:
         """Whether the packaging allows this verl."""
-        return supported().contains(self.verl)
+        return supported_versions().contains(self.verl)
 
     @property
     def pins(self) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from rest_verl.core import curriculum
 
-# How every dataclass of settings reads its keys.
+# Shared by every settings dataclass: unknown keys, NaN and infinities are errors.
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
@@ -18,8 +18,8 @@ STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 class Ramp:
     """`start` up to step `begin`, then `start + slope * (step - begin)`, up (or down) to `limit`.
 
-    A slope that reaches the limit within one step makes it a switch: begin=29, slope=-0.5, limit=0.5 leaves 1 at
-    step 30.
+    A slope that reaches the limit within one step makes a switch: start=1, slope=-0.5, limit=0.5, begin=29 drops from
+    1 to 0.5 at step 30.
     """
 
     start: float
@@ -28,20 +28,20 @@ class Ramp:
     begin: int = Field(default=0, ge=0)
 
     def schedule(self) -> curriculum.Schedule:
-        """The schedule it stands for."""
+        """The ramp as a function of the global step."""
         limit = self.start if self.limit is None else self.limit
         return curriculum.ramp(self.start, self.slope, limit, self.begin)
 
     def __post_init__(self) -> None:
         if self.limit is None:
             if self.slope != 0:
-                raise ValueError("a slope needs a limit")
+                raise ValueError("slope needs a limit: set limit, or slope=0")
         elif (self.limit - self.start) * self.slope < 0:
-            raise ValueError("the slope leads away from the limit")
+            raise ValueError("slope leads away from limit: change the sign of slope, or limit")
         if self.begin > 0 and self.slope == 0:
-            raise ValueError(f"begin={self.begin} needs a slope and a limit")
+            raise ValueError(f"begin={self.begin} needs slope and limit")
 
 
 def ramp(start: float, slope: float = 0.0, limit: float | None = None) -> Any:
-    """Field whose default is this ramp."""
+    """Dataclass field with this ramp as its default."""
     return field(default_factory=lambda: Ramp(start, slope, limit))

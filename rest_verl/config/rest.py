@@ -1,7 +1,7 @@
 """The `rest:` node of the Hydra config: every key, its default and its range, in one place.
 
-YAML presets set only what differs from the defaults below. `load` turns the composed node into `RestConfig`, or raises
-one `ConfigError` that names each wrong key, its value, what is allowed and the nearest right one.
+YAML presets set only what differs from the defaults below. `load` turns the composed node into a `RestConfig`, or
+raises one `ConfigError` that lists each wrong key with its value, the allowed values and the closest valid name.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ class DumpConfig:
     """Size of the token records.
 
     Attributes:
-        trajectories: of each batch that are written down, of a prompt always the best and the worst. A step has one
-            batch, in `separate_async` as many as `parameter_sync_step` says.
-        fraction: of a batch's trajectories, where that is more.
-        every: steps between two files.
-        max_gib: of all files together. Beyond it every second file is deleted, and half as many are written.
+        trajectories: number of trajectories to record per batch; each sampled prompt includes its best and its worst.
+            A step has one batch, or `parameter_sync_step` batches in `separate_async`.
+        fraction: fraction of each batch's trajectories to record, where that is more than `trajectories`.
+        every: number of steps from one file to the next.
+        max_gib: total size of the files in GiB. Above it every second file is deleted, and from then on half as many
+            are written.
     """
 
     trajectories: int = Field(default=32, gt=0)
@@ -44,13 +45,13 @@ class DumpConfig:
 
 
 class ConfigError(ValueError):
-    """A setting is wrong; the message names the override that mends it."""
+    """A setting is invalid; the message names the override that fixes it."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class RegionWeights:
-    """Weight of each region before normalisation, in scheme `paper`; one below 0 counts as 0. Defaults: the authors'
-    released constants."""
+    """Weight of each region before normalisation, in scheme `paper`; negative weights count as 0. Defaults: the
+    authors' released constants."""
 
     format: Ramp = ramp(1.0)
     name: Ramp = ramp(1.2)
@@ -69,8 +70,8 @@ Target = Annotated[float, Field(ge=0)]
 
 @dataclass(frozen=True, config=STRICT)
 class RegionTargets:
-    """Reasoning target g of each region in the schemes that measure entropy: the weights at the end of the curriculum,
-    up to a common factor."""
+    """Reasoning target g of each region, in the schemes that measure entropy: the weights at the end of the
+    curriculum, up to a common factor."""
 
     format: Target = 1.0
     name: Target = 1.0
@@ -80,12 +81,12 @@ class RegionTargets:
     other: Target = 1.0
 
     def of(self, region: Region) -> float:
-        """Target of a region."""
+        """Return the target of a region."""
         return getattr(self, region.label)
 
 
-def _known(get: Any) -> AfterValidator:
-    """Validator of a registered name by its registry's getter, which raises for an unknown one."""
+def _registered_name(get: Any) -> AfterValidator:
+    """Validator of a registered name; `get` is its registry's getter and raises for an unknown name."""
 
     def check(name: str) -> str:
         get(name)
@@ -99,14 +100,15 @@ class CurriculumConfig:
     """How lam moves from structure (0) to the reasoning targets (1), in the schemes that measure entropy.
 
     Attributes:
-        kind: constant, linear, cosine, exponential, step, adaptive, or one of your own (`core.curriculum`).
-        unit: whether begin and end count steps or are fractions of training.
-        begin, end: the interval in which lam moves.
-        low, high: lam = low + (high - low) * kind. high below low reverses the curriculum; for kind=constant lam is
-            `high`.
+        kind: shape of the curriculum: constant, linear, cosine, exponential, step, adaptive, or your own
+            (`core.curriculum`).
+        unit: unit of begin and end: global steps, or fractions of training.
+        begin, end: interval in which lam moves.
+        low, high: range of lam: lam = low + (high - low) * kind. high below low reverses the curriculum; with
+            kind=constant, lam is `high`.
     """
 
-    kind: Annotated[str, _known(curriculum.get_curriculum)] = "linear"
+    kind: Annotated[str, _registered_name(curriculum.get_curriculum)] = "linear"
     unit: Literal["step", "fraction"] = "fraction"
     begin: float = Field(default=0.0, ge=0)
     end: float = Field(default=1.0, gt=0)
@@ -115,9 +117,9 @@ class CurriculumConfig:
 
     def __post_init__(self) -> None:
         if self.begin >= self.end:
-            raise ValueError(f"begin={self.begin} must lie before end={self.end}")
+            raise ValueError(f"begin={self.begin} must be less than end={self.end}")
         if self.unit == "fraction" and self.end > 1:
-            raise ValueError(f"end={self.end} is no fraction of training: at most 1, or set unit=step")
+            raise ValueError(f"end={self.end} is not a fraction of training: set it to at most 1, or set unit=step")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -125,35 +127,37 @@ class RestConfig:
     """Settings of ResT.
 
     Attributes:
-        scheme: `paper` weights tokens by region and step, `entropy` by the measured variance of their region, `token`
-            by their own; `uniform` weights all alike, which is the base estimator. Or one of your own (`schemes`).
+        scheme: rule that weights the tokens: `paper` by region and step, `entropy` by the measured variance of the
+            region, `token` by the variance of the token, `uniform` all alike, which is the base estimator. Or your own
+            (`schemes`).
         format: wire format of the policy's tool calls.
-        modules: Python modules to import in every process that reads these settings: where your own schemes,
-            curricula and formats register themselves.
-        apply_in: `advantage` multiplies the advantages, under any policy loss; `loss` multiplies the clipped surrogate
-            in the policy loss `rest`, which also reports weighted metrics.
-        base_estimator: the verl estimator whose advantages are reshaped.
-        normalisation: `row` keeps sum_t m w = sum_t m in every row; `positive` gives the weighted tokens of each row
-            mean 1 and keeps the sum over the batch, as the authors do; `none` leaves the weights as they are.
+        modules: Python modules to import in every process that reads these settings: they register your own schemes,
+            curricula and formats.
+        apply_in: where the weights act: `advantage` multiplies the advantages, under any policy loss; `loss`
+            multiplies the clipped surrogate in the policy loss `rest`, which also reports weighted metrics.
+        base_estimator: verl estimator whose advantages are reshaped.
+        normalisation: `row` keeps sum_t m w = sum_t m in every row; `positive` gives the weighted tokens of each row a
+            mean of 1 and keeps the sum over the batch, as the authors do; `none` leaves the weights unchanged.
         clamp_min, clamp_max: bounds of positive weights before normalisation.
         weights: weight of each region, in scheme `paper`.
-        alpha: exponent of the structural weight (V + eps)^(-alpha) in schemes `entropy` and `token`: 1 minimises
-            variance, 0 weights all alike, below 0 prefers tokens of high entropy.
-        eps: what is added to V.
-        decay: share of the old value in the moving average of a region's entropy; 0 takes each batch as it is.
+        alpha: exponent of the structural weight (V + eps)^(-alpha), in schemes `entropy` and `token`: 1 minimises
+            variance, 0 weights all tokens alike, values below 0 prefer tokens of high entropy.
+        eps: constant added to V, in schemes `entropy` and `token`.
+        decay: weight of the old value in the moving average of a region's entropy; 0 uses each batch alone.
         targets: reasoning target of each region, in schemes `entropy` and `token`.
-        curriculum: from the structural weights to the targets, in schemes `entropy` and `token`.
-        reward: rules and bounds of the reward manager `rest_tool`: a preset's name (paper, toolrl, strict) or keys.
+        curriculum: move from the structural weights to the targets, in schemes `entropy` and `token`.
+        reward: rules and bounds of the reward manager `rest_tool`: the name of a preset (paper, toolrl, strict), or
+            keys.
         rollout: limits of a trajectory in the agent loop `rest_tool_agent`.
-        dump_dir: folder for a sample of each step's trajectories, token by token, which `rest-verl inspect` shows;
-            None for none.
-        dump: how much of a step is written there.
-        stall_seconds: a run ends with an error when so long no trajectory arrived that the trainer waits for, or one
-            transfer of weights takes so long; None waits for ever, as verl does.
+        dump_dir: folder for token records of a sample of each step's trajectories, which `rest-verl inspect` shows;
+            None disables.
+        dump: size of the token records.
+        stall_seconds: abort after this many seconds in which no trajectory arrives that the trainer waits for, or when
+            one transfer of weights takes this long; None disables.
     """
 
     scheme: str = "paper"
-    format: Annotated[str, _known(get_format)] = "rlla"
+    format: Annotated[str, _registered_name(get_format)] = "rlla"
     modules: list[str] = field(default_factory=list)
     apply_in: Literal["advantage", "loss"] = "advantage"
     base_estimator: str = "grpo"
@@ -174,11 +178,11 @@ class RestConfig:
 
     def __post_init__(self) -> None:
         if self.base_estimator == "rest":
-            raise ValueError("rest.base_estimator=rest: name the estimator that ResT reshapes, such as grpo")
+            raise ValueError("rest.base_estimator=rest: set it to the estimator that ResT reshapes, such as grpo")
         if self.clamp_min > self.clamp_max:
             raise ValueError(f"rest.clamp_min={self.clamp_min} is greater than rest.clamp_max={self.clamp_max}")
         if self.dump_dir is None and self.dump != DumpConfig():
-            raise ValueError("rest.dump is set, but nothing is written without a folder: set rest.dump_dir=FOLDER")
+            raise ValueError("rest.dump is set, but no records are written without a folder: set rest.dump_dir=FOLDER")
         if self.reward.reading == "first_block" and self.format != "rlla":
             raise ValueError(
                 f"rest.reward.reading=first_block reads the format rlla, but rest.format={self.format}: set "
@@ -187,10 +191,10 @@ class RestConfig:
 
 
 def load(config: DictConfig | Mapping[str, Any]) -> RestConfig:
-    """Read the `rest` node of a run's config; without one all defaults hold.
+    """Read the `rest` node of a run's config; without one, return the defaults.
 
     Args:
-        config: the whole config of the run.
+        config: whole config of the run.
 
     Raises:
         ConfigError: one line for each wrong key or value.
@@ -200,17 +204,17 @@ def load(config: DictConfig | Mapping[str, Any]) -> RestConfig:
         node = OmegaConf.to_container(node, resolve=True)
     modules = node.get("modules") if isinstance(node, dict) else None
     if isinstance(modules, list):
-        # First of all: names that these modules register are allowed values below.
+        # Before validation: the names that these modules register are allowed values below.
         for module in modules:
-            import_of_run(str(module))
+            import_run_module(str(module))
     try:
         return TypeAdapter(RestConfig).validate_python(node)
     except ValidationError as error:
         raise ConfigError("\n".join(_describe(item) for item in error.errors())) from None
 
 
-def import_of_run(module: str) -> None:
-    """Import a module of `rest.modules`, which registers what is the user's own; ConfigError where it cannot be."""
+def import_run_module(module: str) -> None:
+    """Import a module of `rest.modules`, which registers the user's own code; ConfigError if that fails."""
     try:
         import_module(module)
     except ImportError as error:
@@ -222,18 +226,18 @@ def import_of_run(module: str) -> None:
 
 
 def preset_names() -> list[str]:
-    """Names of all presets: NAME in `+rest=NAME`."""
+    """Names of all presets, as in `+rest=NAME`."""
     folder = files("rest_verl.hydra_configs") / "rest"
     return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
 
 
 def defaults() -> dict[str, Any]:
-    """All settings with their defaults as plain containers: what `rest` presets start from."""
+    """All settings with their defaults, as plain containers: the base of the `rest` presets."""
     return TypeAdapter(RestConfig).dump_python(RestConfig())
 
 
 def _describe(item: Any) -> str:
-    """One line for one finding of pydantic: key, value, what is allowed."""
+    """One line for one pydantic error: key, value, allowed values."""
     path = ".".join(["rest", *map(str, item["loc"])])
     given = item["input"]
     if item["type"] == "unexpected_keyword_argument":
@@ -248,7 +252,7 @@ def _describe(item: Any) -> str:
 
 
 def _keys_at(location: tuple[Any, ...]) -> list[str]:
-    """Field names of the dataclass at a place of the `rest` node."""
+    """Field names of the dataclass at a location in the `rest` node."""
     value: Any = RestConfig()
     for key in location:
         value = getattr(value, key)

@@ -1,4 +1,4 @@
-"""The `rest.reward` node: which rules score a response, and the bounds of each part of the reward.
+"""The `rest.reward` node: the rules that score a response, and the bounds of each part of the reward.
 
 `rest.reward` takes a preset by name (`rest.reward=strict`) or its keys one by one; `+rest/reward=strict` composes a
 preset whose keys can then be set. The presets are the files of hydra_configs/rest/reward/.
@@ -19,11 +19,11 @@ from rest_verl.config.ramp import STRICT, Ramp, ramp
 
 @dataclass(frozen=True, config=STRICT)
 class LengthConfig:
-    """Reward of ToolRL for long reasoning; off while min and max are 0.
+    """ToolRL's reward for long reasoning; off when min and max are both 0.
 
     Attributes:
-        min, max: its range.
-        words: words of reasoning that earn `max`.
+        min, max: range of the reward.
+        words: number of words of reasoning that earns `max`.
     """
 
     min: float = 0.0
@@ -34,21 +34,21 @@ class LengthConfig:
         if self.min > self.max:
             raise ValueError(f"min={self.min} is greater than max={self.max}")
         if min(self.words.start, self.words.start if self.words.limit is None else self.words.limit) <= 0:
-            raise ValueError("words must stay above 0")
+            raise ValueError("words must be above 0 at every step")
 
 
 @dataclass(frozen=True, config=STRICT)
 class RewardConfig:
-    """How `rest_tool` scores a response. Default: the rules `strict` within the paper's dynamic bounds, which begin
-    with both equal and move from form to content within 150 steps.
+    """How `rest_tool` scores a response. Default: the rules `strict` within the paper's dynamic bounds, which start
+    equal for format and correctness and shift from format to correctness within 150 steps.
 
     Attributes:
-        rules: `toolrl` scores as ToolRL and ResT do (`reward.toolrl`), `strict` closes what can be gamed there
+        rules: `toolrl` scores as ToolRL and ResT do (`reward.toolrl`); `strict` closes the loopholes of those rules
             (`reward.strict`).
-        granularity: how ToolRL's rules give partial credit: `fine` as published, `refined` without partial credit for
+        granularity: partial credit under the rules `toolrl`: `fine` as published, `refined` without partial credit for
             lists of names and keys, `intermediate` for whole calls only, `coarse` for all calls or none.
-        reading: how the rules `toolrl` find calls: `parser` by the wire format's parser, `first_block` as ToolRL's own
-            code does in the format rlla.
+        reading: how the rules `toolrl` find calls: `parser` with the wire format's parser, `first_block` as ToolRL's
+            own code does, in the format rlla only.
         format_min, format_max: bounds of the format reward.
         correctness_min, correctness_max: bounds of the correctness reward.
         length: reward for long reasoning.
@@ -70,10 +70,10 @@ class RewardConfig:
 
 
 def reward_preset(node: Any) -> Any:
-    """The keys of a preset given by its name; anything else as it is.
+    """Replace the name of a preset by its keys; return any other node unchanged.
 
     Raises:
-        ValueError: there is no such preset.
+        ValueError: no preset has this name.
     """
     if not isinstance(node, str):
         return node

@@ -1,6 +1,6 @@
-"""The `rest.rollout` node: the limits of a trajectory in the agent loop `rest_tool_agent`, and what it becomes.
+"""The `rest.rollout` node: the limits of a trajectory in the agent loop `rest_tool_agent`, and its training samples.
 
-verl's own limits hold as well: `data.max_response_length` tokens, and `max_assistant_turns` and `max_parallel_calls`
+verl's own limits apply as well: `data.max_response_length` tokens, and `max_assistant_turns` and `max_parallel_calls`
 of `actor_rollout_ref.rollout.multi_turn`.
 """
 
@@ -17,15 +17,17 @@ class RolloutConfig:
     """Limits and shape of a trajectory.
 
     Attributes:
-        max_user_turns: messages of the user that are answered, the prompt's included; None for as many as the
+        max_user_turns: maximum number of user messages answered, including the prompt; None for all that the
             environment has.
-        max_steps_per_turn: generations for one user turn; BFCL ends a dialogue after the 21st with calls.
-        max_calls: calls of a trajectory.
-        max_seconds: of a trajectory, generation included; asked before each generation and each call.
-        call_seconds: of one call.
-        max_result_length: characters of a call's result that the model gets to read.
-        per_turn: whether each generated turn becomes a training sample of its own, with all that came before it as its
-            prompt: the decomposition that the paper trains on.
+        max_steps_per_turn: maximum number of generations per user turn; BFCL ends a dialogue after the 21st with
+            calls.
+        max_calls: maximum number of calls per trajectory.
+        max_seconds: time limit of a trajectory in seconds, including generation; checked before each generation and
+            each call.
+        call_seconds: time limit of one call in seconds.
+        max_result_length: maximum length in characters of a call's result as the model reads it.
+        per_turn: train on each generated turn as a sample of its own, with everything before it as the prompt, as the
+            paper does.
     """
 
     max_user_turns: int | None = Field(default=None, gt=0)

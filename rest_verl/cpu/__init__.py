@@ -1,1 +1,1 @@
-"""verl's platform for machines without an accelerator, which verl does not bring itself."""
+"""A CPU platform for verl, which has none of its own."""

@@ -1,9 +1,9 @@
-"""verl's CPU platform: what makes a laptop run the real trainer, Ray, FSDP2 and vLLM.
+"""CPU platform for verl: runs the real trainer, Ray, FSDP2 and vLLM on a laptop.
 
-Registered as `cpu`, used only where it is asked for (`+platform=cpu`, which sets VERL_PLATFORM in every process). verl
-asks a platform for a torch.cuda-shaped module, for a resource name and for a process-group backend; where verl builds
-on an accelerator without asking its platform, `_adapt_*` below says what and why. Nothing of that acts on any other
-platform.
+Registered as `cpu` and used only on request (`+platform=cpu`, which sets VERL_PLATFORM in every process). A platform
+gives verl a module shaped like torch.cuda, a resource name and a process-group backend. Where verl relies on an
+accelerator without asking its platform, the `_adapt_*` functions below patch it and say why. They have no effect on
+other platforms.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from rest_verl.cpu import vllm_cpu_name
 
 
 class CPUDeviceModule(ModuleType):
-    """The part of torch.cuda's interface that verl uses, over the host: torch.cpu has no memory and no seed functions.
+    """The part of torch.cuda's interface that verl uses, on the host: torch.cpu has no memory and no seed functions.
 
-    Memory is counted in bytes: the process's resident set for allocated, the host's for free and total.
+    Memory is in bytes: the resident set of the process for allocated, the host's memory for free and total.
     """
 
     is_available = staticmethod(lambda: True)
@@ -69,11 +69,11 @@ class PlatformCPU(PlatformBase):
         return True
 
     def is_platform_available(self, use_smi_check: bool = False) -> bool:
-        # Never found by probing: a head node without GPUs must keep the platform of its workers.
+        # Never chosen by probing: a head node without GPUs must use the platform of its workers.
         return False
 
     def current_device(self) -> torch.device:  # type: ignore[override]
-        # verl passes this to Tensor.to, Module.to and FSDP: there an int would mean an accelerator.
+        # verl passes this to Tensor.to, Module.to and FSDP, where an int would mean an accelerator.
         return torch.device("cpu")
 
     def device_count(self) -> int:
@@ -103,14 +103,14 @@ class PlatformCPU(PlatformBase):
         return "VERL_CPU_VISIBLE_DEVICES"
 
     def ray_resource_name(self) -> str:
-        # verl's resource pools count "GPU" and "NPU" only: +platform=cpu declares logical GPUs to Ray.
+        # verl's resource pools count "GPU" and "NPU" only, so +platform=cpu declares logical GPUs to Ray.
         return "GPU"
 
     def ray_noset_envvars(self) -> list[str]:
         return ["RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES"]
 
     def is_ipc_supported(self) -> bool:
-        return False  # weights then travel to vLLM through shared memory
+        return False  # weights go to vLLM through shared memory instead
 
     def rollout_env_vars(self) -> dict[str, str]:
         return {}
@@ -133,8 +133,8 @@ def _on_cpu() -> bool:
 
 @wrapt.when_imported("verl.utils.distributed")
 def _adapt_process_group(module: ModuleType) -> None:
-    """verl joins "cpu:gloo" with the platform's own backend; on the CPU that names one device twice, which torch
-    refuses."""
+    """verl joins "cpu:gloo" with the platform's own backend; on a CPU that names the same device twice, which torch
+    rejects."""
 
     def initialize(original: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         if _on_cpu() and len(args) < 2:
@@ -146,7 +146,7 @@ def _adapt_process_group(module: ModuleType) -> None:
 
 @wrapt.when_imported("verl.utils.fsdp_utils")
 def _adapt_offload_policy(module: Any) -> None:
-    """FSDP2's offloading, which verl uses for a reference policy, pins memory; pinning needs an accelerator."""
+    """verl offloads reference policies with FSDP2, which pins memory; pinning needs an accelerator."""
 
     def offload(original: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         return original(pin_memory=False) if _on_cpu() else original(*args, **kwargs)
@@ -156,7 +156,7 @@ def _adapt_offload_policy(module: Any) -> None:
 
 @wrapt.when_imported("verl.utils.model")
 def _adapt_critic(module: ModuleType) -> None:
-    """verl loads critics with flash attention, whatever the model's config asks for; it needs a GPU."""
+    """verl always loads critics with flash attention, which needs a GPU, and ignores the model's config."""
 
     def load(original: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         return _value_model(*args, **kwargs) if _on_cpu() else original(*args, **kwargs)
@@ -165,7 +165,7 @@ def _adapt_critic(module: ModuleType) -> None:
 
 
 def _value_model(local_path: str, torch_dtype: torch.dtype, model_config: Any, trust_remote_code: bool) -> Any:
-    # The parameters are those of verl's function, which it gives by name.
+    # verl calls its function with keyword arguments, so these parameters have the same names.
     from transformers import AutoModelForTokenClassification
 
     return AutoModelForTokenClassification.from_pretrained(

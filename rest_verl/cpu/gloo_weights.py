@@ -1,4 +1,4 @@
-"""Checkpoint engine `gloo`: weights from trainer to rollout between processes without GPUs, over torch's gloo.
+"""Checkpoint engine `gloo`: transfers weights from trainer to rollout without GPUs, over torch's gloo.
 
 verl's `separate_async` trainer refuses its default engine `naive`, and the others need NCCL, RDMA or an NPU.
 `+platform=cpu` names this module in `checkpoint_engine.custom_backend_module`; select it with
@@ -23,11 +23,11 @@ TIMEOUT = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Meeting:
-    """Where the processes of one transfer meet.
+    """Rendezvous of the processes of one transfer.
 
     Attributes:
-        address, port: of the sender's store.
-        number: of the transfer.
+        address, port: address and port of the sender's store.
+        number: number of the transfer.
     """
 
     address: str
@@ -37,15 +37,16 @@ class Meeting:
 
 @CheckpointEngineRegistry.register("gloo")
 class GlooCheckpointEngine(CheckpointEngine):
-    """Broadcasts one tensor after the other from the trainer's first rank; names and shapes go through a store.
+    """Broadcasts tensors one by one from the trainer's first rank; names and shapes go through a store.
 
-    The trainer's other ranks take part in gathering each weight, and send nothing.
+    The trainer's other ranks take part in gathering each weight, but send nothing.
     """
 
     def __init__(self, bucket_size: int, is_master: bool = False):
         """
         Args:
-            bucket_size: in bytes. verl gives it to every engine; one that sends a tensor at a time has no use for it.
+            bucket_size: bucket size in bytes, which verl passes to every engine; unused, since tensors are sent one
+                by one.
             is_master: whether this is the trainer's first rank.
         """
         self._meeting: Meeting | None = None
@@ -93,7 +94,7 @@ class GlooCheckpointEngine(CheckpointEngine):
     async def send_weights(
         self, weights: Iterable[tuple[str, torch.Tensor]], global_steps: int | None = None
     ) -> dict[str, Any]:
-        """Send the weights, each whole; verl gathers them while they are walked through, on all ranks together."""
+        """Send the weights, one whole tensor each; verl gathers each during the iteration, on all ranks together."""
         number = 0
         for name, weight in weights:
             if self._store is None:
@@ -109,9 +110,9 @@ class GlooCheckpointEngine(CheckpointEngine):
     async def receive_weights(  # type: ignore[override]  # verl iterates it with `async for`
         self, global_steps: int | None = None
     ) -> AsyncGenerator[tuple[str, torch.Tensor], None]:
-        """Receive what `send_weights` sends: name and tensor."""
+        """Receive the weights from `send_weights` as pairs of name and tensor."""
         if self._store is None:
-            raise RuntimeError("receive_weights before init_process_group: verl calls them in the other order")
+            raise RuntimeError("receive_weights was called before init_process_group: call init_process_group first")
         number = 0
         while header := json.loads(self._store.get(str(number))):
             weight = torch.empty(header["shape"], dtype=getattr(torch, header["dtype"]))
@@ -125,7 +126,7 @@ class GlooCheckpointEngine(CheckpointEngine):
 
     def _broadcast(self, weight: torch.Tensor) -> None:
         if self._group is None:
-            raise RuntimeError("weights outside of a transfer: verl calls init_process_group first")
+            raise RuntimeError("weights were sent outside of a transfer: call init_process_group first")
         if weight.numel() > 0:
             work = self._group.broadcast(weight.view(-1).view(torch.uint8), root=0)  # type: ignore[attr-defined]
             work.wait()

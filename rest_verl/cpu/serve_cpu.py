@@ -1,7 +1,7 @@
 """`vllm serve` on a CPU: python -m rest_verl.cpu.serve_cpu MODEL [options of vllm serve].
 
-vLLM looks itself up as the distribution `vllm`, and its CPU wheel has another name, so the command `vllm` of that
-wheel ends with an error. Here it has that name, in vLLM's child processes as well, which import this module first.
+vLLM looks up its own distribution as `vllm`, but its CPU wheel has another name, so the wheel's command `vllm` fails.
+This module adds that name, also in vLLM's child processes, which import it first.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ vllm_cpu_name.install()
 
 
 def main() -> None:
-    """Serve with the options of the command line, which are vLLM's own.
+    """Run `vllm serve` with the options of the command line.
 
     Raises:
         ModuleNotFoundError: vLLM is not installed.

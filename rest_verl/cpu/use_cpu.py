@@ -1,5 +1,5 @@
-"""Hydra callback of `+platform=cpu`: makes the CPU the platform of the driver, which imported verl before Hydra read
-the command line. Workers get VERL_PLATFORM through Ray's runtime environment, from the same preset."""
+"""Hydra callback of `+platform=cpu`: sets the platform of the driver, which imports verl before Hydra reads the
+command line. Workers get VERL_PLATFORM through Ray's runtime environment, from the same preset."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 
 class UseCPU(Callback):
-    """Sets the environment of the preset in the driver and selects the platform."""
+    """Sets the preset's environment variables in the driver and selects the platform."""
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         os.environ.update(config.ray_kwargs.ray_init.runtime_env.env_vars)

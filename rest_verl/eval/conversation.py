@@ -22,7 +22,7 @@ from rest_verl.eval.questions import Question
 from rest_verl.reward.response import Response, read_response
 from rest_verl.reward.scorers import get_scorer
 from rest_verl.reward.tool_reward import RewardAtStep, ToolReward
-from rest_verl.rollout.calls import UNREADABLE, Call, Failure, caught, read_calls, text_of
+from rest_verl.rollout.calls import UNREADABLE, Call, Failure, read_calls, run_tool_call, text_of
 from rest_verl.rollout.environment import Environment, Message, get_environment
 
 # BFCL ends a dialogue after more than MAXIMUM_STEP_LIMIT = 20 steps with calls in one user turn; the calls of the 21st
@@ -205,7 +205,7 @@ class _Dialogue:
         try:
             if call.name is None or call.arguments is None:
                 raise Failure("unreadable", UNREADABLE)
-            call.result = text_of(await caught(self._environment.call(call.name, call.arguments), call.name))
+            call.result = text_of(await run_tool_call(self._environment.call(call.name, call.arguments), call.name))
         except Failure as failure:
             call.error, call.result = failure.error, f"Error: {failure.message}"
         call.result = _sendable(call.result)

@@ -1,6 +1,6 @@
-"""Wire formats: one short module each, and the registry by the name that `rest.format` takes.
+"""Wire formats, one short module each, and their registry, by the name in `rest.format`.
 
-Names are those of verl's `multi_turn.format` where it has one.
+Names are those of verl's `multi_turn.format` for the formats that verl has.
 """
 
 from rest_verl.common.names import Registry
@@ -40,10 +40,10 @@ _FORMATS: Registry[WireFormat] = Registry(
 
 
 def register_format(name: str, wire_format: WireFormat) -> None:
-    """Register a wire format of your own; ValueError if the name is taken."""
+    """Register your own wire format; ValueError if the name is taken."""
     _FORMATS.add(name, wire_format)
 
 
 def get_format(name: str) -> WireFormat:
-    """Return a wire format; ValueError names the nearest and all known ones."""
+    """Return a wire format; the ValueError for an unknown name lists the closest and all known names."""
     return _FORMATS.get(name)

@@ -8,8 +8,8 @@
 </｜DSML｜invoke>
 </｜DSML｜tool_calls>
 
-A value with `string="true"` is its text, white space included; one with `string="false"` is strict JSON. Where it is
-not, the call cannot be read (verl would hand the text to a tool that expects no string).
+A value with `string="true"` is its text, including white space; one with `string="false"` is strict JSON. If it is
+not, the call cannot be read (verl would pass the text to a tool that expects another type).
 """
 
 import re
@@ -42,7 +42,7 @@ _CALLS = XmlCalls(
     value_of=_value_of,
 )
 _TAGS = Tags(calls=("<｜DSML｜tool_calls>".encode(), _CLOSING), scan_calls=_CALLS.scan)
-# A prompt may have opened the reasoning, so that the turn holds its closing tag alone.
+# The prompt may have opened the reasoning: then the turn has its closing tag only.
 _ORDER = re.compile(
     "((<think>)?</think>)?"
     '(<｜DSML｜tool_calls>(<｜DSML｜invoke name=""></｜DSML｜invoke>)+</｜DSML｜tool_calls>)*'.encode(),
@@ -50,12 +50,12 @@ _ORDER = re.compile(
 
 
 def parse_deepseek_v4(text: bytes) -> Turn:
-    """Spans of one deepseek_v4 turn; what stands outside of every block is the answer."""
+    """Spans of one deepseek_v4 turn; text outside of all blocks is the answer."""
     return parse_tagged(text, _TAGS)
 
 
 def is_legal_deepseek_v4(text: bytes, turn: Turn, kind: Kind) -> bool:
-    """At most one reasoning block; every tag closed; calls in each call block; an answer where one is due."""
+    """At most one reasoning block; every tag closed; calls in each call block; an answer if one is due."""
     return _CALLS.is_legal(_ORDER, text, turn, kind)
 
 

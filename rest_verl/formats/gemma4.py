@@ -4,11 +4,11 @@
 reasoning<channel|>
 <|tool_call>call:get_weather{city:<|"|>Paris<|"|>,days:3,units:{metric:true}}<tool_call|>
 
-Strings are raw text from one `<|"|>` to the next. They begin where a key or a value begins: Gemma at times leaves the
-opening one out, and such a value is bare text, as verl reads it. A string that would run over the closing tag of its
-block and into another block, or has no end, was left unclosed: it ends at that tag.
+Strings are raw text from one `<|"|>` to the next, and begin where a key or a value begins. Gemma sometimes omits the
+opening `<|"|>`; then the value is bare text, as verl reads it. A string is unclosed if it has no end, or if it would
+run past the closing tag of its block into another block: it ends at that tag.
 
-These models end a turn with `<turn|>`, which need not be the tokenizer's end-of-sequence token.
+These models end a turn with `<turn|>`, which may differ from the tokenizer's end-of-sequence token.
 """
 
 import json
@@ -23,10 +23,10 @@ _CALL = b"call:"
 
 _STEP = re.compile(rb"call:\s*(?P<name>[^\s{}<]*)\s*(?P<brace>\{)?|<tool_call\|>")
 _STRUCTURE = re.compile(rb'[{\[:,]\s*(?P<quote><\|"\|>)?|[}\]]|<tool_call\|>')
-# A prompt may have opened the reasoning, so that the turn holds its closing tag alone.
+# The prompt may have opened the reasoning: then the turn has its closing tag only.
 _OUTLINE = re.compile(rb"((<\|channel>thought)?<channel\|>)?(<\|tool_call>call:\{\}<tool_call\|>)*(<turn\|>)?")
 
-# Each alternative takes what it begins to match, whatever follows: no stretch of text is matched twice.
+# No alternative backtracks: each consumes what it starts to match, so matching is linear.
 _TOKEN = re.compile(
     r'(?P<colon>(?::\s*)?)<\|"\|>(?P<string>.*?)<\|"\|>'
     r"|:(?P<value>[^{}\[\],]*)"
@@ -37,21 +37,21 @@ _SCALAR = re.compile(r"true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:e[+-]?
 
 
 def parse_gemma4(text: bytes) -> Turn:
-    """Spans of one gemma4 turn; what stands outside of every block is the answer."""
+    """Spans of one gemma4 turn; text outside of all blocks is the answer."""
     return parse_tagged(text, _TAGS)
 
 
 def is_legal_gemma4(text: bytes, turn: Turn, kind: Kind) -> bool:
-    """At most one reasoning block; every tag closed; one complete call with a name in each call block; an answer where
+    """At most one reasoning block; every tag closed; one complete call with a name in each call block; an answer if
     one is due."""
     return is_legal_outline(_OUTLINE, text, turn, kind) and all(call.name is not None for call in turn.calls)
 
 
 def read_gemma4(text: bytes, call: CallSpan) -> ToolCall | None:
-    """Read a call by way of JSON (`WireFormat.read`).
+    """Read a call through JSON (`WireFormat.read`).
 
-    It can be read when its bytes are UTF-8, it has a name, and keys, values, commas and braces are in their places.
-    As verl has it, a bare value is true, false or null in any case, or a number, or else text.
+    A call can be read if its bytes are UTF-8, it has a name, and keys, values, commas and braces are in place. As in
+    verl, a bare value is true, false or null in upper or lower case, a number, or else text.
     """
     if call.name is None or call.arguments is None:
         return None
@@ -65,7 +65,7 @@ def read_gemma4(text: bytes, call: CallSpan) -> ToolCall | None:
 
 
 def _as_json(token: re.Match[str]) -> str:
-    """What a key, an item of a list, or a value with the colon before it is in JSON."""
+    """JSON for a key, an item of a list, or a value with the colon before it."""
     if token["string"] is not None:
         return token["colon"] + json.dumps(token["string"])
     if token["value"] is not None:
@@ -77,7 +77,7 @@ def _as_json(token: re.Match[str]) -> str:
 
 
 def _scalar(bare: str) -> str:
-    """A bare value in JSON."""
+    """JSON for a bare value."""
     lowered = bare.lower()
     return lowered if _SCALAR.fullmatch(lowered) else json.dumps(bare)
 
@@ -102,13 +102,13 @@ def _scan_block(text: bytes, start: int, turn: Turn) -> int:
 
 
 def _end_of_arguments(text: bytes, start: int) -> tuple[int, bool]:
-    """Where the arguments end whose brace stands at `start`, and whether their own brace closes them."""
+    """End of the arguments whose opening brace is at `start`, and whether their own brace closes them."""
     depth, position = 0, start
     while found := _STRUCTURE.search(text, position):
         position = found.end()
         kind = found.group()[:1]
         if kind == b"<":
-            return _behind_text(text, start, found.start()), False
+            return _end_of_text(text, start, found.start()), False
         if kind in b"{[":
             depth += 1
         elif kind in b"}]":
@@ -120,13 +120,13 @@ def _end_of_arguments(text: bytes, start: int) -> tuple[int, bool]:
             until = end if end >= 0 else len(text)
             closing = text.find(_CLOSING, position, until)
             if closing >= 0 and (end < 0 or text.find(_OPENING, closing, until) >= 0):
-                return _behind_text(text, start, closing), False
+                return _end_of_text(text, start, closing), False
             position = until + len(_QUOTE)
-    return _behind_text(text, start, len(text)), False
+    return _end_of_text(text, start, len(text)), False
 
 
-def _behind_text(text: bytes, start: int, end: int) -> int:
-    """Where the text from `start` to `end` stops without the white space at its end."""
+def _end_of_text(text: bytes, start: int, end: int) -> int:
+    """End of the text from `start` to `end` without trailing white space."""
     return start + len(text[start:end].rstrip())
 
 

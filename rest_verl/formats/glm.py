@@ -8,13 +8,13 @@
 <arg_value>3</arg_value>
 </tool_call><|observation|>
 
-The name is the first line of the block, up to the first tag. White space on either side of a value is not part of it.
-What a value is, is not written: strict JSON is read as JSON, other text as a string. A string that is JSON itself,
-such as a `5` that is meant as text, comes back as what it says, and one that begins or ends with white space comes
-back without, unless it is written as a JSON string.
+The name is the first line of the block, up to the first tag. White space around a value is not part of it. The format
+does not mark the type of a value: strict JSON is read as JSON, other text as a string. So a string that is itself
+JSON, such as the text `5`, is read as that JSON value, and a string loses white space at its ends, unless it is
+written as a JSON string.
 
-These models end a turn with the token that opens the next one, which is no end-of-sequence token to the tokenizer and
-so stands in the turn's text. At the very end of a turn it is a marker.
+These models end a turn with the token that opens the next one. It is not the tokenizer's end-of-sequence token, so it
+is part of the turn's text; at the very end of a turn it is a marker.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PARAMETERS = Parameters(
 
 
 def _scan(text: bytes, start: int, turn: Turn) -> int:
-    """Scanner of a block (`Tags.scan_calls`): whatever is in it is its call."""
+    """Scanner of a block (`Tags.scan_calls`), whose whole content is one call."""
     arguments, stop = _PARAMETERS.scan(text, start)
     end = len(text) if stop is None else stop.start()
     whole = trimmed(text, start, end)
@@ -51,29 +51,29 @@ def _scan(text: bytes, start: int, turn: Turn) -> int:
 
 
 _TAGS = Tags(calls=(b"<tool_call>", _CLOSING), scan_calls=_scan, stops=(b"<|observation|>", b"<|user|>"))
-# A prompt may have opened the reasoning, so that the turn holds its closing tag alone.
+# The prompt may have opened the reasoning: then the turn has its closing tag only.
 _OUTLINE = re.compile(rb"((<think>)?</think>)?(<tool_call>\{\}</tool_call>)*(<\|(observation|user)\|>)?")
 
 
 def parse_glm(text: bytes) -> Turn:
-    """Spans of one glm turn; what stands outside of every block is the answer."""
+    """Spans of one glm turn; text outside of all blocks is the answer."""
     return parse_tagged(text, _TAGS)
 
 
 def is_legal_glm(text: bytes, turn: Turn, kind: Kind) -> bool:
-    """At most one reasoning block; every tag closed; one call in each call block; an answer where one is due."""
+    """At most one reasoning block; every tag closed; one call in each call block; an answer if one is due."""
     return is_legal_outline(_OUTLINE, text, turn, kind) and all(
         is_well_formed(_split(text, call)) for call in turn.calls
     )
 
 
 def read_glm(text: bytes, call: CallSpan) -> ToolCall | None:
-    """Read a complete call: it must be well-formed, and its bytes UTF-8."""
+    """Read a complete call (`WireFormat.read`), which must be well-formed and UTF-8."""
     return read_call(text, call, _split(text, call), stripped_value)
 
 
 def _split(text: bytes, call: CallSpan) -> list[Parameter] | None:
-    """The parameters of a complete call; None where its name is missing or its body malformed."""
+    """The parameters of a complete call; None if its name is missing or its body malformed."""
     return None if call.name is None else _PARAMETERS.split(text, call.name[1], call.whole[1])
 
 

@@ -1,16 +1,16 @@
-"""`gpt-oss`, the format of gpt-oss models (harmony): a turn is a row of messages, each with a header and a body.
+"""`gpt-oss`, the format of gpt-oss models (harmony): a turn is a sequence of messages, each with a header and a body.
 
 <|channel|>analysis<|message|>reasoning<|end|>
 <|start|>assistant<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>{"city": "Paris"}<|call|>
 
-The example is broken into lines to be read; a turn has no line breaks between messages. The prompt ends with
-`<|start|>assistant`, so that a turn begins inside of a header. The channel says what a message is: `analysis` is
-reasoning, any other (`final`, `commentary`) the answer. A message with a recipient, behind the role or behind the
-channel, is a call whatever its channel; `functions.` in front of the name is a marker.
+The line breaks above are for reading; a turn has none between messages. The prompt ends with `<|start|>assistant`, so
+a turn begins inside of a header. The channel gives the type of a message: `analysis` is reasoning, any other (`final`,
+`commentary`) is the answer. A message with a recipient, after the role or after the channel, is a call in any channel;
+`functions.` before the name is a marker.
 
 A header ends with `<|message|>`, a body at the next `<|end|>`, `<|call|>`, `<|return|>`, `<|start|>` or `<|channel|>`
-(where these stand in a string of a call's arguments they are text). A call whose arguments are a closed object is
-complete with `<|call|>`, and with the end of the turn as well: a tokenizer's end-of-sequence token carries no bytes.
+(inside a string of a call's arguments these are text). A call whose arguments are a closed object is completed by
+`<|call|>` or by the end of the turn: the tokenizer's end-of-sequence token has no bytes.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def parse_gpt_oss(text: bytes) -> Turn:
 
 
 def is_legal_gpt_oss(text: bytes, turn: Turn, kind: Kind) -> bool:
-    """Any number of messages that reason or talk, each closed, then calls or a final message; an answer where one is
-    due. The last message may lack its closing token, which may have no bytes."""
+    """Any number of closed reasoning or answer messages, then calls or a final message; an answer if one is due. The
+    last message may lack its closing token, which may have no bytes."""
     return (
         is_legal_order(_ORDER, text, turn, kind)
         and all(call.name is not None for call in turn.calls)
@@ -80,7 +80,7 @@ def _take_message(text: bytes, start: int, turn: Turn) -> int:
 
 
 def _take_call(text: bytes, recipient: re.Match[bytes], turn: Turn) -> int:
-    """Take the message to a recipient, which was searched for in its header; return where its body ends."""
+    """Take the message with a recipient, found in its header; return where its body ends."""
     start, body = recipient.pos, recipient.endpos
     name = recipient.span("name")
     append(turn.markers, start, name[0])

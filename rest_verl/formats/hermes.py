@@ -13,18 +13,17 @@ from rest_verl.formats.parse.json_calls import ends_in_string, json_calls, read_
 from rest_verl.formats.parse.tags import Tags, is_legal_outline, parse_tagged
 
 _TAGS = Tags(calls=(b"<tool_call>", b"</tool_call>"), scan_calls=json_calls(b"</tool_call>"), in_string=ends_in_string)
-# A prompt may have opened the reasoning, so that the turn holds its closing tag alone.
+# The prompt may have opened the reasoning: then the turn has its closing tag only.
 _OUTLINE = re.compile(rb"((<think>)?</think>)?(<tool_call>\{\}</tool_call>)*")
 
 
 def parse_hermes(text: bytes) -> Turn:
-    """Spans of one hermes turn; what stands outside of every block is the answer."""
+    """Spans of one hermes turn; text outside of all blocks is the answer."""
     return parse_tagged(text, _TAGS)
 
 
 def is_legal_hermes(text: bytes, turn: Turn, kind: Kind) -> bool:
-    """At most one reasoning block; every tag closed; one complete call in each call block; an answer where one is
-    due."""
+    """At most one reasoning block; every tag closed; one complete call in each call block; an answer if one is due."""
     return is_legal_outline(_OUTLINE, text, turn, kind)
 
 

@@ -1,15 +1,15 @@
-"""`kimi`, the format of Kimi K2 models: sections of calls in tags of their own, the answer as plain text.
+"""`kimi`, the format of Kimi K2 models: tagged sections of tagged calls, the answer as plain text.
 
 <think>reasoning</think>answer<|tool_calls_section_begin|>
 <|tool_call_begin|>functions.get_weather:0<|tool_call_argument_begin|>{"city": "Paris"}<|tool_call_end|>
 <|tool_call_begin|>functions.get_time:1<|tool_call_argument_begin|>{}<|tool_call_end|>
 <|tool_calls_section_end|>
 
-In front of the arguments stands the id of the call. The name is the id without its prefix `functions.` and its number;
-where these are missing it is the whole id, as verl takes it. A call that is left open ends at the next call's opening
-tag or with its section. A call outside of a section is answer text, which makes the turn illegal.
+The id of the call comes before its arguments. The name is the id without its prefix `functions.` and its number; if
+these are missing, it is the whole id, as in verl. An unclosed call ends at the next call's opening tag or with its
+section. A call outside of a section is answer text, which makes the turn illegal.
 
-These models end a turn with `<|im_end|>`, which is not the tokenizer's end-of-sequence token and so stands in the
+These models end a turn with `<|im_end|>`, which is not the tokenizer's end-of-sequence token and so is part of the
 turn's text.
 """
 
@@ -26,10 +26,10 @@ _CALL, _CALL_ARGUMENTS, _CALL_END = b"<|tool_call_begin|>", b"<|tool_call_argume
 _STEP = re.compile(b"|".join(map(re.escape, [_SECTION_END, _CALL, _CALL_ARGUMENTS, _CALL_END])))
 _CLOSING = re.compile(rb"\s*(" + re.escape(_CALL_END) + rb")")
 _PREFIX = b"functions."
-# A turn may break off behind the colon.
+# The digits may be missing: a turn may be cut after the colon.
 _NUMBER = re.compile(rb":\d*\Z")
 _ARGUMENTS = json_arguments(_SECTION_END, _CALL, _CALL_END)
-# A prompt may have opened the reasoning, so that the turn holds its closing tag alone.
+# The prompt may have opened the reasoning: then the turn has its closing tag only.
 _ORDER = re.compile(
     rb"((<think>)?</think>)?"
     rb"(<\|tool_calls_section_begin\|>"
@@ -39,13 +39,13 @@ _ORDER = re.compile(
 
 
 def parse_kimi(text: bytes) -> Turn:
-    """Spans of one kimi turn; what stands outside of every block is the answer."""
+    """Spans of one kimi turn; text outside of all blocks is the answer."""
     return parse_tagged(text, _TAGS)
 
 
 def is_legal_kimi(text: bytes, turn: Turn, kind: Kind) -> bool:
-    """At most one reasoning block; every tag closed; complete calls with names in each section; an answer where one is
-    due, and no tag of a call in it."""
+    """At most one reasoning block; every tag closed; complete calls with names in each section; an answer if one is
+    due, without tags of calls."""
     return (
         is_legal_order(_ORDER, text, turn, kind)
         and all(call.name is not None for call in turn.calls)
@@ -63,12 +63,12 @@ def _scan_section(text: bytes, start: int, turn: Turn) -> int:
             return position
         if tag.group() == _CALL:
             position = _take_call(text, tag, turn)
-        # else a tag that belongs to no call: it is a marker and no more
+        # else a tag outside of any call: only a marker
     return len(text)
 
 
 def _take_call(text: bytes, opening: re.Match[bytes], turn: Turn) -> int:
-    """Take the call behind its opening tag; return where it ends."""
+    """Take the call after its opening tag; return where it ends."""
     stop, body = find(_STEP, text, opening.end())
     identity = trimmed(text, opening.end(), stop)
     name = _take_name(text, identity, turn) if identity else None
@@ -88,7 +88,7 @@ def _take_call(text: bytes, opening: re.Match[bytes], turn: Turn) -> int:
 
 
 def _take_name(text: bytes, identity: Span, turn: Turn) -> Span | None:
-    """Take the fixed text around the name in the id of a call; return the name."""
+    """Take the fixed text around the name in the id of a call as markers; return the span of the name."""
     start, end = identity
     if text.startswith(_PREFIX, start, end):
         turn.markers.append((start, start + len(_PREFIX)))

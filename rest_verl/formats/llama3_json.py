@@ -2,11 +2,11 @@
 
 <|python_tag|>{"name": "get_weather", "parameters": {"city": "Paris"}}; {"name": "get_time", "parameters": {}}
 
-The leading tag is optional, `arguments` may stand for `parameters`, and the calls may be one JSON list. There are no
-tags around reasoning. A turn that begins with anything but the tag, a brace or a bracket is an answer as a whole. In
-the others, an object with a member "name" is a call, and one that breaks off is a call that may yet get its name. A
-closed object without a name is answer text, as is all else that is neither call nor separator, so that an answer may
-be JSON. A tag that ends the turn is a marker at its very end only.
+The leading tag is optional, `arguments` may replace `parameters`, and the calls may be one JSON list. Reasoning has no
+tags. A turn that begins with anything but the tag, a brace or a bracket is an answer as a whole. In all other turns,
+an object with a member "name" is a call, and so is an unclosed object, whose name may still follow. A closed object
+without a name is answer text, like everything that is neither call nor separator, so an answer may be JSON. An
+end-of-turn tag is a marker at the very end only.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def is_legal_llama3_json(text: bytes, turn: Turn, kind: Kind) -> bool:
 
 
 def _without_end(text: bytes) -> bytes:
-    """The turn up to the tag that ends it, where it shows as text."""
+    """The turn without its end-of-turn tag, if that is part of the text."""
     body = text.rstrip()
     for end in _ENDS:
         if body.endswith(end):
@@ -63,7 +63,7 @@ def _without_end(text: bytes) -> bytes:
 
 
 def _take_calls(body: bytes, start: int, turn: Turn) -> None:
-    """Take the calls from body[start] on, what separates them, and the text beside them."""
+    """Take the calls from body[start] on, their separators, and the text around them."""
     position = start
     while (brace := body.find(b"{", position)) >= 0:
         _take_between(body, position, brace, turn)
@@ -77,7 +77,7 @@ def _take_calls(body: bytes, start: int, turn: Turn) -> None:
 
 
 def _take_between(body: bytes, start: int, end: int, turn: Turn) -> None:
-    """Take the separators behind an object, then the text that follows them."""
+    """Take the separators after an object, then the text after them."""
     while separator := _SEPARATOR.match(body, start, end):
         turn.markers.append(separator.span(1))
         start = separator.end()

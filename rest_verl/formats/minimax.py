@@ -10,9 +10,9 @@
 </invoke>
 </minimax:tool_call>
 
-White space on either side of a value is not part of it. What a value is, is not written: strict JSON is read as JSON,
-other text as a string. A string that is JSON itself, such as a `5` that is meant as text, comes back as what it says,
-and one that begins or ends with white space comes back without, unless it is written as a JSON string.
+White space around a value is not part of it. The format does not mark the type of a value: strict JSON is read as
+JSON, other text as a string. So a string that is itself JSON, such as the text `5`, is read as that JSON value, and a
+string loses white space at its ends, unless it is written as a JSON string.
 """
 
 import re
@@ -36,19 +36,19 @@ _CALLS = XmlCalls(
     value_of=stripped_value,
 )
 _TAGS = Tags(calls=(b"<minimax:tool_call>", _CLOSING), scan_calls=_CALLS.scan)
-# A prompt may have opened the reasoning, so that the turn holds its closing tag alone.
+# The prompt may have opened the reasoning: then the turn has its closing tag only.
 _ORDER = re.compile(
     rb'((<think>)?</think>)?(<minimax:tool_call>(<invoke name=""></invoke>)+</minimax:tool_call>)*',
 )
 
 
 def parse_minimax(text: bytes) -> Turn:
-    """Spans of one minimax turn; what stands outside of every block is the answer."""
+    """Spans of one minimax turn; text outside of all blocks is the answer."""
     return parse_tagged(text, _TAGS)
 
 
 def is_legal_minimax(text: bytes, turn: Turn, kind: Kind) -> bool:
-    """At most one reasoning block; every tag closed; calls in each call block; an answer where one is due."""
+    """At most one reasoning block; every tag closed; calls in each call block; an answer if one is due."""
     return _CALLS.is_legal(_ORDER, text, turn, kind)
 
 

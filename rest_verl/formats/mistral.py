@@ -1,4 +1,4 @@
-"""`mistral`, the format of Mistral models: `[TOOL_CALLS]` and a call, once for each call; the answer as plain text.
+"""`mistral`, the format of Mistral models: `[TOOL_CALLS]` before each call, the answer as plain text.
 
 [THINK]reasoning[/THINK]answer[TOOL_CALLS]get_weather[ARGS]{"city": "Paris"}[TOOL_CALLS]get_time[ARGS]{}
 
@@ -8,7 +8,7 @@ JSON list of all calls, or one JSON object:
 [TOOL_CALLS][{"name": "get_weather", "arguments": {"city": "Paris"}}, {"name": "get_time", "arguments": {}}]
 
 A block of calls has no closing tag: it ends with its JSON value, at the next `[TOOL_CALLS]`, or with the turn. A
-`[TOOL_CALLS]` that neither a name nor an object nor a list follows holds no call.
+`[TOOL_CALLS]` without a name, an object or a list after it holds no call.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _NAMED = re.compile(
     rb"\s*(?P<name>[^\s\[{]+)(?:\s*(?P<id>\[CALL_ID\][^\s\[{]*))?(?:\s*(?P<arguments>\[ARGS\]|(?=\{)))?"
 )
 _STRAY = re.compile(rb"\[(?:CALL_ID|ARGS)\]")
-# A prompt may have opened the reasoning, so that the turn holds its closing tag alone.
+# The prompt may have opened the reasoning: then the turn has its closing tag only.
 _OUTLINE = re.compile(
     rb"((\[THINK\])?\[/THINK\])?"
     rb"(\[TOOL_CALLS\](\[\{\}(,\{\})*\]|\{\}(\[CALL_ID\][^\[{]+)?(\[ARGS\])?))*"
@@ -44,13 +44,13 @@ _OUTLINE = re.compile(
 
 
 def parse_mistral(text: bytes) -> Turn:
-    """Spans of one mistral turn; what stands outside of every block is the answer."""
+    """Spans of one mistral turn; text outside of all blocks is the answer."""
     return parse_tagged(text, _TAGS)
 
 
 def is_legal_mistral(text: bytes, turn: Turn, kind: Kind) -> bool:
-    """At most one reasoning block, which is closed; behind each `[TOOL_CALLS]` complete calls; an answer where one is
-    due, and no marker of a call in it."""
+    """At most one reasoning block, which is closed; complete calls after each `[TOOL_CALLS]`; an answer if one is due,
+    without markers of calls."""
     return is_legal_outline(_OUTLINE, text, turn, kind) and not any(
         _STRAY.search(text, *span) for span in turn.response
     )
@@ -63,7 +63,7 @@ def read_mistral_call(text: bytes, call: CallSpan) -> ToolCall | None:
 
 
 def _scan_calls(text: bytes, start: int, turn: Turn) -> int:
-    """Take what one `[TOOL_CALLS]` opens (`Tags.scan_calls`)."""
+    """Take the calls of one `[TOOL_CALLS]` (`Tags.scan_calls`)."""
     if named := _NAMED.match(text, start):
         return _take_named(text, named, turn)
     if opened := _LIST.match(text, start):

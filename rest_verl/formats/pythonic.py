@@ -3,12 +3,12 @@
 <think>reasoning</think>
 [get_weather(city="Paris", days=3), math.factorial(n=-5)]
 
-A turn holds calls when the first text behind its reasoning is `[`, a name and `(`, or can still become that; text with
-other brackets (`[1]`, `[note (1)]`, `[]`) is an answer. Names are Python identifiers, with dots or without. Llama 4
+A turn holds calls if the first text after its reasoning is `[`, a name and `(`, or a beginning of that; text with
+other brackets (`[1]`, `[note (1)]`, `[]`) is an answer. Names are Python identifiers, with or without dots. Llama 4
 may write the list between `<|python_start|>` and `<|python_end|>`.
 
-Parsers of this format (vLLM's, BFCL's) take a list that is all there is. So a list behind other text is part of an
-answer, and text behind a list is an answer that makes the turn illegal.
+Parsers of this format (vLLM's, BFCL's) accept a list without other text. So a list after other text is part of an
+answer, and text after a list is an answer that makes the turn illegal.
 """
 
 import re
@@ -19,7 +19,7 @@ from rest_verl.formats.parse.python_calls import NAME, read_python_call, scan_py
 from rest_verl.formats.parse.tags import Tags, parse_tagged, take_answer, uncovered
 
 _START, _END = b"<|python_start|>", b"<|python_end|>"
-# The blocks of a turn without calls: Llama 4's tags are markers there and hold nothing.
+# Blocks of a turn without calls: there Llama 4's tags are only markers.
 _TAGS = Tags(calls=(_START, _END), scan_calls=lambda text, start, turn: start)
 
 _OPENING = re.compile(
@@ -27,7 +27,7 @@ _OPENING = re.compile(
     rb"(?P<bracket>\[)\s*(?=" + NAME + rb"\(|(?:" + NAME + rb")?\Z)"
 )
 _ENDING = re.compile(rb"\s*(?P<end>" + re.escape(_END) + rb")")
-# A prompt may have opened the reasoning, so that the turn holds its closing tag alone.
+# The prompt may have opened the reasoning: then the turn has its closing tag only.
 _ORDER = re.compile(rb"((<think>)?</think>)?(\[\]|<\|python_start\|>\[\](<\|python_end\|>)?)?")
 
 
@@ -48,7 +48,7 @@ def parse_pythonic(text: bytes) -> Turn:
 
 
 def _end_of_reasoning(text: bytes) -> int:
-    """Where the reasoning that a turn begins with has ended; 0 where it begins with none."""
+    """End of the reasoning at the beginning of a turn; 0 if there is none."""
     tag = _TAGS.think_tag.search(text)
     if tag is None:
         return 0
@@ -57,13 +57,13 @@ def _end_of_reasoning(text: bytes) -> int:
         end = text.find(closing, tag.end())
         at_the_beginning = not text[: tag.start()].strip()
         return (end + len(closing) if end >= 0 else len(text)) if at_the_beginning else 0
-    # A turn that begins with a call began outside of reasoning, whatever tags the call's text holds.
+    # A turn that begins with a call has no reasoning before it, whatever tags the call's text holds.
     return 0 if _OPENING.match(text[: tag.start()]) else tag.end()
 
 
 def is_legal_pythonic(text: bytes, turn: Turn, kind: Kind) -> bool:
-    """At most one reasoning block, before anything else; then either one closed list of complete calls with one comma
-    between them and nothing behind, or an answer where one is due. No turn has both."""
+    """At most one reasoning block, at the beginning; then either one closed list of complete calls with one comma
+    between them and no text after it, or an answer if one is due. No turn has both."""
     between = [text[call.whole[1] : following.whole[0]].strip() for call, following in pairwise(turn.calls)]
     return (
         _ORDER.fullmatch(b"".join(text[slice(*span)] for span in turn.markers)) is not None

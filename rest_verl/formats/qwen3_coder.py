@@ -12,9 +12,10 @@ Paris
 </function>
 </tool_call>
 
-One newline on each side of a value is not part of it. What a value is, is not written: strict JSON is read as JSON,
-other text as a string. A string that is JSON itself, such as a `5` that is meant as text, comes back as what it says.
-As in verl, several calls may share one block, and a value that the call's end cuts off can be read.
+One newline on each side of a value is not part of it. The format does not mark the type of a value: strict JSON is
+read as JSON, other text as a string. So a string that is itself JSON, such as the text `5`, is read as that JSON
+value. As in verl, several calls may share one block, and a value that ends with its call instead of its own tag can be
+read.
 """
 
 import re
@@ -33,17 +34,17 @@ def _value_of(parameter: Parameter) -> Any:
 
 _CALLS = function_calls(_CLOSING, _value_of)
 _TAGS = Tags(calls=(b"<tool_call>", _CLOSING), scan_calls=_CALLS.scan)
-# A prompt may have opened the reasoning, so that the turn holds its closing tag alone.
+# The prompt may have opened the reasoning: then the turn has its closing tag only.
 _ORDER = re.compile(rb"((<think>)?</think>)?(<tool_call>(<function=></function>)+</tool_call>)*")
 
 
 def parse_qwen3_coder(text: bytes) -> Turn:
-    """Spans of one qwen3_coder turn; what stands outside of every block is the answer."""
+    """Spans of one qwen3_coder turn; text outside of all blocks is the answer."""
     return parse_tagged(text, _TAGS)
 
 
 def is_legal_qwen3_coder(text: bytes, turn: Turn, kind: Kind) -> bool:
-    """At most one reasoning block; every tag closed; calls in each call block; an answer where one is due."""
+    """At most one reasoning block; every tag closed; calls in each call block; an answer if one is due."""
     return _CALLS.is_legal(_ORDER, text, turn, kind)
 
 

@@ -1,4 +1,4 @@
-"""`rlla`, the format of ToolRL and of ResT's own run: every call on a line of its own in one `<tool_call>` block.
+"""`rlla`, the format of ToolRL and of ResT's own run: one call per line in a single `<tool_call>` block.
 
 <think> reasoning </think>
 <tool_call>
@@ -32,8 +32,8 @@ def parse_rlla(text: bytes) -> Turn:
 
 
 def is_legal_rlla(text: bytes, turn: Turn, kind: Kind) -> bool:
-    """ToolRL's rule: reasoning, then exactly the blocks of the kind, each on lines of its own and with nothing between
-    or behind; the tags of each block that is due occur once."""
+    """ToolRL's rule: reasoning, then exactly the blocks of the kind, each on separate lines, without other text
+    between or after them; the tags of each due block occur once."""
     due = [b"tool_call"] * kind.calls + [b"response"] * kind.answer
     if any(text.count(b"<%b>" % tag) != 1 or text.count(b"</%b>" % tag) != 1 for tag in due):
         return False

@@ -8,10 +8,10 @@
 </function>
 </seed:tool_call>
 
-White space on either side of a value is not part of it. What a value is, is not written: strict JSON is read as JSON,
-other text as a string. A string that is JSON itself, such as a `5` that is meant as text, comes back as what it says,
-and one that begins or ends with white space comes back without, unless it is written as a JSON string.
-A block holds one call: verl runs no second one.
+White space around a value is not part of it. The format does not mark the type of a value: strict JSON is read as
+JSON, other text as a string. So a string that is itself JSON, such as the text `5`, is read as that JSON value, and a
+string loses white space at its ends, unless it is written as a JSON string.
+A block holds one call: verl does not run a second one.
 """
 
 import re
@@ -27,19 +27,19 @@ _TAGS = Tags(
     scan_calls=_CALLS.scan,
     think=(b"<seed:think>", b"</seed:think>"),
 )
-# A prompt may have opened the reasoning, so that the turn holds its closing tag alone.
+# The prompt may have opened the reasoning: then the turn has its closing tag only.
 _ORDER = re.compile(
     rb"((<seed:think>)?</seed:think>)?(<seed:tool_call><function=></function></seed:tool_call>)*",
 )
 
 
 def parse_seed(text: bytes) -> Turn:
-    """Spans of one seed turn; what stands outside of every block is the answer."""
+    """Spans of one seed turn; text outside of all blocks is the answer."""
     return parse_tagged(text, _TAGS)
 
 
 def is_legal_seed(text: bytes, turn: Turn, kind: Kind) -> bool:
-    """At most one reasoning block; every tag closed; one call in each call block; an answer where one is due."""
+    """At most one reasoning block; every tag closed; one call in each call block; an answer if one is due."""
     return _CALLS.is_legal(_ORDER, text, turn, kind)
 
 

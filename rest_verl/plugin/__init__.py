@@ -1,1 +1,1 @@
-"""All that knows verl's trainers: hooks, checks of a run, registries, the trainer mixin."""
+"""Everything that depends on verl's trainers: hooks, checks of a run, registries, the trainer mixin."""

@@ -12,9 +12,9 @@ from verl.workers.utils.padding import response_to_nested
 
 
 def read_fields(batch: KVBatchMeta, fields: Sequence[str], rows: Sequence[int] | None = None) -> TensorDict:
-    """Fetch fields of a batch, or of some of its rows; those that no stage wrote are left out.
+    """Fetch fields of a batch, or of some of its rows; fields that no stage wrote are left out.
 
-    The queue's client hands every request to an event loop of its own, so threads may ask at the same time.
+    Safe to call from several threads: the queue's client hands every request to an event loop of its own.
     """
     keys = batch.keys if rows is None else [batch.keys[row] for row in rows]
     return tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=list(fields))
@@ -23,12 +23,12 @@ def read_fields(batch: KVBatchMeta, fields: Sequence[str], rows: Sequence[int] |
 def write_fields(
     batch: KVBatchMeta, fields: Mapping[str, torch.Tensor], nested_response_mask: torch.Tensor
 ) -> KVBatchMeta:
-    """Put response fields of a batch, (B, T) each and padded on the right, back without their padding.
+    """Write response fields of a batch, without their padding.
 
     Args:
-        batch: in the queue.
-        fields: by name.
-        nested_response_mask: as the queue has it, for the lengths.
+        batch: batch in the queue.
+        fields: values by name, (B, T) each, padded on the right.
+        nested_response_mask: response mask as stored in the queue, for the lengths.
     """
     nested = {name: response_to_nested(values, nested_response_mask) for name, values in fields.items()}
     return tq.kv_batch_put(

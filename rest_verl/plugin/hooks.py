@@ -1,9 +1,9 @@
-"""What verl imports in every process: the entry point `verl.plugins` names this module.
+"""Import hooks that register this plugin with verl: the entry point `verl.plugins` names this module.
 
-verl imports it at the end of its own `__init__`: in the driver, the task runner, every Ray worker and vLLM's workers.
-Nothing of verl is imported here, for its trainer alone costs seconds: each piece registers itself when verl imports
-the module that holds its registry. Beside a verl of another range nothing is registered, so that verl runs as if this
-package were not there; a preset then ends the run with the reason (version.py).
+verl imports it at the end of its own `__init__`, in every process: the driver, the task runner, every Ray worker and
+vLLM's workers. It imports nothing of verl, whose trainer alone takes seconds: each piece registers itself when verl
+imports the module that holds its registry. With an unsupported verl nothing is registered, and verl runs as if this
+package were not installed; a preset then ends the run with the reason (version.py).
 """
 
 from importlib import import_module
@@ -30,7 +30,7 @@ def _register(verl_module: ModuleType) -> None:
 
 
 def _check_config_first(verl_config: ModuleType) -> None:
-    """Let verl's own validation, which runs before Ray starts, begin with ours."""
+    """Run our checks at the start of verl's own validation, before Ray starts."""
 
     def validate(verl_validate: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         run_checks = import_module("rest_verl.plugin.run_checks")

@@ -1,4 +1,4 @@
-"""Where verl's registries are, and what this plugin puts into each."""
+"""verl's registries, and the names that this plugin registers in each."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Registry:
     """One of verl's registries.
 
     Attributes:
-        module, path: where it is: a module, and the path of an attribute in it.
-        names: what this plugin registers there.
+        module, path: location: a module, and the path of an attribute in it.
+        names: names that this plugin registers there.
     """
 
     module: str
@@ -22,7 +22,7 @@ class Registry:
     names: tuple[str, ...] = ()
 
     def entries(self) -> Mapping[Any, Any]:
-        """What it holds by name, once its package is imported: our hooks are on packages and on modules."""
+        """Entries by name. Imports its package and its module: our hooks act on the import of either."""
         import_module(self.module.rpartition(".")[0])
         found: Any = import_module(self.module)
         for part in self.path.split("."):

@@ -1,6 +1,6 @@
-"""Checks of a whole run's config before Ray starts: settings of verl and of ResT that only make sense together.
+"""Checks of a run's whole config before Ray starts: settings of verl and of ResT that depend on each other.
 
-Each failure is one `ConfigError` that names the override that mends it. verl is not imported here.
+Each failure is one `ConfigError` that names the override that fixes it. verl is not imported here.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from rest_verl.common.names import unknown_name
 from rest_verl.config.rest import ConfigError, RestConfig, load
 from rest_verl.weighting.schemes import SCHEME_SETTINGS, get_scheme, scheme_names
 
-# The modes of verl's V1 trainer that ResT extends; any other name is a trainer of the user's own.
+# Modes of verl's V1 trainer that ResT extends; any other name is the user's own trainer.
 STOCK_MODES = ("sync", "colocate_async", "separate_async")
 
-# Estimators of verl's that take what its V1 trainer hands to none: a run would end after its first rollout.
+# verl's estimators whose inputs its V1 trainer does not pass: a run would fail after its first rollout.
 NOT_IN_V1 = {
     "gdpo": "the components of the reward",
     "optimal_token_baseline": "sums of squared probabilities",
@@ -39,10 +39,10 @@ class RunConfigError(CompactHydraException, ConfigError):
 
 
 def check_at_start(config: DictConfig, estimators: Iterable[str]) -> None:
-    """`check_run` between Hydra and Ray: a message instead of a traceback.
+    """`check_run` before Ray starts: a message instead of a traceback.
 
     Raises:
-        RunConfigError: the settings do not fit together.
+        RunConfigError: the settings contradict each other.
     """
     try:
         check_run(config, estimators)
@@ -51,14 +51,14 @@ def check_at_start(config: DictConfig, estimators: Iterable[str]) -> None:
 
 
 def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:
-    """Validate the `rest` node and its fit to the rest of the run.
+    """Validate the `rest` node, alone and together with the rest of the run.
 
     Args:
-        config: the whole config of the run.
+        config: whole config of the run.
         estimators: names of the advantage estimators registered with verl.
 
     Returns:
-        the validated settings.
+        The validated settings.
 
     Raises:
         ConfigError: see the module's docstring.
@@ -71,19 +71,19 @@ def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:
     _check_loss(config, rest, reshaped)
     if OmegaConf.select(config, _MANAGER) == "rest_tool" and OmegaConf.select(config, _AGENT) == "tool_agent":
         raise ConfigError(
-            f"{_MANAGER}=rest_tool scores only what the policy wrote, and verl's tool_agent does not record where its "
-            f"turns begin: set {_AGENT}=rest_tool_agent"
+            f"{_MANAGER}=rest_tool scores only the policy's own turns, but verl's tool_agent does not record where "
+            f"they begin: set {_AGENT}=rest_tool_agent"
         )
     if rest.dump_dir is not None and not reshaped:
         raise ConfigError(
-            f"rest.dump_dir={rest.dump_dir} is written by the rest trainer modes, but {_ESTIMATOR}="
-            f"{OmegaConf.select(config, _ESTIMATOR)}: for plain GRPO with records set +rest=paper "
-            "rest.scheme=uniform, or drop rest.dump_dir"
+            f"rest.dump_dir={rest.dump_dir} needs a rest trainer mode, which writes the records, but {_ESTIMATOR}="
+            f"{OmegaConf.select(config, _ESTIMATOR)}: set +rest=paper rest.scheme=uniform for plain GRPO with "
+            "records, or remove rest.dump_dir"
         )
     if rest.rollout.per_turn and OmegaConf.select(config, _MANAGER) != "rest_tool":
         raise ConfigError(
-            f"rest.rollout.per_turn=True makes every turn an output of its own, and {_MANAGER}="
-            f"{OmegaConf.select(config, _MANAGER)} scores only the last: set {_MANAGER}=rest_tool"
+            f"rest.rollout.per_turn=True makes each turn a separate output, but {_MANAGER}="
+            f"{OmegaConf.select(config, _MANAGER)} scores only the last one: set {_MANAGER}=rest_tool"
         )
     return rest
 
@@ -93,8 +93,8 @@ def _check_estimator(config: DictConfig, rest: RestConfig, allowed: set[str], re
         raise ConfigError("rest.base_estimator: " + unknown_name("estimator", rest.base_estimator, allowed))
     if reshaped and rest.base_estimator in NOT_IN_V1 and OmegaConf.select(config, _MODE) in _REST_MODES:
         raise ConfigError(
-            f"rest.base_estimator={rest.base_estimator} takes {NOT_IN_V1[rest.base_estimator]}, which verl's V1 "
-            f"trainer does not hand to it: set one of {', '.join(sorted(allowed - NOT_IN_V1.keys()))}"
+            f"rest.base_estimator={rest.base_estimator} needs {NOT_IN_V1[rest.base_estimator]}, which verl's V1 "
+            f"trainer does not pass to it: set one of {', '.join(sorted(allowed - NOT_IN_V1.keys()))}"
         )
 
 
@@ -107,13 +107,13 @@ def _check_scheme(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
         if getattr(rest, name) != getattr(RestConfig(), name):
             readers = [other for other in scheme_names() if name in get_scheme(other).reads]
             raise ConfigError(
-                f"rest.{name} is set, but rest.scheme={rest.scheme} does not read it: drop it, or set rest.scheme to "
-                f"one that does: {', '.join(readers)}"
+                f"rest.{name} is set, but rest.scheme={rest.scheme} does not read it: remove it, or set rest.scheme "
+                f"to one that does: {', '.join(readers)}"
             )
     if rest.curriculum.kind == "adaptive" and "curriculum" in scheme.reads and not scheme.measures_entropy:
         raise ConfigError(
-            f"rest.curriculum.kind=adaptive follows the measured entropy, and rest.scheme={rest.scheme} measures "
-            "none: set another kind, or register the scheme with measures_entropy=True"
+            f"rest.curriculum.kind=adaptive follows the measured entropy, but rest.scheme={rest.scheme} does not "
+            "measure it: set another kind, or register the scheme with measures_entropy=True"
         )
     if reshaped and scheme.measures_entropy and OmegaConf.select(config, _BYPASS):
         raise ConfigError(
@@ -128,7 +128,7 @@ def _check_trainer(config: DictConfig, reshaped: bool) -> None:
         raise ConfigError(f"{_ESTIMATOR}=rest needs verl's V1 trainer: set trainer.use_v1=True")
     if reshaped and mode in STOCK_MODES:
         raise ConfigError(
-            f"{_ESTIMATOR}=rest needs the token weights that only a rest trainer mode computes, but {_MODE}={mode}: "
+            f"{_ESTIMATOR}=rest needs token weights, which only a rest trainer mode computes, but {_MODE}={mode}: "
             f"set {_MODE}=rest_{mode}"
         )
     if not reshaped and mode in _REST_MODES:
@@ -151,10 +151,10 @@ def _check_loss(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
     if in_loss and loss != "rest":
         raise ConfigError(
             f"rest.apply_in=loss needs the policy loss that applies the weights, but {_LOSS}={loss}: set "
-            f"{_LOSS}=rest, or rest.apply_in=advantage, which works under every loss"
+            f"{_LOSS}=rest, or rest.apply_in=advantage, which works with every loss"
         )
     if in_loss and OmegaConf.select(config, _BYPASS):
         raise ConfigError(
-            f"{_BYPASS}=True replaces the policy loss, so the weights of rest.apply_in=loss would be dropped: set "
+            f"{_BYPASS}=True replaces the policy loss, so the weights of rest.apply_in=loss would be lost: set "
             f"rest.apply_in=advantage and {_LOSS}=vanilla"
         )

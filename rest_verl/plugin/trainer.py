@@ -1,13 +1,13 @@
-"""The one seam into verl's V1 trainer: token weights between the advantage and the actor update.
+"""verl's V1 trainer with ResT: token weights between the advantage and the actor update.
 
-verl's trainer hands an advantage estimator no token ids, no entropy and no step, but all of them are in the transfer
-queue. The mixin lets verl compute the base estimator's advantages with everything that it does for that estimator
-(critic, multi-output grouping, rollout correction), then weights them, or writes the weights next to them for the
-loss. One `StepBatch` is filled on the way, in three phases:
+verl's trainer passes neither token ids nor entropy nor the step to an advantage estimator, but all of them are in the
+transfer queue. The mixin lets verl compute the advantages of the base estimator with everything that verl does for it
+(critic, multi-output grouping, rollout correction), then multiplies the weights into them or writes the weights next
+to them for the loss. It fills one `StepBatch` in three phases:
 
 1. read and tag, while the actor computes the old log-probs;
-2. weigh, once the advantages are there: the only phase that training waits for (`timing_s/rest`);
-3. report, metrics and records, while the actor is updated.
+2. weigh, once the advantages are computed: the only phase that training waits for (`timing_s/rest`);
+3. report metrics and records, while the actor is updated.
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ from rest_verl.common.logs import logger_of
 from rest_verl.config.rest import ConfigError
 from rest_verl.core.regions import RegionTagger, TaggedBatch
 from rest_verl.formats import get_format
-from rest_verl.plugin.alongside import Alongside
+from rest_verl.plugin.background import BackgroundCall
 from rest_verl.plugin.batch_fields import read_fields, write_fields
 from rest_verl.plugin.run_checks import check_run
 from rest_verl.records.recorder import Recorder
 from rest_verl.resilience.liveness import Role
-from rest_verl.resilience.resume import CheckpointError, check_found, unreadable
+from rest_verl.resilience.resume import CheckpointError, check_found, unreadable_message
 from rest_verl.resilience.watched_trainer import WatchedTrainer
 from rest_verl.weighting.advantage import reshape_advantages
 from rest_verl.weighting.metrics import rename_actor_metrics, reward_metrics, weight_metrics
 from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
-STATE_FILE = "rest.json"  # in the folder of a checkpoint: what the weighting has measured so far
+STATE_FILE = "rest.json"  # in the folder of a checkpoint: the state of the weighting
 
 logger = logger_of(__name__)
 
 
 class RestTrainerMixin(WatchedTrainer):
-    """Put before a V1 trainer in the bases; `base_mode` is the trainer mode whose behaviour that trainer has.
+    """Mixin for a V1 trainer; list it first among the bases. `base_mode` is the trainer mode of that V1 trainer.
 
     verl compares `trainer.v1.trainer_mode` and `algorithm.adv_estimator` with its own names in many places, so both
-    are set to the base's before verl reads them.
+    are replaced by the base's names before verl reads them.
     """
 
     base_mode: ClassVar[str]
@@ -73,7 +73,7 @@ class RestTrainerMixin(WatchedTrainer):
 
     def _init_tokenizer(self) -> None:
         super()._init_tokenizer()
-        # At start-up, before any worker: a tokenizer that cannot be read exactly must not fail an hour later.
+        # Before any worker starts: a tokenizer that cannot be read exactly must not fail an hour later.
         self._tagger = RegionTagger(self.tokenizer, get_format(self._rest.format))
 
     def _init_dataloader(self) -> None:
@@ -85,8 +85,8 @@ class RestTrainerMixin(WatchedTrainer):
                 self._recorder = Recorder(self._rest, self.tokenizer, self.total_training_steps)
             except OSError as error:
                 raise ConfigError(
-                    f"rest.dump_dir={self._rest.dump_dir}: {error.strerror}: name a folder that the trainer's process "
-                    "can write into"
+                    f"rest.dump_dir={self._rest.dump_dir}: {error.strerror}: set it to a folder that the trainer's "
+                    "process can write to"
                 ) from error
 
     def _shutdown_dump_executor(self) -> None:
@@ -95,7 +95,7 @@ class RestTrainerMixin(WatchedTrainer):
             self._recorder.close()
 
     def _save_checkpoint(self) -> None:
-        # Before verl's part: the last thing that it writes is the file that declares the checkpoint whole.
+        # Before verl's part: the last file that verl writes marks the checkpoint as complete.
         folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / STATE_FILE).write_text(json.dumps(self._weighting.state()))
@@ -114,21 +114,21 @@ class RestTrainerMixin(WatchedTrainer):
             if state.exists():
                 self._weighting.restore(json.loads(state.read_text()))
             else:
-                logger.warning("%s is not there: averages of measured entropy start anew", state)
-        except Exception as error:  # of the engine, of torch, of a file: what is wrong differs, what helps does not
-            raise CheckpointError(unreadable(trainer, self.global_steps, error)) from error
+                logger.warning("%s is missing: the averages of measured entropy start again", state)
+        except Exception as error:  # from the engine, torch or a file: the causes differ, the remedy is the same
+            raise CheckpointError(unreadable_message(trainer, self.global_steps, error)) from error
 
     def _step_once(self, metrics: dict[str, Any], timing_raw: dict[str, float], sample_batch_size: int) -> KVBatchMeta:
         batch = super()._step_once(metrics, timing_raw, sample_batch_size)
         with marked_timer("rest", self.timing_raw):
-            # Behind everything that verl does for a step: with a critic's warm-up there is no update of the actor.
-            metrics.update(self._report.result())
+            # After all of verl's work in a step: during a critic's warm-up the actor is not updated.
+            metrics.update(self._pending_report.result())
         return batch
 
     def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
-        self._reading = Alongside(partial(self._read, batch, self.global_steps))
-        # V is exact instead of bounded where the actor reports the sum of squared probabilities. verl's trainer asks
-        # it to for no estimator of its own. Not in the update: there nobody reads it, and it costs another pass.
+        self._pending_read = BackgroundCall(partial(self._read, batch, self.global_steps))
+        # V is exact instead of bounded if the actor reports the sum of squared probabilities, which verl's trainer
+        # never requests. Not in the update: nothing reads it there, and it costs another pass.
         batch.extra_info["calculate_sum_pi_squared"] = self.config.actor_rollout_ref.actor.calculate_sum_pi_squared
         batch = super()._compute_old_log_prob(batch, metrics)
         batch.extra_info.pop("calculate_sum_pi_squared", None)
@@ -137,9 +137,9 @@ class RestTrainerMixin(WatchedTrainer):
     def _compute_advantage(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
         batch = super()._compute_advantage(batch, metrics)
         with marked_timer("rest", self.timing_raw):
-            seen, nested_mask = self._reading.result()
-            batch = self._weigh(batch, seen, nested_mask)
-        self._report = Alongside(partial(self._reported, batch, seen))
+            step_batch, nested_mask = self._pending_read.result()
+            batch = self._weigh(batch, step_batch, nested_mask)
+        self._pending_report = BackgroundCall(partial(self._report, batch, step_batch))
         return batch
 
     def _update_actor(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
@@ -148,56 +148,56 @@ class RestTrainerMixin(WatchedTrainer):
         return batch
 
     def _read(self, batch: KVBatchMeta, step: int) -> tuple[StepBatch, torch.Tensor]:
-        """Phase 1: what was sampled, tagged, and the mask as the queue has it. It comes before verl's part of the
-        advantages, whose rejection sampling may clear the mask inside a turn and so cut it in two."""
-        held = read_fields(batch, ["responses", "response_mask", "extra_fields"])
-        extra_fields = held.pop("extra_fields").tolist()
-        padded = held.to_padded_tensor()
+        """Phase 1: read and tag the sampled tokens; return them and the mask as stored in the queue. Runs before verl
+        computes advantages, because rejection sampling may clear the mask inside a turn and split it in two."""
+        values = read_fields(batch, ["responses", "response_mask", "extra_fields"])
+        extra_fields = values.pop("extra_fields").tolist()
+        padded = values.to_padded_tensor()
         responses, generated = padded["responses"], padded["response_mask"]
-        seen = StepBatch(
+        step_batch = StepBatch(
             step=step,
             tagged=TaggedBatch(self._tagger(responses, generated), generated),
             responses=responses,
             generated=generated,
-            lengths=held["response_mask"].offsets().diff(),
+            lengths=values["response_mask"].offsets().diff(),
             extra_fields=extra_fields,
         )
-        return seen, held["response_mask"]
+        return step_batch, values["response_mask"]
 
-    def _weigh(self, batch: KVBatchMeta, seen: StepBatch, nested_mask: torch.Tensor) -> KVBatchMeta:
-        """Phase 2: weights from what verl has written meanwhile, into the channel in which they act."""
+    def _weigh(self, batch: KVBatchMeta, step_batch: StepBatch, nested_mask: torch.Tensor) -> KVBatchMeta:
+        """Phase 2: compute the weights from the fields that verl has written since; write them where they act."""
         correction: Any = self.config.algorithm.rollout_correction or {}
         in_advantage = self._rest.apply_in == "advantage"
         channel = "advantages" if in_advantage else "rollout_is_weights"
         fields = ["entropy", "sum_pi_squared"] if self._weighting.needs_entropy else []
         if in_advantage or correction.get("rollout_is") or correction.get("rollout_rs"):
             fields += ["response_mask", channel]
-        held = _padded(read_fields(batch, fields), nested_mask) if fields else {}
-        seen.entropy, seen.sum_pi_squared = held.get("entropy"), held.get("sum_pi_squared")
-        if (mask := held.get("response_mask")) is not None:
-            seen.tagged = TaggedBatch(seen.regions, mask)
-        weights, current = self._weighting(seen), held.get(channel)
+        values = _padded(read_fields(batch, fields), nested_mask) if fields else {}
+        step_batch.entropy, step_batch.sum_pi_squared = values.get("entropy"), values.get("sum_pi_squared")
+        if (mask := values.get("response_mask")) is not None:
+            step_batch.tagged = TaggedBatch(step_batch.regions, mask)
+        weights, current = self._weighting(step_batch), values.get(channel)
         if in_advantage:
-            seen.advantages = current
+            step_batch.advantages = current
         weighted = weights if current is None else reshape_advantages(current, weights)
         return write_fields(batch, {channel: weighted}, nested_mask)
 
-    def _reported(self, batch: KVBatchMeta, seen: StepBatch) -> dict[str, float]:
-        """Phase 3: the metrics of a batch, and its records."""
-        if seen.entropy is None:
-            seen.entropy = read_fields(batch, ["entropy"]).to_padded_tensor().get("entropy")
-        metrics = weight_metrics(seen) | self._weighting.metrics(seen.step)
-        metrics |= reward_metrics(seen.extra_fields, seen.response_mask)
-        if self._recorder is not None and self._recorder.wants(seen.step):
-            self._recorder.take(batch.keys, batch.tags, seen, partial(read_fields, batch))
+    def _report(self, batch: KVBatchMeta, step_batch: StepBatch) -> dict[str, float]:
+        """Phase 3: hand the records of a batch to the writer and return its metrics."""
+        if step_batch.entropy is None:
+            step_batch.entropy = read_fields(batch, ["entropy"]).to_padded_tensor().get("entropy")
+        metrics = weight_metrics(step_batch) | self._weighting.metrics(step_batch.step)
+        metrics |= reward_metrics(step_batch.extra_fields, step_batch.response_mask)
+        if self._recorder is not None and self._recorder.wants(step_batch.step):
+            self._recorder.take(batch.keys, batch.tags, step_batch, partial(read_fields, batch))
         return metrics
 
 
-def _padded(held: TensorDict, nested_mask: torch.Tensor) -> TensorDict:
-    """Fields of responses as (B, T)."""
-    if "sum_pi_squared" in held:  # as the actor wrote it: with the prompt
-        held["sum_pi_squared"] = response_from_nested(held["sum_pi_squared"], nested_mask)
-    return held.to_padded_tensor()
+def _padded(values: TensorDict, nested_mask: torch.Tensor) -> TensorDict:
+    """Response fields as (B, T), padded on the right."""
+    if "sum_pi_squared" in values:  # the actor writes it with the prompt
+        values["sum_pi_squared"] = response_from_nested(values["sum_pi_squared"], nested_mask)
+    return values.to_padded_tensor()
 
 
 @register_trainer("rest_sync")
@@ -216,12 +216,12 @@ class RestTrainerColocateAsync(RestTrainerMixin, PPOTrainerColocateAsync):
 
 @register_trainer("rest_separate_async")
 class RestTrainerSeparateAsync(RestTrainerMixin, PPOTrainerSeparateAsync):
-    """verl's trainer with rollouts on GPUs of their own, with ResT."""
+    """verl's trainer with rollouts on separate GPUs, with ResT."""
 
     base_mode = "separate_async"
 
     def _servers(self) -> list[Role]:
-        return [*super()._servers(), self._server_role("server on its own GPUs", self.standalone_server_manager)]
+        return [*super()._servers(), self._server_role("standalone inference server", self.standalone_server_manager)]
 
     def _checkpoint_managers(self) -> list[CheckpointEngineManager]:
         return [*super()._checkpoint_managers(), self.standalone_checkpoint_manager]

@@ -1,7 +1,7 @@
-"""Which versions of verl this package works with: the range of its own packaging, compared with what is installed.
+"""Supported versions of verl: the range in this package's own metadata, compared with the installed version.
 
-Outside of the range the plugin registers nothing, and some versions of verl know no plugins at all: a run would end
-much later with an error about something else, or train something else. So every preset names `RefuseVerl`.
+Outside of the range the plugin registers nothing, and some versions of verl have no plugins at all: a run would fail
+much later with an unrelated error, or train something else. So every preset names `RefuseVerl`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from packaging.specifiers import SpecifierSet
 
 
 class UnsupportedVerl(RuntimeError):
-    """The installed verl is outside of the range; the message is one line with the command that mends it."""
+    """The installed verl is not supported; the message is one line with the command that fixes it."""
 
 
-def supported() -> SpecifierSet:
-    """The range, as installed metadata state it.
+def supported_versions() -> SpecifierSet:
+    """Supported versions of verl, from this package's installed metadata.
 
     Raises:
         PackageNotFoundError: this package is not installed.
@@ -30,14 +30,14 @@ def supported() -> SpecifierSet:
 
 
 def check_verl() -> None:
-    """Compare the installed verl with the range. Where one of the two is not installed, only on a path, there is
-    nothing to compare, and the doctor says so.
+    """Compare the installed verl with the supported range. Does nothing if verl or this package is only on a path and
+    not installed: then there are no metadata to compare, and the doctor says so.
 
     Raises:
-        UnsupportedVerl: see there.
+        UnsupportedVerl: the installed verl is outside of the range.
     """
     try:
-        allowed, found, own = supported(), version("verl"), version("rest-verl")
+        allowed, found, own = supported_versions(), version("verl"), version("rest-verl")
     except PackageNotFoundError:
         return
     if not allowed.contains(found, prereleases=True):
@@ -47,11 +47,11 @@ def check_verl() -> None:
 
 
 class RefuseVerl(Callback):
-    """Hydra callback of every preset: ends the process with status 1 and one line where verl is of another version."""
+    """Hydra callback of every preset: with an unsupported verl, ends the process with status 1 and one line."""
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         try:
             check_verl()
         except UnsupportedVerl as error:
-            # Hydra makes a warning of any other exception of a callback
+            # Hydra turns any other exception of a callback into a warning
             raise SystemExit(str(error)) from None

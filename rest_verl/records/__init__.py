@@ -1,1 +1,1 @@
-"""Records of what training does: per step one Parquet file with a sample of trajectories, token by token."""
+"""Token records: one Parquet file per step with a sample of its trajectories, token by token."""

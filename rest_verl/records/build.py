@@ -1,4 +1,4 @@
-"""From what a trainer holds of the chosen rows to a table of records."""
+"""Builds the table of records from the trainer's data of the chosen rows."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _REGION_NAMES = pa.array([region.label for region in Region], type=pa.string())
 
 @dataclass(frozen=True)
 class Rows:
-    """The chosen rows of a batch, in numpy; N is the number of their response tokens, one row after the other.
+    """The chosen rows of a batch, in numpy; N is the total number of their response tokens, which are concatenated.
 
     Attributes:
-        outputs: what each row is.
-        picked: why each is here.
-        data_sources: of each.
-        group_scores: the score of every trajectory of each row's group.
-        extra_fields: what agent loop and reward manager left with each row.
+        outputs: identity and score of each row.
+        picked: reason for each choice: `best`, `worst` or `sample`.
+        data_sources: data source of each row.
+        group_scores: scores of all trajectories of each row's group.
+        extra_fields: extra fields of each row, from the agent loop and the reward manager.
         prompts: token ids of each prompt, int64.
-        lengths: (rows,) int64, tokens of each response.
-        ids: (N,) int64.
+        lengths: (rows,) int64, number of tokens of each response.
+        ids: (N,) int64, token ids as sampled.
         generated, trained: (N,) bool; see `schema`.
         regions: (N,) int8 of `Region`.
-        numbers: `schema.TOKEN_NUMBERS` that there are, each (N,) float32.
+        numbers: those of `schema.TOKEN_NUMBERS` that are available, (N,) float32 each.
     """
 
     outputs: Sequence[Output]
@@ -52,12 +52,12 @@ class Rows:
 
 
 def build_table(rows: Rows, pieces: TokenBytes, meta: RecordMeta) -> pa.Table:
-    """The table of `schema.SCHEMA`.
+    """Build the table of `schema.SCHEMA`.
 
     Args:
         rows: the chosen rows.
-        pieces: the bytes of every token, those of end-of-turn tokens too.
-        meta: goes into the metadata.
+        pieces: bytes of every token, including end-of-turn tokens.
+        meta: metadata of the file.
     """
     schema = with_meta(meta)
     offsets = pa.array(np.concatenate([[0], np.cumsum(rows.lengths)]), type=pa.int32())
@@ -97,24 +97,24 @@ def build_table(rows: Rows, pieces: TokenBytes, meta: RecordMeta) -> pa.Table:
 
 
 def _components(fields: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers among what the reward manager left."""
+    """The numbers that the reward manager returned for a row."""
     found = fields.get("reward_extra_info") or {}
     return {str(key): float(value) for key, value in found.items() if isinstance(value, Real)}
 
 
 def _turns(fields: Mapping[str, Any], length: int) -> list[dict[str, Any]]:
-    """The turns of a row: as the agent loop noted them, or the whole response as one."""
+    """The turns of a row: from the table of the agent loop, or the whole response as one turn."""
     table = fields.get("rest_turn_table")
     if fields.get("rest_per_turn"):
-        # The table of the whole trajectory, which the last turn's row carries: of it this turn is the last.
-        noted = table[-1] if table else {}
-        return [_turn([0, length], noted)]
+        # Only the row of the last turn has a table, that of the whole trajectory: its last entry is this turn.
+        entry = table[-1] if table else {}
+        return [_turn([0, length], entry)]
     if table is None:
         return [_turn([0, length], {})]
     return [_turn(row["tokens"], row) for row in table]
 
 
-def _turn(bounds: Sequence[int], noted: Mapping[str, Any]) -> dict[str, Any]:
+def _turn(bounds: Sequence[int], entry: Mapping[str, Any]) -> dict[str, Any]:
     calls = [
         {
             "name": _text(call["name"]),
@@ -123,17 +123,17 @@ def _turn(bounds: Sequence[int], noted: Mapping[str, Any]) -> dict[str, Any]:
             "error": call["error"],
             "seconds": call["seconds"],
         }
-        for call in noted.get("calls", [])
+        for call in entry.get("calls", [])
     ]
     return {
         "begin": bounds[0],
         "end": bounds[1],
-        "user_turn": noted.get("user_turn", 0),
-        "seconds": noted.get("seconds"),
+        "user_turn": entry.get("user_turn", 0),
+        "seconds": entry.get("seconds"),
         "calls": calls,
     }
 
 
 def _text(text: str | None) -> str | None:
-    """Text that UTF-8 can hold: a lone surrogate, which JSON in a model's own words can make, is written out."""
+    """Text that UTF-8 can hold: lone surrogates, which a model's JSON can produce, are escaped."""
     return None if text is None else text.encode("utf-8", "backslashreplace").decode()

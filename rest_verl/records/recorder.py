@@ -1,6 +1,6 @@
-"""Between the trainer and the writer: choose rows of a batch, copy what a record needs of them, hand it on.
+"""Recorder: chooses rows of a batch, copies their data for the records and passes it to the writer.
 
-The table is built and written in the writer's thread.
+The writer's thread builds and writes the table.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from rest_verl.records.schema import RecordMeta
 from rest_verl.records.write import RecordWriter
 from rest_verl.weighting.step_batch import StepBatch
 
-# From names of fields and indices of rows to these fields of these rows; a field that no stage wrote is left out.
+# Function from names of fields and indices of rows to their values; fields that no stage wrote are left out.
 ReadRows = Callable[[list[str], Sequence[int]], TensorDict]
 _PER_TOKEN = {"advantages": "advantage", "old_log_probs": "old_log_prob", "rollout_log_probs": "rollout_log_prob"}
 _GIB = 1 << 30
 
 
 class Recorder:
-    """Takes a sample of each batch."""
+    """Records a sample of each batch."""
 
     def __init__(self, rest: RestConfig, tokenizer: Any, total_steps: int):
         """
         Args:
-            rest: settings; `dump_dir` is set.
-            tokenizer: of the policy.
-            total_steps: global steps of the whole run.
+            rest: settings, with `dump_dir`.
+            tokenizer: tokenizer of the policy.
+            total_steps: number of global steps of the whole run.
 
         Raises:
-            OSError: the folder cannot be written into.
+            OSError: the folder cannot be written to.
         """
         assert rest.dump_dir is not None
         self._rest, self._total_steps = rest, total_steps
@@ -47,7 +47,7 @@ class Recorder:
         self._writer = RecordWriter(Path(rest.dump_dir), rest.dump.every, int(rest.dump.max_gib * _GIB))
 
     def wants(self, step: int) -> bool:
-        """Whether this step is written down."""
+        """Whether this step is recorded."""
         return self._writer.wants(step)
 
     def take(
@@ -57,13 +57,13 @@ class Recorder:
         batch: StepBatch,
         read: ReadRows,
     ) -> None:
-        """Write down a sample of a batch that has been weighed.
+        """Record a sample of a weighted batch.
 
         Args:
-            keys: `<uid>_<session>_<output>` of each row, as verl makes them.
-            tags: of each row; what verl has put in to fill the batch is passed over.
-            batch: all of it; without `advantages` where those that can be read are without weights.
-            read: fetches what else there is of some rows.
+            keys: verl's key of each row, `<uid>_<session>_<output>`.
+            tags: verl's tags of each row; padding rows are skipped.
+            batch: the whole batch; `advantages` is None if those in the queue are without weights.
+            read: fetches further fields of some rows.
         """
         responses, generated, lengths = batch.responses, batch.generated, batch.lengths
         assert responses is not None and generated is not None and lengths is not None and batch.weights is not None
@@ -74,7 +74,7 @@ class Recorder:
         chosen = [real[index] for index in picked]
         if not chosen:
             return
-        more = read(["prompts", "data_source", *_PER_TOKEN], chosen)
+        fields = read(["prompts", "data_source", *_PER_TOKEN], chosen)
         in_group = group_scores(outputs)
         chosen_outputs = [outputs[index] for index in picked]
         lengths = lengths[chosen]
@@ -83,19 +83,19 @@ class Recorder:
         def flat(values: torch.Tensor) -> np.ndarray:
             return values[chosen][kept].numpy()
 
-        # what the queue holds by now as advantages may be weighted
+        # the advantages in the queue may be weighted by now: those of the batch replace them
         numbers = {
-            name: torch.cat(more[field].unbind()).numpy() for field, name in _PER_TOKEN.items() if field in more
+            name: torch.cat(fields[field].unbind()).numpy() for field, name in _PER_TOKEN.items() if field in fields
         }
-        held = {"weight": batch.weights, "entropy": batch.entropy, "advantage": batch.advantages}
-        numbers |= {name: flat(values) for name, values in held.items() if values is not None}
+        known = {"weight": batch.weights, "entropy": batch.entropy, "advantage": batch.advantages}
+        numbers |= {name: flat(values) for name, values in known.items() if values is not None}
         rows = Rows(
             outputs=chosen_outputs,
             picked=list(picked.values()),
-            data_sources=list(more["data_source"]) if "data_source" in more else [None] * len(chosen),
+            data_sources=list(fields["data_source"]) if "data_source" in fields else [None] * len(chosen),
             group_scores=[in_group[one.uid] for one in chosen_outputs],
             extra_fields=[batch.extra_fields[row] for row in chosen],
-            prompts=[prompt.numpy() for prompt in more["prompts"].unbind()],
+            prompts=[prompt.numpy() for prompt in fields["prompts"].unbind()],
             lengths=lengths.numpy(),
             ids=flat(responses),
             generated=flat(generated.bool()),
@@ -115,7 +115,7 @@ class Recorder:
         self._writer.write(batch.step, partial(build_table, rows, self._pieces, meta))
 
     def close(self) -> None:
-        """Wait for what is being written."""
+        """Wait until pending records are written."""
         self._writer.close()
 
 

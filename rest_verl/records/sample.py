@@ -1,4 +1,4 @@
-"""Which trajectories of a batch are written down: of some groups, drawn at random, the best, the worst and others."""
+"""Choice of the trajectories to record: the best, the worst and some others of randomly drawn groups."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-PER_GROUP = 4  # trajectories of one prompt: enough to see what sets its best apart from the rest
+PER_GROUP = 4  # trajectories per prompt: enough to compare its best with the rest
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,10 @@ class Output:
     """One row of a batch: a trajectory, or one turn of it.
 
     Attributes:
-        uid: of its prompt.
-        session: number of the rollout among those of its prompt.
-        output: number of the output in the rollout.
-        score: of the trajectory.
+        uid: id of its prompt.
+        session: number of the rollout within its prompt.
+        output: number of the output within the rollout.
+        score: score of the trajectory.
     """
 
     uid: str
@@ -29,12 +29,12 @@ class Output:
 
 
 def sample_size(trajectories: int, at_least: int, share: float) -> int:
-    """How many of so many trajectories are written down."""
+    """Number of trajectories to record out of `trajectories`."""
     return min(trajectories, max(at_least, math.ceil(share * trajectories)))
 
 
 def group_scores(outputs: Sequence[Output]) -> dict[str, list[float]]:
-    """The score of every trajectory of each prompt, by the number of its rollout."""
+    """Scores of all trajectories of each prompt, in order of `session`."""
     scores: dict[str, dict[int, float]] = defaultdict(dict)
     for one in outputs:
         scores[one.uid][one.session] = one.score
@@ -44,17 +44,17 @@ def group_scores(outputs: Sequence[Output]) -> dict[str, list[float]]:
 def pick(outputs: Sequence[Output], at_least: int, share: float, seed: int) -> dict[int, str]:
     """Choose trajectories, with all their outputs.
 
-    Groups come in random order, each with its best and its worst trajectory and up to `PER_GROUP` in all. Where every
-    trajectory of a group has the same score, none is the best.
+    Groups come in random order, each with its best and its worst trajectory and up to `PER_GROUP` in total. If all
+    trajectories of a group have the same score, none is the best.
 
     Args:
-        outputs: of the batch.
-        at_least: trajectories to choose.
-        share: of the batch's trajectories to choose, in [0, 1], where that is more.
-        seed: the same batch and seed give the same choice.
+        outputs: all outputs of the batch.
+        at_least: minimum number of trajectories to choose.
+        share: share of the batch's trajectories to choose, in [0, 1], if that is more.
+        seed: random seed; the same batch and seed give the same choice.
 
     Returns:
-        why each chosen row is there, by its index: `best`, `worst` or `sample`; ascending.
+        Reason for each chosen row by its index, in ascending order: `best`, `worst` or `sample`.
     """
     groups: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
     for index, one in enumerate(outputs):
@@ -62,13 +62,13 @@ def pick(outputs: Sequence[Output], at_least: int, share: float, seed: int) -> d
     left = sample_size(sum(map(len, groups.values())), at_least, share)
     draw = random.Random(seed)
     picked: dict[int, str] = {}
-    # A second round takes what the first left of large groups: a large share wants more than PER_GROUP of each.
-    waiting = [_in_order(sessions, outputs, draw) for _, sessions in sorted(groups.items())]
+    # Later rounds take the rest of large groups: a large share needs more than PER_GROUP of each.
+    waiting = [_order_group(sessions, outputs, draw) for _, sessions in sorted(groups.items())]
     draw.shuffle(waiting)
     while left > 0:
         for group in waiting:
             for why, rows in group[:PER_GROUP]:
-                if left <= 0 and why != "worst":  # a best one never comes without the worst
+                if left <= 0 and why != "worst":  # never the best without the worst
                     break
                 picked.update(dict.fromkeys(rows, why))
                 left -= 1
@@ -76,10 +76,10 @@ def pick(outputs: Sequence[Output], at_least: int, share: float, seed: int) -> d
     return dict(sorted(picked.items()))
 
 
-def _in_order(
+def _order_group(
     sessions: dict[int, list[int]], outputs: Sequence[Output], draw: random.Random
 ) -> list[tuple[str, list[int]]]:
-    """The trajectories of a group with the rows of each: the best, the worst, then the others at random."""
+    """Trajectories of a group as (reason, rows): the best, the worst, then the others in random order."""
 
     def score(session: int) -> float:
         return outputs[sessions[session][-1]].score

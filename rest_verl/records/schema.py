@@ -1,6 +1,6 @@
-"""The columns of a record file. One row is one output of a rollout: a trajectory, or a turn with `per_turn`.
+"""The columns of a record file. One row is one output of a rollout: a trajectory, or with `per_turn` a turn.
 
-All lists `PER_TOKEN` of a row have one entry for each token of its response, in order.
+In the `PER_TOKEN` columns, a row has a list with one entry for each token of its response, in order.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ _META = b"rest_verl"
 
 CALL = pa.struct(
     {
-        "name": pa.string(),  # as the model wrote it; null where it wrote none
-        "arguments": pa.string(),  # JSON; null where the call could not be read
-        "result": pa.string(),  # what the model got to read
-        "error": pa.string(),  # one of rest_verl.rollout.calls.ERRORS; null where the call went well
+        "name": pa.string(),  # as the model wrote it; null if it wrote none
+        "arguments": pa.string(),  # JSON; null if the call could not be read
+        "result": pa.string(),  # text that the model read
+        "error": pa.string(),  # one of rest_verl.rollout.calls.ERRORS; null if the call succeeded
         "seconds": pa.float64(),
     }
 )
 TURN = pa.struct(
     {
-        "begin": pa.int32(),  # its first token
-        "end": pa.int32(),  # one past its last
-        "user_turn": pa.int32(),  # number of the user's message that it answers, from 0
-        "seconds": pa.float64(),  # that its generation took
+        "begin": pa.int32(),  # position of its first token
+        "end": pa.int32(),  # position after its last token
+        "user_turn": pa.int32(),  # number of the user turn that it answers, from 0
+        "seconds": pa.float64(),  # duration of its generation
         "calls": pa.list_(CALL),
     }
 )
@@ -40,24 +40,24 @@ PER_TOKEN = ("ids", "bytes", "generated", "trained", "region", *TOKEN_NUMBERS)
 SCHEMA = pa.schema(
     {
         "step": pa.int32(),
-        "uid": pa.string(),  # of the prompt: rows of one group share it
-        "session": pa.int32(),  # number of the rollout in its group
-        "output": pa.int32(),  # number of the output in its rollout
-        "picked": pa.string(),  # why it is here: best or worst of its group, or sample
+        "uid": pa.string(),  # id of the prompt, shared by all rows of a group
+        "session": pa.int32(),  # number of the rollout within its group
+        "output": pa.int32(),  # number of the output within its rollout
+        "picked": pa.string(),  # reason for its choice: best or worst of its group, or sample
         "data_source": pa.string(),
         "score": pa.float64(),  # sum of the token-level scores
-        "group_scores": pa.list_(pa.float64()),  # of all outputs of the group, those without a row too
-        "reward": pa.map_(pa.string(), pa.float64()),  # components
+        "group_scores": pa.list_(pa.float64()),  # scores of all trajectories of the group, also of those without a row
+        "reward": pa.map_(pa.string(), pa.float64()),  # reward components
         "prompt_ids": pa.list_(pa.int32()),
-        "prompt": pa.binary(),  # the bytes of the prompt's ids
+        "prompt": pa.binary(),  # bytes of the prompt's ids
         "ids": pa.list_(pa.int32()),  # as sampled
-        "bytes": pa.list_(pa.binary()),  # of each id, those of end-of-turn tokens too
-        "generated": pa.list_(pa.bool_()),  # by the policy; false for what tools and users said
-        "trained": pa.list_(pa.bool_()),  # generated, and not rejected by rollout correction
+        "bytes": pa.list_(pa.binary()),  # bytes of each id, including end-of-turn tokens
+        "generated": pa.list_(pa.bool_()),  # by the policy; false for text of tools and users
+        "trained": pa.list_(pa.bool_()),  # generated and not rejected by rollout correction
         "region": pa.list_(pa.string()),  # names of core.regions.Region, in lower case
-        "entropy": pa.list_(pa.float32()),  # nats; null where verl computed none
+        "entropy": pa.list_(pa.float32()),  # nats; null if verl computed none
         "weight": pa.list_(pa.float32()),  # after normalisation; 0 where not trained
-        "advantage": pa.list_(pa.float32()),  # of the base estimator, without the weight
+        "advantage": pa.list_(pa.float32()),  # advantage of the base estimator, without the weight
         "old_log_prob": pa.list_(pa.float32()),  # nats, by the actor
         "rollout_log_prob": pa.list_(pa.float32()),  # nats, by the rollout engine
         "turns": pa.list_(TURN),
@@ -67,14 +67,14 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class RecordMeta:
-    """What a file says about itself, in the metadata of its schema.
+    """Metadata of a file, stored in its schema.
 
     Attributes:
-        step: global step; for text that was not trained on, the one whose weights are shown.
-        total_steps: of the run; 0 where there is none.
-        format, scheme, apply_in, base_estimator: of the run's settings; empty where they do not apply.
-        trajectories: outputs in the whole batch, of which the file holds a sample.
-        version: of the columns.
+        step: global step; for text that was not trained on, the step whose weights are shown.
+        total_steps: number of steps of the run; 0 without a run.
+        format, scheme, apply_in, base_estimator: settings of the run; empty where they do not apply.
+        trajectories: number of trajectories in the whole batch, of which the file holds a sample.
+        version: version of the columns.
     """
 
     step: int
@@ -96,11 +96,11 @@ def meta_of(schema: pa.Schema) -> RecordMeta:
     """The metadata of a file; ValueError if it is not a record file of this version."""
     found = (schema.metadata or {}).get(_META)
     if found is None:
-        raise ValueError("not a file of token records: rest.dump_dir=... of a run with ResT writes them")
+        raise ValueError("not a file of token records: set rest.dump_dir=FOLDER in a run with ResT to write them")
     values: dict[str, Any] = json.loads(found)
     if values.get("version") != VERSION:
         raise ValueError(
-            f"token records of version {values.get('version')}, and this release of rest-verl reads version "
+            f"token records have version {values.get('version')}, but this release of rest-verl reads version "
             f"{VERSION}: use the release that wrote them"
         )
     return RecordMeta(**values)
@@ -114,8 +114,8 @@ class StepRecords:
     """The records of one step.
 
     Attributes:
-        meta: what the file says about itself.
-        table: columns of `schema.SCHEMA`.
+        meta: metadata of the file.
+        table: table with the columns of `SCHEMA`.
     """
 
     meta: RecordMeta
@@ -123,18 +123,18 @@ class StepRecords:
 
 
 def step_name(step: int) -> str:
-    """Name of the file of a global step."""
+    """File name of a global step."""
     return f"step_{step:06d}.parquet"
 
 
 def step_files(folder: Path) -> dict[int, Path]:
-    """The record files of a folder by step, in order; files of other names are passed over."""
+    """The record files of a folder by step, in order; files with other names are ignored."""
     found = {int(match[1]): path for path in folder.glob("*.parquet") if (match := _NAME.fullmatch(path.name))}
     return dict(sorted(found.items()))
 
 
 def read_step(path: Path) -> StepRecords:
-    """Read one record file; ValueError, which names the file, if it is not one."""
+    """Read one record file; ValueError with the file's name if it is not one."""
     try:
         table = parquet.read_table(path)
         meta = meta_of(table.schema)

@@ -1,6 +1,6 @@
-"""Writing record files beside training: in a thread of its own, whole or not at all, within a given size.
+"""Writes record files during training: in a separate thread, atomically, within a given total size.
 
-Whatever goes wrong here costs records and one warning, never the run.
+Any failure here costs records and one warning, never the run.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from pyarrow import parquet
 from rest_verl.common.logs import logger_of
 from rest_verl.records.schema import meta_of, step_files, step_name, with_meta
 
-# Steps that may wait for the disk. A step more is left out: memory must not fill up behind a disk that hangs.
-_WAITING = 2
+# Number of steps that may wait for the disk. Further steps are dropped: a hanging disk must not fill the memory.
+_MAX_PENDING = 2
 _SECONDS_AT_END = 60.0
 
 logger = logger_of(__name__)
 
 
 class RecordWriter:
-    """Writes one file a step into a folder.
+    """Writes one file per step into a folder.
 
-    Once the folder has reached its size, every second file is deleted, and from then on only every second step is
-    written: what is left stays evenly spread over the run.
+    When the folder exceeds its size, every second file is deleted, and from then on only every second step is written:
+    the files stay evenly spread over the run.
     """
 
     def __init__(self, folder: Path, every: int, max_bytes: int):
         """
         Args:
-            folder: is made if it is not there.
-            every: steps between two files.
-            max_bytes: of all record files in the folder.
+            folder: folder of the files; created if it does not exist.
+            every: number of steps from one file to the next.
+            max_bytes: maximum total size of the record files in the folder.
 
         Raises:
-            OSError: the folder cannot be made or written into.
+            OSError: the folder cannot be created or written to.
         """
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".rest_verl_probe"
@@ -48,22 +48,22 @@ class RecordWriter:
         self._folder, self._every, self._max_bytes = folder, every, max_bytes
         self._last: tuple[int, pa.Table] | None = None
         self._warned = False
-        self._jobs: Queue[tuple[int, Callable[[], pa.Table]] | None] = Queue(maxsize=_WAITING)
-        # A daemon: a disk that hangs must not keep the process from ending.
+        self._jobs: Queue[tuple[int, Callable[[], pa.Table]] | None] = Queue(maxsize=_MAX_PENDING)
+        # A daemon: a hanging disk must not keep the process from ending.
         self._thread = threading.Thread(target=self._work, name="rest_verl records", daemon=True)
         self._thread.start()
 
     def wants(self, step: int) -> bool:
-        """Whether this step is one of those that are written."""
+        """Whether this step is recorded."""
         return step % self._every == 0
 
     def write(self, step: int, build: Callable[[], pa.Table]) -> None:
-        """Write the records of a step soon; returns at once.
+        """Queue the records of a step for writing; returns at once.
 
         Args:
-            step: global step. Records of a step that was written last are added to its file: a step of the trainer may
+            step: global step. Records of the step written last are appended to its file: a step of the trainer may
                 have several batches.
-            build: makes the table; called in the writer's thread.
+            build: function that makes the table; called in the writer's thread.
         """
         try:
             self._jobs.put_nowait((step, build))
@@ -71,7 +71,7 @@ class RecordWriter:
             self._warn(step, "the disk is too slow")
 
     def close(self) -> None:
-        """Wait until what is under way is written, but not for ever."""
+        """Wait until pending records are written, for a limited time."""
         if not self._thread.is_alive():
             return
         try:
@@ -85,12 +85,12 @@ class RecordWriter:
             step, build = job
             try:
                 self._write(step, build())
-            except Exception as error:  # whatever it is, training goes on
+            except Exception as error:  # training continues after any error
                 self._warn(step, f"{type(error).__name__}: {error}")
 
     def _write(self, step: int, table: pa.Table) -> None:
         if self._last is not None and self._last[0] == step:
-            table = joined(self._last[1], table)
+            table = join_batches(self._last[1], table)
         self._last = step, table
         path = self._folder / step_name(step)
         part = path.with_name(f".{path.name}.part")
@@ -112,16 +112,16 @@ class RecordWriter:
         if not self._warned:
             self._warned = True
             logger.warning(
-                "rest.dump_dir=%s: the records of step %d are lost (%s). Training goes on, and the next step is tried "
-                "again; this is said once",
+                "rest.dump_dir=%s: the records of step %d are lost (%s). Training continues and later steps are "
+                "tried; this warning appears once",
                 self._folder,
                 step,
                 why,
             )
 
 
-def joined(first: pa.Table, second: pa.Table) -> pa.Table:
-    """The records of two batches of one step."""
+def join_batches(first: pa.Table, second: pa.Table) -> pa.Table:
+    """Join the records of two batches of one step."""
     metas = [meta_of(table.schema) for table in (first, second)]
     meta = replace(metas[0], trajectories=sum(one.trajectories for one in metas))
     return pa.concat_tables([first, second]).replace_schema_metadata(with_meta(meta).metadata)

@@ -1,1 +1,1 @@
-"""What keeps a run from waiting forever, and lets it resume."""
+"""Ends runs that would wait forever, and lets them resume."""

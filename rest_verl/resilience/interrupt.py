@@ -1,4 +1,4 @@
-"""Ends a wait of the main thread from beside it: for Ray, a lock or a socket, none of which verl gives a limit."""
+"""Interrupts a wait of the main thread from another thread: verl waits for Ray, locks and sockets without a limit."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-LOOK_SECONDS = 2.0  # between two looks, as between two polls of verl's
-AGAIN_SECONDS = 60.0  # until the next interruption, where the first one was caught on its way
+LOOK_SECONDS = 2.0  # between two looks, as between two of verl's polls
+AGAIN_SECONDS = 60.0  # until the next interrupt, in case other code caught the first one
 SIGNAL = signal.SIGUSR2
 
 
 class StalledRunError(RuntimeError):
-    """What the trainer waits for will not come."""
+    """The trainer waits for something that will never arrive."""
 
 
 @contextmanager
-def interrupted(look: Callable[[], str | None]) -> Iterator[None]:
-    """Run a block of the main thread for as long as what it waits for can come.
+def interrupt_when_stalled(look: Callable[[], str | None]) -> Iterator[None]:
+    """Run a block in the main thread, and interrupt it once it can no longer finish.
 
     Args:
-        look: called every LOOK_SECONDS in a thread of its own; returns why it cannot, or None.
+        look: function called every LOOK_SECONDS in a separate thread; returns why the block cannot finish, or None.
 
     Raises:
-        StalledRunError: with what `look` returned.
-        ValueError: not in the main thread.
+        StalledRunError: `look` returned a reason.
+        ValueError: the caller is not the main thread.
     """
     main, over, reasons = threading.get_ident(), threading.Event(), list[str]()
 
@@ -56,5 +56,5 @@ def interrupted(look: Callable[[], str | None]) -> Iterator[None]:
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
-    """The one exception that gets through a wait of Ray's: it discards any other that a handler raises."""
+    """Signal handler. Ray's waits discard every exception that a handler raises, except KeyboardInterrupt."""
     raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Whether the processes that a run needs are alive: Ray knows of its actors, a vLLM server of its engine."""
+"""Liveness of the processes that a run needs: Ray knows its actors, and a vLLM server knows its engine."""
 
 from __future__ import annotations
 
@@ -11,74 +11,69 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, RayActorError
 
-RESUME = (
-    "The same command with trainer.resume_mode=auto, verl's default, goes on from the newest checkpoint, if there is "
-    "one"
-)
-PATIENCE_SECONDS = 5.0  # for word that something has died, once it is known that something has failed
+RESUME = "Rerun the same command to resume from the latest checkpoint (trainer.resume_mode=auto, verl's default)."
+PATIENCE_SECONDS = 5.0  # to wait for the news of a death after a failure
 ASK_AGAIN_SECONDS = 0.2
 
 
-def actor_itself(self: Any) -> None:
-    """Question to an actor that is alive as long as it answers."""
+def ask_actor(self: Any) -> None:
+    """Question to an actor that is alive if it answers."""
 
 
-def vllm_engine(server: Any) -> str | None:
-    """Question to verl's vLLM server, whose engine is a process of its own: why it is of no use any more, or None."""
+def ask_vllm_engine(server: Any) -> str | None:
+    """Question to verl's vLLM server, whose engine is a separate process: why the engine died, or None."""
     return f"vLLM says: {server.engine.dead_error}" if server.engine.errored else None
 
 
 @dataclass(frozen=True)
 class Role:
-    """Actors that do the same.
+    """Actors with the same task.
 
     Attributes:
-        name: of one of them, in a message.
-        handles: Ray's, of all of them.
-        question: runs inside of each, on the object that it is; returns what it died of, or None.
+        name: name of one actor, for messages.
+        handles: Ray handles of all actors.
+        question: function that runs inside of each actor, on its object; returns the cause of its death, or None.
     """
 
     name: str
     handles: Sequence[Any]
-    question: Callable[[Any], str | None] = actor_itself
+    question: Callable[[Any], str | None] = ask_actor
 
 
 class Liveness:
-    """Finds a process that has died.
+    """Finds a process that died.
 
     Args:
-        roles: what has to be alive; asked at each look, for servers come and go.
+        roles: returns the actors that must be alive; called at each look, because servers come and go.
     """
 
     def __init__(self, roles: Callable[[], Sequence[Role]]):
         self._roles = roles
-        self._asked: dict[ActorHandle, ray.ObjectRef] = {}
+        self._pending: dict[ActorHandle, ray.ObjectRef] = {}
 
     def look(self) -> str | None:
-        """What to say of the first that has died, as far as is known by now; None if none has.
+        """Message about the first actor that is known to have died; None if none has.
 
-        One question at a time is put to an actor: it may be busy, and answers when it can.
+        Each actor has one pending question at a time: a busy actor answers later.
         """
         roles = self._roles()
-        self._asked = {
-            handle: self._asked.get(handle) or handle.__ray_call__.remote(role.question)
+        self._pending = {
+            handle: self._pending.get(handle) or handle.__ray_call__.remote(role.question)
             for role in roles
             for handle in role.handles
         }
-        if not self._asked:
+        if not self._pending:
             return None
-        answered = set(ray.wait([*self._asked.values()], num_returns=len(self._asked), timeout=0)[0])
+        answered = set(ray.wait([*self._pending.values()], num_returns=len(self._pending), timeout=0)[0])
         for role in roles:
             for number, handle in enumerate(role.handles):
-                if self._asked[handle] in answered and (cause := _cause_of_death(self._asked.pop(handle))):
-                    return (
-                        f"{role.name} {number} of {len(role.handles)} has died, and what it was working on is lost. "
-                        f"{RESUME}. {cause}"
-                    )
+                if self._pending[handle] in answered and (cause := _cause_of_death(self._pending.pop(handle))):
+                    actor = f"{role.name} {number} of {len(role.handles)}"
+                    return f"{actor} died; its in-flight work is lost. {RESUME} {cause}"
         return None
 
     def wait(self, patience_seconds: float = PATIENCE_SECONDS) -> str | None:
-        """What to say of one that has died, looking for so long; None if none has."""
+        """`look` repeatedly for `patience_seconds`; None if no actor died."""
         until = time.monotonic() + patience_seconds
         while (death := self.look()) is None and time.monotonic() < until:
             time.sleep(ASK_AGAIN_SECONDS)
@@ -86,11 +81,11 @@ class Liveness:
 
 
 def _cause_of_death(answer: ray.ObjectRef) -> str | None:
-    """What an actor that answered, or cannot any more, died of."""
+    """Cause of death from an actor's answer or from Ray; None if it is alive or may come back."""
     try:
         cause: str | None = ray.get(answer)
     except ActorDiedError as error:
         return f"Ray says: {' '.join(str(error).split())}"
     except RayActorError:
-        return None  # out of reach for now, which Ray retries
+        return None  # unreachable for now: Ray retries
     return cause

@@ -1,4 +1,4 @@
-"""What to do when a run cannot go on from its newest checkpoint."""
+"""Errors and remedies for a run that cannot resume from its latest checkpoint."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = "global_step_"
-POINTER = "latest_checkpointed_iteration.txt"  # verl's: the step of the newest checkpoint
-LAST_WRITTEN = "data.pt"  # by verl's trainer, once the models of a checkpoint are there
-NAMED = 5  # checkpoints in a message, of what may be hundreds
+POINTER = "latest_checkpointed_iteration.txt"  # verl's file with the step of the latest checkpoint
+LAST_WRITTEN = "data.pt"  # verl's trainer writes it after the models of a checkpoint
+MOST_NAMED = 5  # checkpoints named in a message; there may be hundreds
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint cannot be read; the message names the override that goes on from an older one."""
+    """A checkpoint cannot be read; the message names the override that resumes from an older one."""
 
 
-def whole_steps(folder: Path) -> list[int]:
-    """Steps of the checkpoints in a folder that were written to their end, in order.
+def complete_steps(folder: Path) -> list[int]:
+    """Steps of the complete checkpoints in a folder, in order.
 
     Args:
         folder: verl's `trainer.default_local_dir`.
@@ -26,39 +26,39 @@ def whole_steps(folder: Path) -> list[int]:
 
 
 def check_found(folder: Path) -> None:
-    """Refuse to start anew where verl would: it has no checkpoint, but its file that names the newest one is there.
+    """Refuse to start from scratch, as verl would, if its file names a latest checkpoint that it did not find.
 
     Args:
         folder: verl's `trainer.default_local_dir`.
 
     Raises:
-        FileNotFoundError: the checkpoint that the file names is gone.
+        FileNotFoundError: the checkpoint that the file names is missing.
     """
     if (folder / POINTER).exists():
-        gone = folder / f"{FOLDER}{(folder / POINTER).read_text()}"
-        raise FileNotFoundError(f"{POINTER} names {gone}, which is not there")
+        missing = folder / f"{FOLDER}{(folder / POINTER).read_text()}"
+        raise FileNotFoundError(f"{POINTER} names {missing}, which is missing")
 
 
-def unreadable(trainer: Any, step: int, error: Exception) -> str:
-    """What a person is told about a checkpoint that cannot be read.
+def unreadable_message(trainer: Any, step: int, error: Exception) -> str:
+    """Message about a checkpoint that cannot be read.
 
     Args:
-        trainer: the `trainer` node of verl's config.
-        step: of the checkpoint; 0 where verl did not even find out which it is.
-        error: what went wrong.
+        trainer: `trainer` node of verl's config.
+        step: step of the checkpoint; 0 if verl failed before it knew the step.
+        error: the error of reading it.
     """
     folder = Path(trainer.default_local_dir)
     if trainer.resume_mode == "resume_path":
         what = f"the checkpoint {trainer.resume_from_path}"
     else:
-        what = f"the newest checkpoint of {folder}" + (f", {FOLDER}{step}," if step else "")
-    older = [whole for whole in whole_steps(folder) if step == 0 or whole < step]
-    more = f", and {len(older) - NAMED} before them" if len(older) > NAMED else ""
+        what = f"the latest checkpoint of {folder}" + (f", {FOLDER}{step}," if step else "")
+    older = [earlier for earlier in complete_steps(folder) if step == 0 or earlier < step]
+    more = f", and {len(older) - MOST_NAMED} older ones" if len(older) > MOST_NAMED else ""
     reason = " ".join(str(error).split())
     remedy = (
-        f"trainer.resume_mode=resume_path trainer.resume_from_path={folder / f'{FOLDER}{older[-1]}'} goes on from an "
-        f"older one (whole are steps {', '.join(map(str, older[-NAMED:]))}{more})"
+        f"Set trainer.resume_mode=resume_path trainer.resume_from_path={folder / f'{FOLDER}{older[-1]}'} to resume "
+        f"from an older one (complete steps: {', '.join(map(str, older[-MOST_NAMED:]))}{more})"
         if older
-        else "no older one is there: trainer.resume_mode=disable starts anew"
+        else "No older one exists: set trainer.resume_mode=disable to start from scratch"
     )
-    return f"{what} cannot be read, and nothing was changed: {remedy}. {type(error).__name__}: {reason}"
+    return f"{what} cannot be read; nothing was changed. {remedy}. {type(error).__name__}: {reason}"

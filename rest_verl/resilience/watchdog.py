@@ -1,10 +1,9 @@
-"""Ends a run that would wait for ever.
+"""Ends a run that would wait forever.
 
-verl's trainer polls the transfer queue until enough trajectories have arrived. Those of an agent-loop worker that was
-killed never do, nor those of a tool that does not answer, and nothing in verl bounds the wait. What a reward worker
-would have scored is lost batch after batch; where verl replaces prompts that fail, as its asynchronous trainers do, it
-does so without a limit. Workers that hand weights to an inference server wait for its word, dead or not, and so does
-everybody for the queue's controller.
+verl's trainer polls the transfer queue until enough trajectories arrive, without a limit. Trajectories of a killed
+agent-loop worker or of a tool that hangs never arrive. After the death of a reward worker, its share of every batch is
+lost. verl's asynchronous trainers replace failed prompts, also without a limit. Workers that send weights to an
+inference server wait for its reply even if it is dead, and every access to the queue waits for its controller.
 """
 
 from __future__ import annotations
@@ -22,24 +21,24 @@ if TYPE_CHECKING:
     from verl.checkpoint_engine import CheckpointEngineManager
     from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
-# A run ends when so many batches' worth of prompts have failed one after the other, for so long: what is in flight may
-# fail all at once, and what a reward function asks may be out of reach for some minutes.
+# A run ends after this many batches of prompts have failed in a row, for this many seconds: all prompts in flight may
+# fail at once, and a service that a reward function calls may be down for some minutes.
 FAILED_BATCHES, FAILING_SECONDS = 4, 600.0
 
 
 class Watchdog:
-    """What a poll of the replay buffer looks at.
+    """Checks at each poll of the replay buffer.
 
     Args:
-        liveness: of the actors that trajectories need.
-        stall_seconds: so long may nothing arrive; None for ever.
-        batch_size: prompts of a training batch.
+        liveness: liveness of the actors that produce trajectories.
+        stall_seconds: longest time in seconds without a new trajectory; None disables.
+        batch_size: number of prompts of a training batch.
     """
 
     def __init__(self, liveness: Liveness, stall_seconds: float | None, batch_size: int):
         self._liveness = liveness
         self._stall_seconds = stall_seconds
-        self._most_failures = FAILED_BATCHES * batch_size
+        self._max_failures = FAILED_BATCHES * batch_size
         self._failing_seconds = FAILING_SECONDS if stall_seconds is None else min(stall_seconds, FAILING_SECONDS)
         self._seen: tuple[frozenset[str], frozenset[str]] | None = None
         self._waited = 0.0
@@ -47,16 +46,16 @@ class Watchdog:
         self._failures, self._failing_since = 0, 0.0
 
     def look(self, arrived: Collection[str], unfinished: Collection[str], seconds: float) -> None:
-        """Look once.
+        """Check once.
 
         Args:
             arrived: keys of the trajectories in the queue.
-            unfinished: keys of the prompts of which some are still to come.
-            seconds: how long after the look before this one. Time between two waits is not counted: the second finds
+            unfinished: keys of the prompts with missing trajectories.
+            seconds: time since the previous check. Time between two waits does not count: the second wait starts with
                 other keys.
 
         Raises:
-            StalledRunError: an actor has died, or nothing arrived for too long.
+            StalledRunError: an actor died, or nothing arrived for too long.
         """
         if (death := self._liveness.look()) is not None:
             raise StalledRunError(death)
@@ -67,8 +66,8 @@ class Watchdog:
         if self._stall_seconds is not None and self._waited >= self._stall_seconds:
             raise StalledRunError(
                 f"no trajectory arrived in {self._waited:.0f} s, unfinished prompts: {len(unfinished)}, and every "
-                "worker is alive. A tool, a reward function or an inference server does not answer: bound its time, "
-                "or raise rest.stall_seconds (null waits for ever) if trajectories do take so long. "
+                "worker is alive. A tool, a reward function or an inference server does not respond: limit its time, "
+                "or raise rest.stall_seconds (null disables) if trajectories really take this long. "
                 f"{RESUME}"
             )
 
@@ -76,28 +75,28 @@ class Watchdog:
         """Count prompts that verl is about to replace.
 
         Args:
-            failed: keys of those of which a trajectory failed since the last time.
-            finished: keys of those that are in the queue with all of their trajectories.
-            now: seconds, by any clock.
+            failed: keys of the prompts with a trajectory that failed since the previous call.
+            finished: keys of the prompts whose trajectories are all in the queue.
+            now: current time in seconds, on any clock.
 
         Raises:
-            StalledRunError: for too long too many failed and none was finished.
+            StalledRunError: too many prompts failed for too long, and none was finished.
         """
         if not self._failures or not self._finished.issuperset(finished):
             self._failures, self._failing_since = 0, now
         self._finished = frozenset(finished)
         self._failures += len(failed)
         seconds = now - self._failing_since
-        if self._failures >= self._most_failures and seconds >= self._failing_seconds:
+        if self._failures >= self._max_failures and seconds >= self._failing_seconds:
             raise StalledRunError(
-                f"{self._failures} prompts have failed one after the other in {seconds:.0f} s, and every worker is "
-                "alive. An inference server, a tool or a reward function raises: the log has what, after each `Error "
-                f"in _run_prompt`. {RESUME}"
+                f"{self._failures} prompts failed in a row within {seconds:.0f} s, and every worker is alive. An "
+                "inference server, a tool or a reward function raises: see the log after each `Error in _run_prompt`. "
+                f"{RESUME}"
             )
 
 
 def watch(buffer: ReplayBuffer, watchdog: Watchdog) -> ReplayBuffer:
-    """Let a watchdog look at each poll of a replay buffer, and at the prompts that it replaces."""
+    """Let a watchdog check each poll of a replay buffer, and the prompts that it replaces."""
     wait, replace = buffer._wait_for_next_poll, buffer._evict_terminal_groups
 
     def look_and_wait(partition_id: str, last_debug_time: float) -> float:
@@ -118,9 +117,9 @@ def watch(buffer: ReplayBuffer, watchdog: Watchdog) -> ReplayBuffer:
 
 
 @contextmanager
-def explained(liveness: Liveness) -> Iterator[None]:
-    """Where something fails because a process has died, raise a StalledRunError that names it: what meets first with
-    that may be anything, such as a batch of which nothing arrived."""
+def explain_failures(liveness: Liveness) -> Iterator[None]:
+    """Replace an error of the block by a StalledRunError that names the dead process, if one died: the first symptom
+    of a death may be any error, such as an empty batch."""
     try:
         yield
     except StalledRunError:
@@ -132,12 +131,12 @@ def explained(liveness: Liveness) -> Iterator[None]:
 
 
 class Guard:
-    """What a thread beside the trainer looks at: the trainer itself may be the one that waits.
+    """Checks in a separate thread, for waits of the trainer itself.
 
     Args:
-        queue: liveness of what the trainer asks without a limit at any time.
-        servers: liveness of the inference servers, which matters to it during a transfer of weights.
-        stall_seconds: so long may a transfer take; None for ever.
+        queue: liveness of the transfer queue, which the trainer accesses at any time without a limit.
+        servers: liveness of the inference servers, checked during transfers of weights only.
+        stall_seconds: longest time in seconds for a transfer of weights; None disables.
     """
 
     def __init__(self, queue: Liveness, servers: Liveness, stall_seconds: float | None):
@@ -145,21 +144,21 @@ class Guard:
         self._stall_seconds = stall_seconds
         self._transfer_since: float | None = None
 
-    def of_transfers(self, manager: CheckpointEngineManager) -> None:
-        """Take note of each transfer of weights of a manager."""
+    def watch_transfers(self, manager: CheckpointEngineManager) -> None:
+        """Note the start and end of each transfer of weights of a manager."""
         update = manager.update_weights
 
-        def noted_update(global_steps: int | None = None) -> dict[str, Any]:
+        def timed_update(global_steps: int | None = None) -> dict[str, Any]:
             self._transfer_since = time.monotonic()
             try:
                 return update(global_steps)
             finally:
                 self._transfer_since = None
 
-        manager.update_weights = noted_update
+        manager.update_weights = timed_update
 
     def look(self) -> str | None:
-        """Why what the trainer waits for will not come, or None."""
+        """Why the trainer would wait forever, or None."""
         since = self._transfer_since
         if (death := self._queue.look()) is not None or since is None:
             return death
@@ -169,7 +168,7 @@ class Guard:
         if self._stall_seconds is None or seconds < self._stall_seconds:
             return None
         return (
-            f"weights have not reached the inference servers in {seconds:.0f} s, and every one of them is alive. The "
-            "log of one may say why; raise rest.stall_seconds (null waits for ever) if a transfer does take so long. "
+            f"weights have not reached the inference servers in {seconds:.0f} s, and all servers are alive. See their "
+            "logs for the cause, or raise rest.stall_seconds (null disables) if a transfer really takes this long. "
             f"{RESUME}"
         )

@@ -1,1 +1,1 @@
-"""Rewards for tool use: the mathematics in `toolrl`, verl's reward manager in `manager`."""
+"""Rewards for tool use: the formulas in `tool_reward`, `toolrl` and `strict`, verl's reward manager in `manager`."""

@@ -1,4 +1,4 @@
-"""The reward manager `rest_tool`: scores the exact bytes that the policy generated and logs every component."""
+"""Reward manager `rest_tool`: scores the exact bytes that the policy generated and logs every component."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logger_of(__name__)
 
 
 def _read_truth(data_source: str, ground_truth: Any) -> tuple[Scorer, Any] | None:
-    """The scorer of a row and its ground truth; None, and one line in the log, where that cannot be read."""
+    """The scorer and the ground truth of a row; None, with a warning in the log, if the truth cannot be read."""
     scorer = get_scorer(data_source)
     try:
         return scorer, scorer.read(ground_truth)
@@ -32,20 +32,20 @@ def _read_truth(data_source: str, ground_truth: Any) -> tuple[Scorer, Any] | Non
         return None
 
 
-# The responses to one prompt are scored one by one, and its ground truth is as long as any of them.
+# The responses to one prompt are scored one by one, and reading its ground truth costs as much as reading one of them.
 _read_once = lru_cache(maxsize=4096)(_read_truth)
 
 
 @register("rest_tool")
 class RestToolRewardManager(RewardManagerBase):
-    """The reward of `rest.reward`, by the scorer of the row's data source, or by the environment that it acted on, at
-    the step at which its prompt was dispatched.
+    """The reward of `rest.reward`, from the scorer of the row's data source or from the row's environment, at the step
+    at which the prompt was dispatched.
 
-    Decoding ids with `skip_special_tokens` drops the tags of tokenizers that hold them as special tokens, and decoding
-    the whole response scores what tools wrote. Neither happens here: ids become bytes by table, turn by turn.
+    Decoding ids with `skip_special_tokens` would drop tags that are special tokens, and decoding the whole response
+    would score the tools' output. Here ids become bytes through a table, turn by turn.
 
-    A `reward.custom_reward_function` is called as verl's own manager calls it, and its score is the reward; the
-    components of `rest.reward` are logged beside it, their sum as `rest_score`, where they can read the ground truth.
+    A `reward.custom_reward_function` is called as verl's own manager calls it, and its score is the reward. The
+    components of `rest.reward` are logged with it if the ground truth can be read, their sum as `rest_score`.
     """
 
     def __init__(self, config: DictConfig, tokenizer: Any, compute_score: Any = None, **router: Any):
@@ -59,7 +59,7 @@ class RestToolRewardManager(RewardManagerBase):
             self._custom = NaiveRewardManager(config, tokenizer, compute_score, **router)
 
     async def run_single(self, data: DataProto) -> dict[str, Any]:
-        """Score one trajectory: of several outputs the last one, or all together where each is a turn."""
+        """Score one trajectory: the last of several outputs, or all of them together if each is a turn."""
         row = data[-1:][0].non_tensor_batch
         fields = row.get("tool_extra_fields") or {}
         outputs = [data[index] for index in range(len(data))] if fields.get("rest_per_turn") else [data[-1:][0]]
@@ -71,8 +71,8 @@ class RestToolRewardManager(RewardManagerBase):
         if self._custom is None:
             return {"reward_score": components["score"], "reward_extra_info": components}
         custom = await self._custom.run_single(data)
-        beside = {} if components["skipped"] else components | {"rest_score": components["score"]}
-        extra = beside | {"score": custom["reward_score"]} | custom["reward_extra_info"]
+        rest_components = {} if components["skipped"] else components | {"rest_score": components["score"]}
+        extra = rest_components | {"score": custom["reward_score"]} | custom["reward_extra_info"]
         return {"reward_score": custom["reward_score"], "reward_extra_info": extra}
 
     def _turns(self, output: Any, length: int) -> list[bytes]:
@@ -82,7 +82,7 @@ class RestToolRewardManager(RewardManagerBase):
         return [self._table.decode(responses[start:end]) for start, end in bounds]
 
     def _score(self, turns: Sequence[bytes], row: dict[str, Any]) -> dict[str, float]:
-        """Components of the reward of a row."""
+        """Reward components of a row."""
         response = self._reward.read(turns, self._format)
         reward = RewardAtStep(self._reward, int(row["global_steps"]))
         judged = (row.get("tool_extra_fields") or {}).get("rest_environment")
@@ -96,28 +96,28 @@ class RestToolRewardManager(RewardManagerBase):
         components = scorer.score(response, truth, reward)
         if "score" not in components:
             raise ConfigError(
-                f"the scorer of data source {data_source!r} returned {sorted(components)} without 'score': it must "
-                "return a dict of numbers in which 'score' is the reward"
+                f"the scorer of data source {data_source!r} returned {sorted(components)} without 'score': return a "
+                "dict of numbers in which 'score' is the reward"
             )
         return components | {"skipped": 0.0}
 
 
 def _response_length(output: Any) -> int:
-    """Tokens of an output's response, padding not counted."""
+    """Number of tokens in an output's response, without padding."""
     if "response_len" in output.non_tensor_batch:
         return int(output.non_tensor_batch["response_len"])
-    # verl scores whole batches as well, with prompts padded on the left: then responses begin at one place.
+    # verl also scores whole batches, with prompts padded on the left: all responses begin at the same position.
     return int(output.batch["attention_mask"][-len(output.batch["responses"]) :].sum())
 
 
 def _turn_bounds(row: dict[str, Any], length: int) -> list[tuple[int, int]]:
-    """Bounds of the generated turns, in response tokens."""
+    """Bounds [start, end) of the generated turns, in response tokens."""
     recorded = (row.get("tool_extra_fields") or {}).get("rest_turns")
     if recorded is not None:
         return [(start, end) for start, end in recorded]
     if np.any(row["__num_turns__"] > 2):
         raise ConfigError(
             "a multi-turn trajectory without the bounds of its turns: tool output would be scored as the policy's own "
-            "words. Set actor_rollout_ref.rollout.agent.default_agent_loop=rest_tool_agent (or agent_name in the row)"
+            "text. Set actor_rollout_ref.rollout.agent.default_agent_loop=rest_tool_agent (or agent_name in the row)"
         )
     return [(0, length)]

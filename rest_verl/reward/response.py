@@ -1,4 +1,4 @@
-"""What the policy wrote in one trajectory, parsed once for everything that scores it."""
+"""The policy's text of one trajectory, parsed once for everything that scores it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Response:
     """The turns that the policy generated.
 
     Attributes:
-        texts: the bytes of each turn.
-        turns: its spans.
-        wire_format: how the policy writes.
-        calls: the calls of all turns in order; None stands for one that cannot be read.
+        texts: bytes of each turn.
+        turns: spans of each turn.
+        wire_format: wire format of the policy.
+        calls: calls of all turns in order; None for a call that cannot be read.
     """
 
     texts: Sequence[bytes]
@@ -35,12 +35,12 @@ class Response:
 
     @cached_property
     def readable(self) -> list[ToolCall]:
-        """The calls; none at all where one of them cannot be read."""
+        """The calls; empty if any of them cannot be read."""
         return [call for call in self.calls if call is not None] if self.parse_ok else []
 
     @cached_property
     def answered(self) -> bool:
-        """Whether there is an answer that is not just white space."""
+        """Whether there is an answer other than white space."""
         return any(
             text[slice(*span)].strip()
             for text, turn in zip(self.texts, self.turns, strict=True)
@@ -48,13 +48,13 @@ class Response:
         )
 
     def is_legal(self, kind: Kind) -> bool:
-        """Whether the turns are legal: a single one for the kind that is due, each of several for some kind."""
+        """Whether the turns are legal: a single turn for the given kind, each of several turns for some kind."""
         if len(self.turns) == 1:
             return self.wire_format.is_legal(self.texts[0], self.turns[0], kind)
         return self.is_legal_for_some_kind()
 
     def is_legal_for_some_kind(self) -> bool:
-        """Whether there are turns, each legal for some kind."""
+        """Whether there is at least one turn and each turn is legal for some kind."""
         return bool(self.turns) and all(
             any(self.wire_format.is_legal(text, turn, kind) for kind in _ANY_KIND)
             for text, turn in zip(self.texts, self.turns, strict=True)
@@ -69,8 +69,8 @@ def read_response(texts: Sequence[bytes], wire_format: WireFormat) -> Response:
     """Parse the turns of a response.
 
     Args:
-        texts: the bytes of each turn that the policy generated, without what tools wrote.
-        wire_format: how the policy writes.
+        texts: bytes of each turn that the policy generated, without tool output.
+        wire_format: wire format of the policy.
     """
     turns = [wire_format.parse(text) for text in texts]
     calls = [call for text, turn in zip(texts, turns, strict=True) for call in wire_format.read_calls(text, turn)]

@@ -1,15 +1,15 @@
-"""Scorers: how the rows of a data source are read and scored, and the registry by source.
+"""Scorers, which read and score the rows of a data source, and their registry.
 
-A scorer is registered for a pattern of data sources (`bfcl_*`). Of several patterns that fit, the longest counts; `*`,
-which fits all, scores ground truths in the rlla format.
+A scorer is registered for a pattern of data sources (`bfcl_*`). The longest matching pattern wins; `*` matches every
+source and scores ground truths in the rlla format.
 
-- `*`: rows whose ground truth is a turn in the rlla format, as in ToolRL's data; the reward as it is set.
+- `*`: rows whose ground truth is a turn in the rlla format, as in ToolRL's data; the reward of the settings.
 - `apibank_*`: API-Bank (arXiv 2304.08244) as ToolRL processed it, with the accuracy that ToolRL and ResT publish.
-  `acc`, the soft score: 1 where one of the calls that the response writes is the one that is due. It looks at the
-  lines of the first `<tool_call>` block up to the first that is no JSON; an object without name or parameters counts
-  as the parameters of the right call. So junk beside the right call costs nothing, and the name can be left out.
-  `acc_hard`: 1 where the one call of the response, and no other, is the one that is due. Values are equal as Python
-  has it (true is 1) in the first and as JSON has it in the second.
+  `acc`, the soft score: 1 if any call in the response is the due call. It reads the lines of the first `<tool_call>`
+  block up to the first that is not JSON; an object without name or parameters counts as the parameters of the right
+  call. So junk next to the right call costs nothing, and the name can be missing.
+  `acc_hard`: 1 if the response's only call is the due call. `acc` compares values as Python does (true equals 1),
+  `acc_hard` as JSON does.
 - `bfcl_*`: see `rest_verl.bfcl.scorer`.
 """
 
@@ -30,13 +30,13 @@ from rest_verl.reward.truth import DueCall, GroundTruth, read_ground_truth, same
 
 @dataclass(frozen=True)
 class Scorer:
-    """A scorer as it is registered.
+    """A registered scorer.
 
     Attributes:
-        score: from a response, the ground truth as `read` gives it, and the run's reward, to components by name:
-            `score` is the reward, `acc` what validation reports first, each further one is logged.
-        read: from `reward_model.ground_truth` of a row to what `score` takes; ValueError where it cannot be read:
-            such rows are skipped and counted.
+        score: function from a response, the result of `read` and the run's reward to components by name: `score` is
+            the reward, `acc` the first number in validation reports, and any others are logged.
+        read: function from a row's `reward_model.ground_truth` to the input of `score`; ValueError if the row cannot
+            be read: such rows are skipped and counted.
     """
 
     score: Callable[[Response, Any, RewardAtStep], dict[str, float]]
@@ -46,16 +46,16 @@ class Scorer:
 _SCORERS: Registry[Scorer] = Registry("scorer", modules={"bfcl_*": "rest_verl.bfcl.scorer"})
 
 
-def _as_it_is(ground_truth: Any) -> Any:
+def _unchanged(ground_truth: Any) -> Any:
     return ground_truth
 
 
-def register_scorer(pattern: str, read: Callable[[Any], Any] = _as_it_is) -> Callable[[Callable], Callable]:
-    """Register a scorer: a decorator for its function; see `Scorer` for the arguments.
+def register_scorer(pattern: str, read: Callable[[Any], Any] = _unchanged) -> Callable[[Callable], Callable]:
+    """Decorator that registers the function of a scorer; see `Scorer` for the arguments.
 
     Args:
-        pattern: data sources that it scores, as in `shop_*`.
-        read: how it reads ground truths; without one it gets them as the row has them.
+        pattern: pattern of the data sources that it scores, such as `shop_*`.
+        read: reader of ground truths; the default passes them on unchanged.
 
     Raises:
         ValueError: the pattern is taken.
@@ -77,20 +77,20 @@ def get_scorer(data_source: str) -> Scorer:
 
 @register_scorer("*", read=read_ground_truth)
 def score_rlla(response: Response, truth: GroundTruth, reward: RewardAtStep) -> dict[str, float]:
-    """Score a response by the reward of the run alone (`Scorer.score`)."""
+    """Score a response with the reward of the run (`Scorer.score`)."""
     return reward(response, truth)
 
 
 @register_scorer("apibank_*", read=read_ground_truth)
 def score_apibank(response: Response, truth: GroundTruth, reward: RewardAtStep) -> dict[str, float]:
-    """Score a response (`Scorer.score`)."""
+    """Score a response with the reward of the run and API-Bank's accuracies (`Scorer.score`)."""
     soft = any(_is_soft_match(written, due) for due in truth.calls for written in _written_calls(response))
     hard = response.parse_ok and same_calls(truth.calls, response.readable)
     return reward(response, truth) | {"acc": float(soft), "acc_hard": float(hard)}
 
 
 def _written_calls(response: Response) -> Iterator[Any]:
-    """What the response writes as calls, in order, up to the first that cannot be read."""
+    """The calls in a response, in order, up to the first that cannot be read."""
     if response.wire_format is not RLLA:
         for call in response.readable:
             yield {"name": call.name, "parameters": call.arguments}
@@ -113,14 +113,14 @@ def _is_soft_match(written: Any, due: DueCall) -> bool:
 
 
 def score_environment(response: Response, judged: Mapping[str, float], reward: RewardAtStep) -> dict[str, float]:
-    """Score a trajectory that acted on an environment (`rollout.environment`), which has judged what was done there.
+    """Score a trajectory with the result of its environment (`rollout.environment`).
 
     Args:
         response: the turns that the policy generated.
-        judged: what `Environment.score` returned, as the agent loop has checked it: `score` is the share of the
-            correctness reward, `acc` is reported as it is, and each further number is logged.
+        judged: result of `Environment.score`, checked by the agent loop: `score` is the share of the correctness
+            reward, `acc` is reported unchanged, and any other number is logged.
         reward: the reward of the run.
     """
     share = judged["score"]
     further = {key: value for key, value in judged.items() if key != "score"}
-    return reward.of_share(response, share) | {"share": share} | further
+    return reward.score_share(response, share) | {"share": share} | further

@@ -1,17 +1,17 @@
-"""The correctness of calls by rules that are hard to game. Pure functions.
+"""Correctness of calls under rules that are hard to game. Pure functions.
 
-Let G be the calls that are due and P those of the response. For a g and a p of the same name, with K the keys of g and
-those of p that are optional to g:
+Let G be the due calls and P the calls of the response. For g in G and p in P with the same name, let K be the keys of
+g and the keys of p that are optional in g:
 
-    q(g, p) = (1 + J(K, keys(p)) + V) / (2 + |K|)        0 where the names differ
-    V       = number of keys in K for which p has a right value, JSON type included
-    S       = max over all one-to-one pairings of the sum of q
-    share   = S / (|G| + |P| - pairs)                    pairs: calls of a name that both have
+    q(g, p) = (1 + J(K, keys(p)) + V) / (2 + |K|)        0 if the names differ
+    V       = number of keys in K for which p has a right value of the right JSON type
+    S       = maximum of the sum of q over all one-to-one pairings
+    share   = S / (|G| + |P| - pairs)                    pairs: number of paired calls with equal names
 
-So a call that answers nothing costs as much as one that is missing, duplicates included, and the order of calls does
-not matter. The share is 0 where the response is not legal, which is stricter here than in the wire format: nothing may
-stand outside of reasoning, calls and answer, an answer that is due must not be empty, and a call that is not due must
-not be made. Where no call is due the share is 1 for a legal answer and 0 otherwise.
+So an extra call costs as much as a missing one, including duplicates, and the order of calls does not matter. The
+share is 0 if the response is not legal, which is stricter here than in the wire format: no text outside of reasoning,
+calls and answer, no empty answer where one is due, and no calls where none are due. Where no call is due, the share is
+1 for a legal answer and 0 otherwise.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from rest_verl.reward.truth import NO_MATCH, DueCall, Match, equal_json
 
 
 def is_strictly_legal(response: Response, kind: Kind) -> bool:
-    """Whether a response is legal, says nothing outside of its blocks, answers where an answer is due and calls
-    nothing where no call is."""
+    """Whether a response is legal, has no text outside of its blocks, has an answer if one is due and no calls if none
+    are due."""
     return (
         response.is_legal(kind)
         and not response.has_stray_text()
@@ -39,7 +39,7 @@ def is_strictly_legal(response: Response, kind: Kind) -> bool:
 
 
 def match_best(due: Sequence[DueCall], calls: Sequence[ToolCall]) -> Match:
-    """Match calls with those that are due, so that the sum of q is greatest.
+    """Pair calls with the due calls so that the sum of q is greatest.
 
     Args:
         due: G, not empty.
@@ -90,10 +90,10 @@ def _quality(keys: float, values: float, size: int) -> float:
 
 
 def _pairing(quality: list[list[float]]) -> list[tuple[int, int]]:
-    """The pairs (row, column) whose sum is greatest."""
+    """The pairs (row, column) with the greatest sum."""
     if not quality[0]:
         return []
-    if len(quality) == len(quality[0]) == 1:  # nearly always
+    if len(quality) == len(quality[0]) == 1:  # almost always
         return [(0, 0)]
     rows, columns = linear_sum_assignment(np.array(quality), maximize=True)
     return [(int(row), int(column)) for row, column in zip(rows, columns, strict=True)]

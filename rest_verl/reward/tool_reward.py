@@ -1,11 +1,11 @@
-"""The reward of a response, R = F + C + L, by the settings `rest.reward`.
+"""The reward of a response, R = F + C + L, from the settings `rest.reward`.
 
-    F = F_max(s) where the response is legal for the kind of its ground truth, else F_min(s)
+    F = F_max(s) if the response is legal for the kind of its ground truth, else F_min(s)
     C = C_min(s) + (C_max(s) - C_min(s)) * share
-    L = L_min + (L_max - L_min) * min(1, words of reasoning / W(s))      off unless it is asked for
+    L = L_min + (L_max - L_min) * min(1, words of reasoning / W(s))      off by default
 
-with the share of `reward.toolrl` or `reward.strict`, and s the global step. Under the rules `toolrl` C = 0 where no
-call is due.
+where share comes from `reward.toolrl` or `reward.strict` and s is the global step. Under the rules `toolrl`, C = 0 if
+no call is due.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rest_verl.reward.strict import is_strictly_legal, match_best
 from rest_verl.reward.toolrl import match_in_order, read_first_block
 from rest_verl.reward.truth import GroundTruth, Match, same_calls
 
-# Every part of the reward that is logged, by name.
+# Names of the logged components of the reward.
 COMPONENTS = (
     "score",
     "format",
@@ -40,22 +40,22 @@ COMPONENTS = (
 
 @dataclass(frozen=True)
 class RewardAtStep:
-    """The reward of a run at a step of it: what scorers get."""
+    """The reward of a run at one step, as scorers receive it."""
 
     reward: ToolReward
     step: int
 
     def __call__(self, response: Response, truth: GroundTruth) -> dict[str, float]:
-        """Components of a response to a ground truth (`ToolReward.score`)."""
+        """Reward components of a response, given its ground truth (`ToolReward.score`)."""
         return self.reward.score(response, truth, self.step)
 
-    def of_share(self, response: Response, share: float) -> dict[str, float]:
-        """Components of a response whose calls something else has judged (`ToolReward.score_share`)."""
+    def score_share(self, response: Response, share: float) -> dict[str, float]:
+        """Reward components of a response whose calls were judged elsewhere (`ToolReward.score_share`)."""
         return self.reward.score_share(response, share, self.step)
 
 
 class ToolReward:
-    """The reward by the settings of a run; it keeps nothing between responses."""
+    """The reward under the settings of a run; stateless."""
 
     def __init__(self, settings: RewardConfig):
         self._settings = settings
@@ -67,7 +67,7 @@ class ToolReward:
         self._words = settings.length.words.schedule()
 
     def read(self, texts: Sequence[bytes], wire_format: WireFormat) -> Response:
-        """Read the turns that the policy generated, as the settings say."""
+        """Parse the turns that the policy generated, in the way that `rest.reward.reading` selects."""
         if self._settings.reading == "first_block":
             return read_first_block(texts)
         return read_response(texts, wire_format)
@@ -77,13 +77,12 @@ class ToolReward:
 
         Args:
             response: from `read`.
-            truth: what was asked for.
+            truth: ground truth of the row.
             step: global step.
 
         Returns:
-            `COMPONENTS` by name; `score` is the reward. `acc` depends neither on the rules nor on the step: 1 where
-            the calls are exactly those due, in any order, or, where none is due, where none is made and an answer is
-            given.
+            `COMPONENTS` by name; `score` is the reward. `acc` depends neither on the rules nor on the step: 1 if the
+            calls are exactly those due, in any order, or, where none is due, if there is an answer and no call.
         """
         legal = is_strictly_legal(response, truth.kind) if self._strict else response.is_legal(truth.kind)
         match = self._match(response, truth, legal)
@@ -100,23 +99,23 @@ class ToolReward:
         }
 
     def score_share(self, response: Response, share: float, step: int) -> dict[str, float]:
-        """Score a response whose calls something else has judged, such as the environment that they acted on.
+        """Score a response whose calls were judged elsewhere, for example by its environment.
 
         Args:
             response: from `read`.
-            share: of the correctness reward, in [0, 1].
+            share: share of the correctness reward, in [0, 1].
             step: global step.
 
         Returns:
-            those of `COMPONENTS` that can be said without a ground truth, `acc` left out. The format reward asks each
-            turn to be legal for some kind.
+            The `COMPONENTS` that need no ground truth, without `acc`. The format reward requires each turn to be legal
+            for some kind.
         """
         legal = response.is_legal_for_some_kind() and not (self._strict and response.has_stray_text())
         low, high = self._correctness_min(step), self._correctness_max(step)
         return self._sum(response, low + (high - low) * share, legal, step)
 
     def _sum(self, response: Response, correctness: float, legal: bool, step: int) -> dict[str, float]:
-        """The reward, its parts, and what the text says by itself."""
+        """The reward, its parts, and the components that depend on the text alone."""
         format_reward = self._format_max(step) if legal else self._format_min(step)
         length = self._length(response, step)
         return {
@@ -132,7 +131,7 @@ class ToolReward:
 
     def _match(self, response: Response, truth: GroundTruth, legal: bool) -> Match:
         calls = response.readable
-        if not truth.calls:  # any call will do, or none
+        if not truth.calls:  # any call is right, or no call at all
             right = bool(calls) if truth.kind.calls else response.answered and not response.calls
             return Match(float(right and (legal or not self._strict)))
         if not self._strict:
@@ -144,18 +143,19 @@ class ToolReward:
         bounds = self._settings.length
         if bounds.min == bounds.max:
             return bounds.max
-        # To two digits, as ToolRL has it.
-        return bounds.min + (bounds.max - bounds.min) * min(1.0, round(_reasoning(response) / self._words(step), 2))
+        # Rounded to two digits, as in ToolRL.
+        share = min(1.0, round(_reasoning_words(response) / self._words(step), 2))
+        return bounds.min + (bounds.max - bounds.min) * share
 
 
 def skipped_components() -> dict[str, float]:
-    """Components of a response whose ground truth cannot be read: all 0, counted by `skipped`. All responses to the
-    prompt score alike, so a group-relative advantage makes nothing of them."""
+    """Components of a response whose ground truth cannot be read: 0, except `skipped`. All responses to the prompt
+    score alike, so their group-relative advantages are 0."""
     return dict.fromkeys(COMPONENTS, 0.0) | {"skipped": 1.0}
 
 
 def is_exact(response: Response, truth: GroundTruth) -> bool:
-    """Whether a response makes exactly the calls that are due, or answers without any where none is due."""
+    """Whether a response makes exactly the due calls, or answers without a call where none is due."""
     if not truth.kind.calls:
         return response.answered and not response.calls
     if not truth.calls:
@@ -163,8 +163,8 @@ def is_exact(response: Response, truth: GroundTruth) -> bool:
     return response.parse_ok and same_calls(truth.calls, response.readable)
 
 
-def _reasoning(response: Response) -> int:
-    """Words of reasoning; reasoning that is not closed has none."""
+def _reasoning_words(response: Response) -> int:
+    """Number of words of reasoning; unclosed reasoning counts 0."""
     words = 0
     for text, turn in zip(response.texts, response.turns, strict=True):
         closings = {start for start, _ in turn.markers}

@@ -1,23 +1,23 @@
-"""The correctness of calls as ToolRL (arXiv 2504.13958) and ResT score it. Pure functions.
+"""Correctness of calls as ToolRL (arXiv 2504.13958) and ResT score it. Pure functions.
 
-Let G be the calls of the ground truth and P those of the response. With J(a, b) the multiset Jaccard index
-|a & b| / |a | b| (1 for two equal lists, 0 where just one is empty):
+Let G be the calls of the ground truth, P the calls of the response, and J(a, b) the multiset Jaccard index
+|a & b| / |a | b| (1 for two equal lists, 0 if just one is empty):
 
     S     = J(names(G), names(P)) + sum_{g in G} max_{p unused, name(p) = name(g)} [ J(keys(g), keys(p)) + V(g, p) ]
-    V     = number of keys of g that p has with an equal value
+    V     = number of keys of g that have an equal value in p
     S_max = 1 + sum_{g in G} (1 + |keys(g)|)
 
-and the share of the correctness reward is S / S_max. Each p serves one g, in the order of G; of equal ones the first
-is taken, and one that scores 0 is not used up. A response without a readable call, or with one that is not readable,
-has S = 0. Values are equal as Python has it (true is 1).
+and the share of the correctness reward is S / S_max. Each p matches at most one g, in the order of G; ties go to the
+first p, and a p that scores 0 stays unused. S = 0 if the response has no readable call, or any unreadable one. Values
+are compared as Python does (true equals 1).
 
 ToolRL's ablations change the granularity:
 
-- `refined`: J is 1 for equal lists, order included, and 0 for all others;
-- `intermediate`: for the sum, a p that equals g counts 1 and any other 0; S_max = 1 + |G|;
-- `coarse`: the share is 1 where the two lists of calls are equal, order included, and 0 otherwise.
+- `refined`: J is 1 for equal lists in the same order, and 0 for all others;
+- `intermediate`: in the sum, a p that equals g counts 1 and any other 0; S_max = 1 + |G|;
+- `coarse`: the share is 1 if the two lists of calls are equal and in the same order, and 0 otherwise.
 
-In each of them two equal lists of calls have the share 1.
+In all of them, two equal lists of calls have a share of 1.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from rest_verl.formats.rlla import RLLA
 from rest_verl.reward.response import Response
 from rest_verl.reward.truth import NO_MATCH, DueCall, Match, jaccard
 
-# What surrounds the response where ToolRL reads it: the chat templates of Qwen and of Llama 3.
+# Text around the response in the chat templates that ToolRL reads, those of Qwen and Llama 3.
 _CHAT_MARKERS = (
     ("<|im_start|>assistant", "<|im_end|>"),
     ("<|start_header_id|>assistant<|end_header_id|>", "<|eot_id|>"),
@@ -41,7 +41,7 @@ Agreement = Callable[[Sequence[str], Sequence[str]], float]
 
 
 def match_in_order(due: Sequence[DueCall], calls: Sequence[ToolCall], granularity: str = "fine") -> Match:
-    """Match calls with the ground truth's, greedily in its order.
+    """Match calls with the calls of the ground truth, greedily in the order of the ground truth.
 
     Args:
         due: G, not empty.
@@ -50,7 +50,7 @@ def match_in_order(due: Sequence[DueCall], calls: Sequence[ToolCall], granularit
     """
     if not calls:
         return NO_MATCH
-    agreement: Agreement = _same if granularity == "refined" else jaccard
+    agreement: Agreement = _equality if granularity == "refined" else jaccard
     name = agreement([wanted.name for wanted in due], [call.name for call in calls])
     unused = list(calls)
     arg_keys = arg_values = whole = 0.0
@@ -81,11 +81,11 @@ def match_in_order(due: Sequence[DueCall], calls: Sequence[ToolCall], granularit
 
 
 def read_first_block(texts: Sequence[bytes]) -> Response:
-    """Read the turns of a response as ToolRL's code does, whose format is rlla.
+    """Read the turns of a response as ToolRL's code does, in the format rlla.
 
-    A turn begins behind the last chat marker of an assistant and ends at the first end of a turn after it, whoever
-    wrote them. Its calls are the lines between the first `<tool_call>` and the first closing tag behind it, wherever
-    they stand, reasoning included.
+    A turn begins after the last assistant marker of a chat template and ends at the next end-of-turn marker, no matter
+    who wrote them. Its calls are the lines between the first `<tool_call>` and the next closing tag, even inside of
+    reasoning.
     """
     turns = [_cut_chat(text.decode("utf-8", "replace")) for text in texts]
     calls = [call for turn in turns for call in _lines_of_first_block(turn)]
@@ -93,7 +93,7 @@ def read_first_block(texts: Sequence[bytes]) -> Response:
     return Response(cut, [RLLA.parse(text) for text in cut], RLLA, calls)
 
 
-def _same(first: Sequence[str], second: Sequence[str]) -> float:
+def _equality(first: Sequence[str], second: Sequence[str]) -> float:
     return float(first == second)
 
 
@@ -104,7 +104,7 @@ def _agreement_of_arguments(due: dict[str, Any], given: dict[str, Any], agreemen
 
 
 def _equal_calls(due: Sequence[DueCall], calls: Sequence[ToolCall]) -> float:
-    """How many calls of the ground truth have an equal one, each serving one."""
+    """Number of ground-truth calls with an equal call in the response, paired one to one."""
     unused = list(calls)
     for wanted in due:
         equal = ToolCall(wanted.name, wanted.arguments)

@@ -1,4 +1,4 @@
-"""What a row asks for: the kind of the turn and the calls that are due."""
+"""Ground truths: the kind of turn that is due and the due calls."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rest_verl.formats.rlla import RLLA
 
 @dataclass(frozen=True)
 class DueCall:
-    """A call that is due.
+    """A due call.
 
     Attributes:
-        name: of the tool.
+        name: name of the tool.
         arguments: one right set of arguments.
-        optional: names of further arguments that may be given.
-        accepts: whether a value is right for an argument; None where only the one in `arguments` is.
+        optional: names of optional arguments.
+        accepts: whether a value is right for an argument; None if only the value in `arguments` is.
     """
 
     name: str
@@ -30,11 +30,11 @@ class DueCall:
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """What a row asks for.
+    """Ground truth of a row.
 
     Attributes:
-        kind: what the response is to hold; with kind.calls and no call in `calls`, any call will do.
-        calls: the calls that are due.
+        kind: kind of response that is due; with kind.calls and empty `calls`, any call is right.
+        calls: the due calls.
     """
 
     kind: Kind
@@ -42,14 +42,14 @@ class GroundTruth:
 
 
 def read_ground_truth(text: Any) -> GroundTruth:
-    """Read a ground truth in the rlla format, as ToolRL's data holds it.
+    """Read a ground truth in the rlla format of ToolRL's data.
 
     Raises:
-        ValueError: it is no text, has neither a call nor a `<response>`, or has a call that is not legal JSON with
+        ValueError: it is not text, has neither a call nor a `<response>`, or has a call that is not legal JSON with
             name and arguments.
     """
     if not isinstance(text, str):
-        raise ValueError(f"ground truth that is no text but {text!r:.120}")
+        raise ValueError(f"ground truth that is not text but {text!r:.120}")
     raw = text.encode("utf-8", "surrogatepass")
     turn = RLLA.parse(raw)
     calls = RLLA.read_calls(raw, turn)
@@ -62,7 +62,7 @@ def read_ground_truth(text: Any) -> GroundTruth:
 
 
 def equal_json(first: Any, second: Any) -> bool:
-    """Whether two JSON values are equal, types included: true is not 1, "1" is not 1; 1 and 1.0 are one number."""
+    """Whether two JSON values are equal and of equal type: 1 equals 1.0, but neither true nor "1"."""
     if isinstance(first, bool) or isinstance(second, bool):
         return first is second
     if isinstance(first, dict) and isinstance(second, dict):
@@ -73,19 +73,19 @@ def equal_json(first: Any, second: Any) -> bool:
 
 
 def same_calls(due: Sequence[DueCall], calls: Sequence[ToolCall]) -> bool:
-    """Whether calls are exactly those due, in any order."""
+    """Whether the calls are exactly the due calls, in any order."""
     left = list(calls)
     if len(due) != len(left):
         return False
     for wanted in due:
-        found = next((index for index, call in enumerate(left) if _is(wanted, call)), None)
+        found = next((index for index, call in enumerate(left) if _is_equal(wanted, call)), None)
         if found is None:
             return False
         del left[found]
     return True
 
 
-def _is(due: DueCall, call: ToolCall) -> bool:
+def _is_equal(due: DueCall, call: ToolCall) -> bool:
     return call.name == due.name and equal_json(call.arguments, due.arguments)
 
 
@@ -98,10 +98,10 @@ class Match:
     """Parts of a match, each in [0, 1].
 
     Attributes:
-        share: of the correctness reward.
+        share: share of the correctness reward.
         name: agreement of the tools' names.
-        arg_keys: agreement of the arguments' names, as a mean over the calls that are due.
-        arg_values: share of the due arguments whose value is right.
+        arg_keys: agreement of the arguments' names, mean over the due calls.
+        arg_values: share of the due arguments with a right value.
     """
 
     share: float
@@ -114,7 +114,7 @@ NO_MATCH = Match(0.0)
 
 
 def jaccard(first: Sequence[str], second: Sequence[str]) -> float:
-    """Multiset Jaccard index |a & b| / |a | b|; 1 for two equal lists (also empty ones)."""
+    """Multiset Jaccard index |a & b| / |a | b|; 1 for two equal lists, empty ones included."""
     if first == second:
         return 1.0
     common = (Counter(first) & Counter(second)).total()

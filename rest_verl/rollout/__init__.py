@@ -1,1 +1,1 @@
-"""Rollouts that record where the policy's turns are."""
+"""Multi-turn rollouts with tools and environments, which record the bounds of the policy's turns."""

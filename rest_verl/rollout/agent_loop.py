@@ -1,8 +1,8 @@
-"""The agent loop `rest_tool_agent`: verl's tool agent loop with environments that hold state, over many user turns.
+"""Agent loop `rest_tool_agent`: verl's tool agent loop with stateful environments and several user turns.
 
-Token ids, masks and log-probs are verl's own work: what was generated is never decoded and encoded again. Added are
-the calls' parser (`rest.format`), the environment that a row names, limits, and a record of it all. Rows without an
-environment use verl's tools (function tools, `BaseTool` classes, MCP) as in verl's loop.
+verl's loop handles token ids, masks and log-probs: generated tokens are never decoded and encoded again. This module
+adds the parser of calls (`rest.format`), the environment that a row names, limits, and a record of the trajectory.
+Rows without an environment use verl's tools (function tools, `BaseTool` classes, MCP) as in verl's loop.
 """
 
 from __future__ import annotations
@@ -17,18 +17,27 @@ from verl.experimental.agent_loop.tool_agent_loop import AgentData, AgentState
 from verl.experimental.agent_loop.tool_parser import ToolParser
 from verl.tools.schemas import ToolResponse
 
-from rest_verl.rollout.calls import UNREADABLE, Call, Failure, caught, read_calls, shown_name, text_of, unknown_tool
+from rest_verl.rollout.calls import (
+    UNREADABLE,
+    Call,
+    Failure,
+    read_calls,
+    run_tool_call,
+    shown_name,
+    text_of,
+    unknown_tool,
+)
 from rest_verl.rollout.environment import Environment, Message, environment_of, score_of
 from rest_verl.rollout.per_turn import split_turns
 from rest_verl.rollout.record import GeneratedTurn, Limits, Record
 from rest_verl.rollout.safe_text import cut, safe_message
 from rest_verl.rollout.settings import LoopSettings, settings_of
-from rest_verl.rollout.verl_loop import ExactToolAgentLoop, as_verls, in_thread, media_of, text_of_response
-from rest_verl.rollout.waiting import at_most
+from rest_verl.rollout.verl_loop import ExactToolAgentLoop, media_of, text_of_response, threaded_tool, to_function_call
+from rest_verl.rollout.waiting import wait_at_most
 
 
 class CallReader(ToolParser):
-    """The parser that verl's loop asks for the calls of a generated turn."""
+    """verl's tool parser interface over the calls of a generated turn."""
 
     def __init__(self, settings: LoopSettings, record: Record):
         self._settings = settings
@@ -39,18 +48,18 @@ class CallReader(ToolParser):
         return self._settings.stop_token_ids
 
     async def extract_tool_calls(self, responses_ids: list[int], tools: Any = None) -> tuple[str, list[Any]]:
-        """The answer and the calls of a turn; verl hands the calls on to the methods below and to nothing else."""
+        """Answer and calls of a turn; verl passes the calls only to methods that `RestToolAgentLoop` overrides."""
         first = len(self._record.calls)
         return read_calls(self._settings.wire_format, self._settings.pieces, responses_ids, first)
 
 
 @register("rest_tool_agent")
 class RestToolAgentLoop(ExactToolAgentLoop):
-    """One trajectory.
+    """Loop of one trajectory.
 
-    Written into `extra_fields`: `rest_turns`, bounds [start, end) of each generated turn in response tokens;
+    Adds to `extra_fields`: `rest_turns`, bounds [start, end) of each generated turn in response tokens;
     `rest_turn_table`, the turns with their calls; `rest_rollout`, numbers for the metrics; `rest_environment`, the
-    environment's score, where the row has one.
+    score of the environment if the row has one.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -59,14 +68,14 @@ class RestToolAgentLoop(ExactToolAgentLoop):
         self._limits = Limits(
             self._settings.rollout, self.max_assistant_turns, self.max_user_turns, self.max_parallel_calls
         )
-        # verl must neither end a trajectory without a reason nor drop calls without a word.
+        # Ours apply instead: verl would end trajectories without a reason and drop calls silently.
         self.max_assistant_turns = self.max_user_turns = self.max_parallel_calls = None
-        self.tools = {name: in_thread(tool) for name, tool in self.tools.items()}
+        self.tools = {name: threaded_tool(tool) for name, tool in self.tools.items()}
         self._record = Record()
         self.tool_parser = CallReader(self._settings, self._record)
         self._environment: Environment | None = None
 
-    # verl's trainer takes a list as well, whatever the base class says.
+    # verl's trainer also accepts a list, although the base class does not declare it.
     async def run(  # type: ignore[override]
         self, sampling_params: dict[str, Any], **kwargs: Any
     ) -> AgentLoopOutput | list[AgentLoopOutput]:
@@ -75,8 +84,8 @@ class RestToolAgentLoop(ExactToolAgentLoop):
         async with environment_of(kwargs.get("extra_info") or {}, rollout.call_seconds) as environment:
             if environment is not None:
                 self._environment = environment
-                opening = await at_most(rollout.max_seconds, environment.reset())
-                kwargs["raw_prompt"] = [*kwargs["raw_prompt"], *self._safe(opening.messages)]
+                opening = await wait_at_most(rollout.max_seconds, environment.reset())
+                kwargs["raw_prompt"] = [*kwargs["raw_prompt"], *self._safe_messages(opening.messages)]
                 self.tools, self.tool_schemas = {}, [dict(tool) for tool in opening.tools]
             output = await super().run(sampling_params, **kwargs)
             if environment is not None:
@@ -87,7 +96,7 @@ class RestToolAgentLoop(ExactToolAgentLoop):
     async def _handle_pending_state(self, agent_data: AgentData, sampling_params: dict[str, Any]) -> AgentState:
         state = await super()._handle_pending_state(agent_data, sampling_params)
         if self.rollout_config.max_model_len:
-            # Beyond it the engine raises, which would cost the whole trajectory.
+            # The engine raises above this limit, which would cost the whole trajectory.
             room = self.rollout_config.max_model_len - len(agent_data.prompt_ids)
             self.response_length = min(self.response_length, room)
         return state
@@ -106,13 +115,13 @@ class RestToolAgentLoop(ExactToolAgentLoop):
         if not calls:
             return await self._handle_user_turn(agent_data)
         reason = self._limits.reached(self._record)
-        # Where nobody reads the results, calls are run only for what they do to an environment.
+        # Nobody will read the results: run the calls only for their effect on an environment.
         return self._end(reason) if reason and self._environment is None else AgentState.PROCESSING_TOOLS
 
     async def _handle_processing_tools_state(self, agent_data: AgentData) -> AgentState:
         began = time.monotonic()
         await self._run_calls(agent_data)
-        spent = agent_data.metrics.get("tool_calls", 0.0)  # what verl measures itself is how long it takes to look up
+        spent = agent_data.metrics.get("tool_calls", 0.0)  # verl itself measures the look-up only
         agent_data.metrics["tool_calls"] = spent + time.monotonic() - began
         self._record.tool_turns += 1
         if reason := self._limits.reached(self._record):
@@ -121,22 +130,22 @@ class RestToolAgentLoop(ExactToolAgentLoop):
         return self._end("response_length") if state == AgentState.TERMINATED else state
 
     async def _handle_user_turn(self, agent_data: AgentData) -> AgentState:
-        """Go on with what the user says next."""
+        """Continue with the next user turn."""
         if self._environment is None:
             return self._end("done")
         try:
-            said = await at_most(self._seconds_left(), self._environment.next_user_turn())
+            messages = await wait_at_most(self._seconds_left(), self._environment.next_user_turn())
         except TimeoutError:
             return self._end("seconds")
-        if said is None:
+        if messages is None:
             return self._end("done")
         self._record.user_turn += 1
         if reason := self._limits.reached(self._record):
             return self._end(reason)
-        return await self._append(agent_data, self._safe(said))
+        return await self._append(agent_data, self._safe_messages(messages))
 
     async def _append(self, agent_data: AgentData, messages: list[Message]) -> AgentState:
-        """Put messages behind what there is, and generate again if there is room."""
+        """Append messages to the trajectory, and generate again if there is room."""
         before = list(agent_data.messages)
         agent_data.messages.extend(messages)
         merged, mask, log_probs = await self.merge_messages(
@@ -169,7 +178,7 @@ class RestToolAgentLoop(ExactToolAgentLoop):
             self._note_failure(call, Failure("too_many_calls", f"not run: at most {allowed} calls are allowed here"))
 
     async def _run_call(self, call: Call, agent_data: AgentData) -> None:
-        """Run one call and note what came of it."""
+        """Run one call and record its result."""
         began = time.monotonic()
         limit = min(self._limits.rollout.call_seconds, self._seconds_left())
         try:
@@ -178,10 +187,10 @@ class RestToolAgentLoop(ExactToolAgentLoop):
             if limit == 0:
                 raise Failure("timeout", "not run: there is no time left")
             if self._environment is not None:
-                work = caught(self._environment.call(call.name, call.arguments), call.name)
-                self._note_result(call, text_of(await at_most(limit, work)))
+                work = run_tool_call(self._environment.call(call.name, call.arguments), call.name)
+                self._note_result(call, text_of(await wait_at_most(limit, work)))
             else:
-                await at_most(limit, self._run_tool(call, agent_data))
+                await wait_at_most(limit, self._run_tool(call, agent_data))
         except Failure as failure:
             self._note_failure(call, failure)
         except TimeoutError:
@@ -190,11 +199,13 @@ class RestToolAgentLoop(ExactToolAgentLoop):
             call.seconds = time.monotonic() - began
 
     async def _run_tool(self, call: Call, agent_data: AgentData) -> None:
-        """Run a call of a tool of verl's."""
+        """Run a call of one of verl's own tools."""
         name = call.name or ""
-        if name not in agent_data._active_tools:  # type: ignore[attr-defined]  # verl's own, set on each trajectory
+        if name not in agent_data._active_tools:  # type: ignore[attr-defined]  # verl sets it on each trajectory
             raise unknown_tool(name)
-        response, call.reward, _ = await super()._call_tool(as_verls(call), agent_data.tools_kwargs, agent_data)
+        response, call.reward, _ = await super()._call_tool(
+            to_function_call(call), agent_data.tools_kwargs, agent_data
+        )
         call.media = media_of(response)
         self._note_result(call, text_of_response(response, name))
 
@@ -209,11 +220,11 @@ class RestToolAgentLoop(ExactToolAgentLoop):
     async def _call_tool(
         self, tool_call: Any, tools_kwargs: dict[str, Any], agent_data: AgentData
     ) -> tuple[ToolResponse, float, dict[str, Any]]:
-        """What verl puts into the tool's message: the result that is there already."""
+        """Return the stored result, which verl puts into the tool's message."""
         return ToolResponse(text=tool_call.result, **tool_call.media), tool_call.reward, {}
 
     def _build_assistant_message(self, content: str, agent_data: AgentData) -> Message:
-        """The turn as a message. No token comes from it: templates look up the names of its calls, tools may read
+        """The turn as a message. It adds no tokens: templates look up the names of its calls, and tools may read
         it."""
         calls: list[Any] = agent_data.tool_calls
         make_safe = self._settings.make_safe
@@ -228,7 +239,7 @@ class RestToolAgentLoop(ExactToolAgentLoop):
         message = {"role": "assistant", "content": make_safe(content)}
         return {**message, "tool_calls": tool_calls} if tool_calls else message
 
-    def _safe(self, messages: Sequence[Message]) -> list[Message]:
+    def _safe_messages(self, messages: Sequence[Message]) -> list[Message]:
         return [safe_message(message, self._settings.make_safe) for message in messages]
 
     def _seconds_left(self) -> float:

@@ -1,4 +1,4 @@
-"""The calls of a generated turn: read from its bytes, and what each came to."""
+"""The calls of a generated turn, read from its bytes, and their results."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rest_verl.rollout.safe_text import text_of_error
 
 T = TypeVar("T")
 
-# What can go wrong with a call. `failed`: the environment refused it in its own words; `exception`: anything else.
+# Errors of a call. `failed`: the environment refused it with a ToolError; `exception`: any other exception.
 ERRORS = ("unreadable", "unknown_tool", "wrong_arguments", "failed", "exception", "timeout", "too_many_calls")
 UNREADABLE = "This call could not be read. Write it whole, with the tool's name and its arguments as an object."
-LONGEST_NAME = 100  # characters of a name that messages repeat
-DEEPEST = 64  # levels of arguments in one another; what carries a trajectory on through verl copies them by recursion
+MAX_NAME_LENGTH = 100  # characters of a name in messages
+MAX_DEPTH = 64  # levels of nesting in arguments: verl copies trajectories recursively
 
 
 @dataclass(eq=False)
@@ -24,16 +24,16 @@ class Call:
     """One call of a turn.
 
     Attributes:
-        tool_call_id: what ties the tool's message to the call, unique in the trajectory. In the shape that Kimi's
-            chat template shows; others do not show it.
-        name: as the model wrote it; None where it wrote none.
-        arguments: decoded; None where the call cannot be read.
-        result: what the model gets to read.
-        error: one of `ERRORS`; None where the call went well.
+        tool_call_id: id that links the tool's message to the call, unique in the trajectory. It has the form that
+            Kimi's chat template prints; other templates do not print it.
+        name: name as the model wrote it; None if it wrote none.
+        arguments: decoded arguments; None if the call cannot be read.
+        result: text that the model reads.
+        error: one of `ERRORS`; None if the call succeeded.
         truncated: whether the result was cut.
-        seconds: that the call took.
-        media: images and videos of a tool of verl's, by the name that verl gives them.
-        reward: of a tool of verl's.
+        seconds: duration of the call in seconds.
+        media: images and videos from a verl tool, by verl's names.
+        reward: reward from a verl tool.
     """
 
     tool_call_id: str
@@ -47,18 +47,18 @@ class Call:
     reward: float | None = None
 
     def row(self) -> dict[str, Any]:
-        """The call in the turn table."""
+        """The call as a row of the turn table."""
         shown = {"name": self.name, "arguments": self.arguments, "result": self.result, "error": self.error}
         return shown | {"seconds": self.seconds} | ({"truncated": True} if self.truncated else {})
 
 
 @dataclass(eq=False)
 class Failure(Exception):
-    """A call that came to nothing.
+    """A failed call.
 
     Attributes:
         error: one of `ERRORS`.
-        message: for the model.
+        message: text for the model.
     """
 
     error: str
@@ -71,37 +71,37 @@ def read_calls(
     """Read a generated turn from the exact bytes of its ids.
 
     Args:
-        wire_format: how the policy writes its turns.
-        pieces: the bytes of each id; the last entry stands for all ids beyond.
-        ids: of the turn.
+        wire_format: wire format of the policy.
+        pieces: bytes of each id; the last entry stands for all larger ids.
+        ids: token ids of the turn.
         first: number of calls before this turn in the trajectory.
 
     Returns:
-        The turn's answer, and its calls; one that cannot be read is there too, without arguments.
+        The turn's answer, and its calls; a call that cannot be read is included, without arguments.
     """
-    beyond = len(pieces) - 1
-    text = b"".join([pieces[min(token, beyond)] for token in ids])
+    last = len(pieces) - 1
+    text = b"".join([pieces[min(token, last)] for token in ids])
     turn = wire_format.parse(text)
     calls = []
     read = wire_format.read_calls(text, turn)
     for number, (span, call) in enumerate(zip(turn.calls, read, strict=True), first):
         written = text[slice(*span.name)].decode(errors="replace") if span.name else None
         name = call.name if call else written
-        arguments = call.arguments if call and _is_shallow(call.arguments, DEEPEST) else None
+        arguments = call.arguments if call and _is_shallow(call.arguments, MAX_DEPTH) else None
         calls.append(Call(f"functions.{shown_name(name)}:{number}", name, arguments))
     return b"".join(text[slice(*span)] for span in turn.response).decode(errors="replace"), calls
 
 
 def shown_name(name: str | None) -> str:
-    """A name that fits into a message."""
-    return (name or "unreadable")[:LONGEST_NAME]
+    """A name short enough for a message."""
+    return (name or "unreadable")[:MAX_NAME_LENGTH]
 
 
-async def caught(work: Coroutine[Any, Any, T], name: str) -> T:
-    """Await a call of the tool with this name.
+async def run_tool_call(work: Coroutine[Any, Any, T], name: str) -> T:
+    """Await a call of the tool `name`.
 
     Raises:
-        Failure: in place of whatever the call raised.
+        Failure: in place of any exception that the call raises.
     """
     try:
         return await work
@@ -110,30 +110,30 @@ async def caught(work: Coroutine[Any, Any, T], name: str) -> T:
     except ToolError as error:
         raise Failure("failed", text_of_error(error) or "the call failed") from error
     except KeyError as error:
-        # A tool may raise it about a key of its own; only one about the tool's name says that there is no such tool.
+        # A tool may raise KeyError for its own keys; only a KeyError of the tool's name means an unknown tool.
         if error.args == (name,):
             raise unknown_tool(name) from error
         raise Failure("exception", f"KeyError: {text_of_error(error)}") from error
     except TypeError as error:
         raise Failure("wrong_arguments", f"wrong arguments: {text_of_error(error)}") from error
-    except (Exception, SystemExit) as error:  # a tool that exits must not take the worker with it
+    except (Exception, SystemExit) as error:  # a tool that exits must not end the worker
         raise Failure("exception", f"{type(error).__name__}: {text_of_error(error)}") from error
 
 
 def text_of(result: Any) -> str:
-    """The result of an environment's tool; Failure if it is no text, which is the environment's mistake."""
+    """The result of an environment's tool; Failure if it is not text, which is a bug of the environment."""
     if not isinstance(result, str):
         raise Failure("exception", f"the tool returned {type(result).__name__} instead of text")
     return result
 
 
 def unknown_tool(name: str) -> Failure:
-    """A call of a tool that is not there."""
+    """Failure of a call to a tool that does not exist."""
     return Failure("unknown_tool", f"there is no tool {shown_name(name)!r}")
 
 
 def _is_shallow(value: Any, levels: int) -> bool:
-    """Whether a JSON value has at most so many levels."""
+    """Whether a JSON value has at most `levels` levels."""
     if not isinstance(value, dict | list):
         return True
     inner = value.values() if isinstance(value, dict) else value

@@ -1,7 +1,7 @@
-"""What a trajectory acts on: a small protocol, one instance a trajectory, the registry by name, and a row's own.
+"""Environments, which trajectories act on: the protocol, the registry by name, and the environment of a row.
 
-A row names its environment (`extra_info.environment`) and what it is made with (`extra_info.environment_kwargs`, a
-JSON object as text, so that rows of different environments have one schema). The agent loop makes one instance for
+A row names its environment (`extra_info.environment`) and its keyword arguments (`extra_info.environment_kwargs`, a
+JSON object as text, so that rows of different environments share one schema). The agent loop makes one instance for
 every trajectory and always closes it.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from rest_verl.common.logs import logger_of
 from rest_verl.common.names import Registry
-from rest_verl.rollout.waiting import at_most
+from rest_verl.rollout.waiting import wait_at_most
 
 logger = logger_of(__name__)
 
@@ -28,9 +28,9 @@ class Opening:
     """How a trajectory begins.
 
     Attributes:
-        messages: appended to the row's prompt.
-        tools: schemas for the model's chat template, {"type": "function", "function": {...}} each; none where the
-            prompt describes the tools itself.
+        messages: messages appended to the row's prompt.
+        tools: schemas for the model's chat template, {"type": "function", "function": {...}} each; empty if the prompt
+            itself describes the tools.
     """
 
     messages: Sequence[Message] = ()
@@ -38,15 +38,15 @@ class Opening:
 
 
 class ToolError(Exception):
-    """A call that failed in a way that the model should read about; its text becomes the tool's message."""
+    """A failed call whose error the model should read; the text becomes the tool's message."""
 
 
 class Environment(Protocol):
-    """Tools with state, and the user who asks for things to be done with them.
+    """Tools with state, and the user who asks for their use.
 
     Methods run in the event loop that all trajectories of a worker share: work that blocks belongs in a thread
-    (`rest_verl.rollout.waiting.call_in_thread`). The loop bounds the time of each call and of the whole trajectory,
-    and turns an exception into a message of the tool that the model can read.
+    (`rest_verl.rollout.waiting.call_in_thread`). The loop limits the time of each call and of the whole trajectory,
+    and turns exceptions into tool messages that the model can read.
     """
 
     @property
@@ -55,42 +55,42 @@ class Environment(Protocol):
         ...
 
     async def reset(self) -> Opening:
-        """Begin a trajectory. Called once, before anything else."""
+        """Start a trajectory. Called once, before any other method."""
         ...
 
     async def call(self, name: str, arguments: dict[str, Any]) -> str:
-        """Run a tool and return what the model is to read.
+        """Run a tool and return the text for the model.
 
         Args:
-            name: as the model wrote it.
+            name: name of the tool as the model wrote it.
             arguments: JSON values.
 
         Raises:
-            KeyError: there is no such tool; its argument is the name, as a look-up in a dict of tools raises it.
-            TypeError: the arguments do not fit.
-            ToolError: the call failed; so does any other exception, but its text may say more than the model should
-                read.
+            KeyError: no tool has this name; the argument is the name, as from a look-up in a dict of tools.
+            TypeError: the arguments do not match the tool's parameters.
+            ToolError: the call failed. Any other exception also fails the call, but its text may reveal more than the
+                model should read.
         """
         ...
 
     async def next_user_turn(self) -> Sequence[Message] | None:
-        """Return the user's next messages once the policy has made no further call, or None where the user is done."""
+        """Return the user's next messages once a turn has no call, or None if the user is done."""
         ...
 
     async def score(self) -> dict[str, float]:
-        """Score the trajectory: `score` in [0, 1] is the share of the correctness reward, `acc` what validation
-        reports (1 where `score` is 1 if it is left out), each further number is logged. Called once, at the end,
-        however the trajectory ended."""
+        """Score the trajectory: `score` in [0, 1] is the share of the correctness reward, `acc` the number that
+        validation reports (default: 1 if `score` is 1, else 0), and any other number is logged. Called once, at the
+        end of every trajectory, whatever ended it."""
         ...
 
     async def close(self) -> None:
-        """Let go of everything. Always called, also after an error."""
+        """Release all resources. Always called, even after an error."""
         ...
 
 
 @dataclass
 class NoEnvironment:
-    """Defaults to build on: one user turn, calls one after the other, nothing to let go of."""
+    """Base class with defaults: one user turn, sequential calls, nothing to close."""
 
     parallel: bool = field(default=False, init=False)
 
@@ -107,10 +107,10 @@ ENVIRONMENTS: Registry[Callable[..., Environment]] = Registry(
 
 
 def register_environment(name: str) -> Callable[[Callable[..., Environment]], Callable[..., Environment]]:
-    """Register an environment: a decorator for its class, which is called with the row's `environment_kwargs`.
+    """Decorator that registers the class of an environment, which is called with the row's `environment_kwargs`.
 
-    Making one only checks what it is given: `rest-verl data check` makes one for every row, and neither resets nor
-    closes it. What must be let go of belongs in `reset`.
+    `__init__` should only check its arguments: `rest-verl data check` makes an instance for every row, and neither
+    resets nor closes it. Acquire resources in `reset`.
 
     Raises:
         ValueError: the name is taken.
@@ -125,17 +125,17 @@ def register_environment(name: str) -> Callable[[Callable[..., Environment]], Ca
 
 
 def get_environment(name: str) -> Callable[..., Environment]:
-    """Return what makes an environment; ValueError names the nearest and all known ones."""
+    """Return the class of an environment; the ValueError for an unknown name lists the closest and all known names."""
     return ENVIRONMENTS.get(name)
 
 
 @asynccontextmanager
 async def environment_of(extra_info: Mapping[str, Any], close_seconds: float) -> AsyncIterator[Environment | None]:
-    """The environment that a row names, closed at the end, however that comes; None where it names none.
+    """Context manager of the environment that a row names, which always closes it; None if the row names none.
 
     Args:
-        extra_info: of the row.
-        close_seconds: that closing may take.
+        extra_info: `extra_info` of the row.
+        close_seconds: time limit of closing in seconds.
 
     Raises:
         ValueError: the name is not registered, or the environment cannot be made with the row's keyword arguments.
@@ -149,36 +149,36 @@ async def environment_of(extra_info: Mapping[str, Any], close_seconds: float) ->
         yield environment
     finally:
         try:
-            await at_most(close_seconds, environment.close())
-        except Exception:  # the trajectory itself is whole
-            logger.exception("environment %r could not be closed", name)
+            await wait_at_most(close_seconds, environment.close())
+        except Exception:  # the trajectory itself is complete
+            logger.exception("environment %r failed to close; its trajectory is kept", name)
 
 
 async def score_of(environment: Environment, seconds: float) -> dict[str, float]:
     """The score of a trajectory as plain numbers, with `acc`.
 
     Raises:
-        ValueError: the environment's score is not what its protocol says.
-        TimeoutError: it takes longer than so many seconds.
+        ValueError: the score violates the protocol.
+        TimeoutError: scoring takes longer than `seconds`.
     """
-    score = await at_most(seconds, environment.score())
+    score = await wait_at_most(seconds, environment.score())
     numbers = {key: float(value) for key, value in score.items() if isinstance(value, Real)}
     if numbers.keys() != score.keys() or not 0 <= numbers.get("score", -1) <= 1:
         raise ValueError(
-            f"{type(environment).__name__}.score() returned {score!r:.500}: it must return a dict of numbers in which "
-            "'score' lies between 0 and 1"
+            f"{type(environment).__name__}.score() returned {score!r:.500}: return a dict of numbers in which 'score' "
+            "is between 0 and 1"
         )
     return {"acc": float(numbers["score"] == 1), **numbers}
 
 
 def _make(name: str, kwargs: str, index: Any) -> Environment:
-    """Make an environment; ValueError says what is wrong with the row."""
+    """Make an environment; ValueError if the row is wrong."""
     make = get_environment(name)
     try:
         return make(**json.loads(kwargs))
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"row with extra_info.index={index!r}: environment {name!r} cannot be made with "
-            f"extra_info.environment_kwargs={kwargs!r:.200}: {error}. It must be a JSON object, as text, whose keys "
+            f"extra_info.environment_kwargs={kwargs!r:.200}: {error}. Set it to a JSON object, as text, whose keys "
             f"are parameters of {make!r}"
         ) from error

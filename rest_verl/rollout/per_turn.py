@@ -1,11 +1,11 @@
-"""`rest.rollout.per_turn`: a trajectory as one training sample for each generated turn.
+"""`rest.rollout.per_turn`: one training sample for each generated turn of a trajectory.
 
-A sample's prompt is everything that came before its turn. Together the samples hold each generated token once; their
-prompts repeat the rest, so a step costs more. verl scores the last one, gives all the reward of that, and groups their
-advantages by trajectory where the estimator is grpo.
+The prompt of a sample is everything before its turn. Together the samples hold each generated token once; their
+prompts repeat the rest, so a step costs more. verl scores the last sample, gives its reward to all samples of the
+trajectory, and groups their advantages by trajectory if the estimator is grpo.
 
-Such a prompt may be longer than `data.max_prompt_length`: verl's V1 trainer keeps rows as long as they are and pads
-none to that length. A sample as a whole is never longer than its trajectory is in one piece.
+A prompt may be longer than `data.max_prompt_length`: verl's V1 trainer keeps the length of each row and pads none to
+that length. A sample is never longer than its whole trajectory.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from typing import Any
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopOutput
 
-# What only the last sample carries: it stands for the trajectory.
-OF_TRAJECTORY = ("rest_turn_table", "rest_environment", "rest_rollout")
+# Fields of the last sample only, which stands for the trajectory.
+TRAJECTORY_FIELDS = ("rest_turn_table", "rest_environment", "rest_rollout")
 
 
 def split_turns(output: AgentLoopOutput) -> list[AgentLoopOutput]:
-    """One output for each generated turn, in their order.
+    """Split a trajectory into one output for each generated turn, in order.
 
     Args:
         output: a whole trajectory, with `rest_turns` in its extra fields.
 
     Raises:
-        ValueError: it holds images, videos or sounds, which cannot be told apart by turn.
+        ValueError: it holds images, videos or sounds, which cannot be assigned to turns.
     """
     media = [kind for kind, items in (output.multi_modal_data or {}).items() if items]
     if media:
         raise ValueError(
-            f"rest.rollout.per_turn=true takes text only, and this trajectory holds {media}: set "
+            f"rest.rollout.per_turn=true supports text only, but this trajectory holds {media}: set "
             "rest.rollout.per_turn=false"
         )
     bounds = [(start, end) for start, end in output.extra_fields["rest_turns"] if end > start]
@@ -40,7 +40,7 @@ def split_turns(output: AgentLoopOutput) -> list[AgentLoopOutput]:
 def _turn(output: AgentLoopOutput, start: int, end: int, is_last: bool) -> AgentLoopOutput:
     """The output of the turn with these bounds."""
     fields: dict[str, Any] = {
-        key: value for key, value in output.extra_fields.items() if is_last or key not in OF_TRAJECTORY
+        key: value for key, value in output.extra_fields.items() if is_last or key not in TRAJECTORY_FIELDS
     }
     update: dict[str, Any] = {
         "prompt_ids": output.prompt_ids + output.response_ids[:start],

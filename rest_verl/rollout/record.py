@@ -1,4 +1,4 @@
-"""What is written down about a trajectory: a table of its turns, numbers for the metrics, and why it ended."""
+"""The record of a trajectory: a table of its turns, numbers for the metrics, and the reason for its end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from rest_verl.config.rollout import RolloutConfig
 from rest_verl.rollout.calls import ERRORS, Call
 
-# `done`: no further call, and the user is done.
+# Reasons for the end of a trajectory. `done`: the last turn has no call, and the user is done.
 REASONS = ("done", "response_length", "assistant_turns", "user_turns", "steps", "calls", "seconds")
 
 
@@ -20,10 +20,10 @@ class GeneratedTurn:
     """One generation.
 
     Attributes:
-        start: its first token, counted in the response.
-        user_turn: number of the user's message that it answers, from 0.
-        seconds: that it took.
-        calls: that it made.
+        start: position of its first token in the response.
+        user_turn: number of the user turn that it answers, from 0.
+        seconds: duration in seconds.
+        calls: its calls.
     """
 
     start: int
@@ -44,23 +44,23 @@ class Record:
 
     @property
     def calls(self) -> list[Call]:
-        """All calls, those included that were not run."""
+        """All calls, including those that were not run."""
         return [call for turn in self.turns for call in turn.calls]
 
     def seconds_left(self, max_seconds: float) -> float:
-        """Of the trajectory; not below 0."""
+        """Remaining seconds of the trajectory, at least 0."""
         return max(0.0, self.began + max_seconds - time.monotonic())
 
     def fields(self, response_mask: Sequence[int]) -> dict[str, Any]:
-        """What the reward, the viewer and the metrics read: `rest_turns`, `rest_turn_table`, `rest_rollout`.
+        """Fields for the reward, the viewer and the metrics: `rest_turns`, `rest_turn_table`, `rest_rollout`.
 
         Args:
-            response_mask: 1 for each generated token of the response, as it is trained on.
+            response_mask: 1 for each generated token of the final response, 0 for all others.
         """
         table = []
         closed = [*response_mask, 0]
         for turn in self.turns:
-            # A turn ends where the mask says: a chat template may take its last token into the message that follows.
+            # The mask decides where a turn ends: a chat template may merge its last token into the next message.
             bounds = [turn.start, closed.index(0, turn.start)]
             calls = [call.row() for call in turn.calls]
             table.append({"tokens": bounds, "user_turn": turn.user_turn, "seconds": turn.seconds, "calls": calls})
@@ -71,7 +71,7 @@ class Record:
         }
 
     def _numbers(self) -> dict[str, float]:
-        """What the run logs about the trajectory."""
+        """Numbers that the run logs about the trajectory."""
         calls = self.calls
         errors = Counter(call.error for call in calls)
         numbers = {
@@ -88,12 +88,12 @@ class Record:
 
 @dataclass(frozen=True)
 class Limits:
-    """How far a trajectory may go.
+    """Limits of a trajectory.
 
     Attributes:
-        rollout: our settings.
-        assistant_turns, tool_turns, calls_per_turn: `max_assistant_turns`, `max_user_turns` (which counts tool turns
-            too) and `max_parallel_calls` of verl's `multi_turn`; None for no limit.
+        rollout: limits from `rest.rollout`.
+        assistant_turns, tool_turns, calls_per_turn: `max_assistant_turns`, `max_user_turns` (which also counts tool
+            turns) and `max_parallel_calls` of verl's `multi_turn`; None for no limit.
     """
 
     rollout: RolloutConfig
@@ -102,7 +102,7 @@ class Limits:
     calls_per_turn: int | None
 
     def reached(self, record: Record) -> str | None:
-        """The limit that forbids another generation; None where there is none."""
+        """Name of the first limit that forbids another generation; None if none does."""
         rollout = self.rollout
         steps = sum(turn.user_turn == record.user_turn for turn in record.turns)
         reached = {

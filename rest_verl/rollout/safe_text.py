@@ -1,8 +1,8 @@
-"""Text of tools and users on its way into the chat template.
+"""Text of tools and users, made safe for the chat template.
 
-A tokenizer matches special tokens in plain text too, so `<|im_end|>` in a tool's result would end its message, and
-what follows could speak as the user or the assistant. Such text is broken up by one space: the model can still read
-it, the tokenizer makes no control token of it. Tags that are no special tokens (`<tool_call>`) stay as they are: they
+A tokenizer matches special tokens in plain text too, so `<|im_end|>` in a tool's result would end its message, and the
+text after it could speak as the user or the assistant. One space breaks up such text: the model can still read it, and
+the tokenizer makes no control token of it. Tags that are not special tokens (`<tool_call>`) stay unchanged: they
 control nothing in a prompt.
 """
 
@@ -17,25 +17,25 @@ SafeText = Callable[[str], str]
 
 
 def safe_text(tokenizer: Any) -> SafeText:
-    """Make the function that turns any text into text without special tokens of this Hugging Face tokenizer.
+    """Return a function that breaks up the special tokens of this Hugging Face tokenizer in any text.
 
-    It also replaces lone surrogates, which no tokenizer takes, by U+FFFD.
+    It also replaces lone surrogates, which no tokenizer accepts, with U+FFFD.
     """
     special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     special |= set(tokenizer.all_special_tokens)
     longest_first = sorted(filter(None, special), key=len, reverse=True)
     if not longest_first:
-        return whole_characters
+        return replace_lone_surrogates
     pattern = re.compile("|".join(map(re.escape, longest_first)))
 
     def make_safe(text: str) -> str:
-        return pattern.sub(_broken, whole_characters(text))
+        return pattern.sub(_break_up, replace_lone_surrogates(text))
 
     return make_safe
 
 
 def safe_message(message: Message, make_safe: SafeText) -> Message:
-    """A message with safe text; content of several parts is left as it is, but for the text in it."""
+    """A copy of a message with safe text; of content in several parts, only the text changes."""
     content = message.get("content")
     if isinstance(content, str):
         return {**message, "content": make_safe(content)}
@@ -45,7 +45,7 @@ def safe_message(message: Message, make_safe: SafeText) -> Message:
 
 
 def cut(text: str, length: int) -> tuple[str, bool]:
-    """The first characters of a text, with a remark where something is missing; and whether something is."""
+    """The first `length` characters of a text, with a remark if it was cut; and whether it was."""
     if len(text) <= length:
         return text, False
     return f"{text[:length]}\n[cut here: the first {length:,} of {len(text):,} characters]", True
@@ -55,12 +55,12 @@ def text_of_error(error: BaseException) -> str:
     """The first line of an error's text, shortened."""
     try:
         return first_line(str(error))
-    except Exception as unreadable:  # somebody else's __str__
+    except Exception as unreadable:  # raised by the error's own __str__
         return f"(its text cannot be read: {type(unreadable).__name__})"
 
 
 def first_line(text: str, length: int = 500) -> str:
-    """The first line of a text, at most so long."""
+    """The first line of a text, cut to `length` characters."""
     line = text.lstrip()[: length + 1].partition("\n")[0]
     return line if len(line) <= length else line[:length] + "..."
 
@@ -71,14 +71,14 @@ def _safe_part(part: Any, make_safe: SafeText) -> Any:
     return part
 
 
-def _broken(token: re.Match[str]) -> str:
-    """A special token's text that is none any more."""
+def _break_up(token: re.Match[str]) -> str:
+    """Break up the text of a special token so that the tokenizer no longer matches it."""
     text = token.group()
     return f"{text[0]} {text[1:]}" if len(text) > 1 else "\ufffd"
 
 
-def whole_characters(text: str) -> str:
-    """Text in which every surrogate belongs to a pair: U+FFFD stands for one that has none."""
+def replace_lone_surrogates(text: str) -> str:
+    """Text with every lone surrogate replaced by U+FFFD."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,6 +1,6 @@
-"""What all trajectories of a process share: settings, and tables that take a while to build.
+"""Settings and tables that all trajectories of a process share; the tables are slow to build.
 
-verl makes a loop object for every trajectory, from one config and one tokenizer a process.
+verl makes a loop object for every trajectory, from one config and one tokenizer per process.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class LoopSettings:
     """Settings and tables of the agent loop.
 
     Attributes:
-        rollout: limits.
-        wire_format: how the policy writes its turns.
-        pieces: the bytes of each token; the last entry, which is empty, stands for every id beyond the vocabulary. A
-            plain list: for one turn's ids it is faster than Arrow, which gives up the interpreter's lock to compute.
-        make_safe: makes text of tools and users safe.
-        stop_token_ids: where verl ends a generation of this format; none where verl does not know it.
+        rollout: limits of a trajectory.
+        wire_format: wire format of the policy.
+        pieces: bytes of each token; the last entry, which is empty, stands for every id outside of the vocabulary. A
+            plain list: for the ids of one turn it is faster than Arrow, which releases the interpreter's lock.
+        make_safe: function that makes text of tools and users safe.
+        stop_token_ids: tokens at which verl ends a generation in this format; empty if verl does not know the format.
     """
 
     rollout: RolloutConfig
@@ -44,10 +44,10 @@ _last: tuple[Any, Any, LoopSettings] | None = None
 
 
 def settings_of(config: DictConfig | Mapping[str, Any], tokenizer: Any) -> LoopSettings:
-    """The settings of a run's config; built anew only for another config or tokenizer than last time.
+    """The settings of a run's config, cached for the latest config and tokenizer.
 
     Raises:
-        ConfigError: `rest` in the config is wrong.
+        ConfigError: a setting in `rest` is invalid.
     """
     global _last
     if _last is None or _last[0] is not config or _last[1] is not tokenizer:
@@ -67,7 +67,7 @@ def _build(config: DictConfig | Mapping[str, Any], tokenizer: Any) -> LoopSettin
 
 
 def _stop_token_ids(format_name: str, tokenizer: Any) -> list[int]:
-    """Some models go on behind a call unless the engine stops them there; verl's parsers know which."""
+    """Tokens that end a call: some models continue after it unless the engine stops them. verl's parsers know them."""
     if format_name not in ToolParser._registry:
         return []
     return list(ToolParser.get_tool_parser(format_name, tokenizer).stop_token_ids)

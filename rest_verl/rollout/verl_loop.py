@@ -1,4 +1,4 @@
-"""verl's tool agent loop and verl's own tools, as `rest_tool_agent` builds on them."""
+"""verl's tool agent loop and verl's own tools, adapted for `rest_tool_agent`."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from rest_verl.rollout.calls import UNREADABLE, Call, Failure
 from rest_verl.rollout.safe_text import first_line
 from rest_verl.rollout.waiting import call_in_thread
 
-SWITCHED = Version(verl.__version__) < Version("0.9.1")
+OPT_IN_CONTINUOUS_TOKENS = Version(verl.__version__) < Version("0.9.1")
 
 
 class ExactToolAgentLoop(ToolAgentLoop):
-    """verl's loop whose token ids are never decoded and encoded again."""
+    """verl's loop with continuous tokens: token ids are never decoded and encoded again."""
 
     def __init__(self, *args: Any, **kwargs: Any):
-        if SWITCHED:
-            kwargs["data_config"] = switched_on(kwargs["data_config"], kwargs["processor"])
+        if OPT_IN_CONTINUOUS_TOKENS:
+            kwargs["data_config"] = with_continuous_tokens(kwargs["data_config"], kwargs["processor"])
         super().__init__(*args, **kwargs)
 
     async def merge_messages(self, *args: Any, **kwargs: Any) -> Any:
-        """What verl's `ct_merge_context_msg` takes and returns: messages behind token ids, mask and log-probs."""
-        if SWITCHED:
+        """verl's `ct_merge_context_msg`: append messages to token ids, mask and log-probs."""
+        if OPT_IN_CONTINUOUS_TOKENS:
             return await self.ct_merge_non_assistant_msg(*args, **kwargs)  # type: ignore[attr-defined]
         return await self.ct_merge_context_msg(*args, **kwargs)
 
 
-def switched_on(wrapped: DictConfigWrap, processor: Any) -> DictConfigWrap:
-    """A copy of verl 0.9.0's data config with continuous tokens, for a loop that verl made with the original.
+def with_continuous_tokens(wrapped: DictConfigWrap, processor: Any) -> DictConfigWrap:
+    """A copy of verl 0.9.0's data config with continuous tokens switched on.
 
     Raises:
         ValueError: the model is multimodal.
@@ -56,24 +56,24 @@ def switched_on(wrapped: DictConfigWrap, processor: Any) -> DictConfigWrap:
     return DictConfigWrap(data)
 
 
-def in_thread(tool: Any) -> Any:
-    """The tool, or a copy of it: verl runs blocking function tools in the event loop's pool, where a few that hang
-    would stop everything."""
+def threaded_tool(tool: Any) -> Any:
+    """A copy of a blocking function tool that runs in a thread of its own; any other tool unchanged. verl runs them in
+    the event loop's pool, where a few hanging tools would stop every trajectory."""
     if not isinstance(tool, FunctionTool) or tool.is_async:
         return tool
     return dataclasses.replace(tool, fn=functools.partial(call_in_thread, tool.fn), is_async=True)
 
 
-def as_verls(call: Call) -> FunctionCall:
-    """A call with its arguments as JSON text; Failure where JSON cannot hold them."""
+def to_function_call(call: Call) -> FunctionCall:
+    """A call as verl's `FunctionCall`, with JSON arguments; Failure if JSON cannot hold them."""
     try:
         return FunctionCall(name=call.name or "", arguments=json.dumps(call.arguments))
-    except ValueError as error:  # a number of thousands of digits, which some formats can write
+    except ValueError as error:  # a number with thousands of digits, which some formats allow
         raise Failure("unreadable", UNREADABLE) from error
 
 
 def text_of_response(response: ToolResponse, name: str) -> str:
-    """The text of a tool's response; Failure where verl's loop put the words for an exception into it."""
+    """The text of a tool's response; Failure if verl's loop put an exception into it."""
     text = response.text or ""
     if text.startswith(f"Error executing tool '{name}': "):
         raise Failure("exception", first_line(text.removeprefix("Error ")))

@@ -1,4 +1,4 @@
-"""Waiting for what others wrote: in a thread of its own, and for so many seconds."""
+"""Waiting for user code: in a thread of its own, and with a time limit."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-GRACE = 1.0  # seconds that cancelled work has to clean up
-IDLE = 10.0  # seconds after which a thread without work ends
+GRACE = 1.0  # seconds for cancelled work to clean up
+IDLE = 10.0  # seconds until a thread without work ends
 
 
 Work = Callable[[], None]
-_idle: list[SimpleQueue[Work]] = []  # where to put work for each thread that has none; pop and remove are atomic
+_idle: list[SimpleQueue[Work]] = []  # the work queue of each idle thread; pop and remove are atomic
 
 
 async def call_in_thread(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
     """Run a blocking function without blocking other trajectories.
 
-    Each call has a thread to itself, however many there are. In the event loop's own pool, where verl tokenises, a few
-    functions that hang would stop every trajectory of the worker. A wait that is cancelled leaves its thread behind:
-    Python has no way to stop it. The process ends without it.
+    Each call has its own thread, without a limit on their number. In the event loop's own pool, where verl tokenises,
+    a few hanging functions would stop every trajectory of the worker. A cancelled wait leaves its thread running,
+    since Python cannot stop threads; the process ends without waiting for it.
 
     Args:
-        function: called with the rest of the arguments, in the caller's context variables.
+        function: function to call with the remaining arguments, in a copy of the caller's context variables.
 
     Raises:
-        What the function raises.
+        Whatever the function raises.
     """
     loop = asyncio.get_running_loop()
     finished: asyncio.Future[Callable[[], T]] = loop.create_future()
@@ -54,28 +54,28 @@ async def call_in_thread(function: Callable[..., T], /, *args: Any, **kwargs: An
             def outcome() -> T:
                 return value
 
-        # The loop may have ended while the function was still at work: then nobody waits for it.
+        # The loop may have ended while the function was running: then nobody waits for it.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(deliver, outcome)
 
     try:
-        box = _idle.pop()
+        work_queue = _idle.pop()
     except IndexError:
-        box = SimpleQueue()
-        _thread.start_new_thread(_serve, (box,))  # `threading.Thread.start` would wait until it runs
-    box.put(work)
+        work_queue = SimpleQueue()
+        _thread.start_new_thread(_serve, (work_queue,))  # `threading.Thread.start` would wait until it runs
+    work_queue.put(work)
     return (await finished)()
 
 
-async def at_most(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """Await work for some seconds, then cancel it.
+async def wait_at_most(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """Await work for at most `seconds`, then cancel it.
 
-    Unlike `asyncio.wait_for` this never waits for work that ignores its cancellation: it has `GRACE` seconds to clean
-    up, then it is left alone.
+    Unlike `asyncio.wait_for`, this does not wait for work that ignores its cancellation: the work has `GRACE` seconds
+    to clean up, then it is abandoned.
 
     Raises:
-        TimeoutError: the time is over.
-        What the work raises.
+        TimeoutError: the work is not done in time.
+        Whatever the work raises.
     """
     task = asyncio.ensure_future(work)
     try:
@@ -89,19 +89,19 @@ async def at_most(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     try:
         return task.result()
     finally:
-        del task  # an error it raises holds this frame, which held the task, which holds the error
+        del task  # its error holds this frame, which holds the task, which holds the error: break the cycle
 
 
-def _serve(box: SimpleQueue[Work]) -> None:
-    """What a thread does: the work that is put into its box, until none comes."""
+def _serve(work_queue: SimpleQueue[Work]) -> None:
+    """Body of a thread: run the work from its queue until none comes for `IDLE` seconds."""
     while True:
         try:
-            work = box.get(timeout=IDLE)
+            work = work_queue.get(timeout=IDLE)
         except Empty:
-            with contextlib.suppress(ValueError):  # just taken: there will be work
-                _idle.remove(box)
+            with contextlib.suppress(ValueError):  # just popped: work is coming
+                _idle.remove(work_queue)
                 return
             continue
         work()
-        del work  # which holds its arguments and its result
-        _idle.append(box)
+        del work  # it holds its arguments and its result
+        _idle.append(work_queue)

@@ -1,1 +1,1 @@
-"""Token weights: schemes, one run's weighting, its metrics, and where the weights act."""
+"""Token weights: schemes, the weighting of a run, its metrics, and the places where the weights act."""

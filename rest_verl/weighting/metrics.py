@@ -1,4 +1,4 @@
-"""What ResT logs each step, under `rest/`."""
+"""Metrics that ResT logs each step, under `rest/`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rest_verl.weighting.step_batch import StepBatch
 
 
 def weight_metrics(batch: StepBatch) -> dict[str, float]:
-    """Per region: tokens, mean weight and mean entropy in nats; over all: the effective share of tokens, the Gini
-    coefficient of the weights, and the share of rows in which no token belongs to a region.
+    """Metrics of a weighted batch. Per region: number of tokens, mean weight, mean entropy in nats. Over all tokens:
+    effective share of tokens, Gini coefficient of the weights, and share of rows in which no token has a region.
 
     Args:
-        batch: weighed.
+        batch: a batch with `weights`.
     """
-    assert batch.weights is not None, "TokenWeighting fills them"
+    assert batch.weights is not None, "TokenWeighting fills weights first"
     tagged = batch.tagged
     metrics = {f"rest/tokens/{region.label}": float(tagged.counts[region]) for region in Region}
     metrics |= by_region("rest/weight", tagged.means(batch.weights))
@@ -34,10 +34,10 @@ def weight_metrics(batch: StepBatch) -> dict[str, float]:
 
 
 def reward_metrics(extra_fields: Iterable[Mapping[str, Any]], response_mask: Mask) -> dict[str, float]:
-    """Means over the rows that were generated: `rest/reward/<component>` of the reward's components, and
-    `rest/rollout/<number>` of what the agent loop counted.
+    """Means over the rows with generated tokens: `rest/reward/<component>` for the components of the reward, and
+    `rest/rollout/<number>` for the numbers of the agent loop.
 
-    verl logs components in validation only, and the scheduled reward alone does not tell form from content.
+    verl logs components in validation only, and the scheduled reward alone mixes format and correctness.
     """
     values: dict[str, list[float]] = defaultdict(list)
     for row, generated in zip(extra_fields, response_mask.bool().any(dim=-1).tolist(), strict=True):
@@ -46,20 +46,20 @@ def reward_metrics(extra_fields: Iterable[Mapping[str, Any]], response_mask: Mas
         for key, value in row.get("reward_extra_info", {}).items():
             if isinstance(value, Real):
                 values[key].append(float(value))
-    return {_logged(key): sum(found) / len(found) for key, found in values.items()}
+    return {_metric_name(key): sum(found) / len(found) for key, found in values.items()}
 
 
 def rename_actor_metrics(metrics: dict[str, Any]) -> None:
-    """Move what the policy loss `rest` reported to `rest/`: verl has put `actor/` before it, as before all that comes
-    from the actor's workers."""
+    """Move the metrics of the policy loss `rest` to `rest/`: verl prefixes all metrics of the actor's workers with
+    `actor/`."""
     for name in [name for name in metrics if name.startswith("actor/rest/")]:
         metrics[name.removeprefix("actor/")] = metrics.pop(name)
 
 
-def _logged(component: str) -> str:
+def _metric_name(component: str) -> str:
     return f"rest/{component}" if component.startswith("rollout/") else f"rest/reward/{component}"
 
 
 def by_region(prefix: str, values: Mapping[Region, float]) -> dict[str, float]:
-    """Values by region under their names in the log: `<prefix>/<region>`."""
+    """Values by metric name: `<prefix>/<region>`."""
     return {f"{prefix}/{region.label}": value for region, value in values.items()}

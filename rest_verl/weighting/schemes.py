@@ -1,7 +1,7 @@
-"""Schemes: how the weight of a token follows from its region, the measured entropy and the progress of training.
+"""Schemes: rules for the weight of a token, from its region, the measured entropy and the progress of training.
 
-Each is one function from what is known of a batch and the run's settings to the weights before normalisation. A user
-registers one of their own with `register_scheme` (docs/extending.md).
+A scheme is one function from a batch and the run's settings to the weights before normalisation. Register your own
+with `register_scheme` (docs/extending.md).
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ Weigh = Callable[[StepBatch, RestConfig], Float[Tensor, "batch token"]]
 
 @dataclass(frozen=True)
 class Scheme:
-    """A scheme as it is registered.
+    """A registered scheme.
 
     Attributes:
-        weigh: from a batch and the settings to weights >= 0; what it gives where the mask is 0 is dropped.
+        weigh: function from a batch and the settings to weights >= 0; values where the mask is 0 are ignored.
         measures_entropy: whether it reads the batch's variances, which need the entropy that verl's trainer computes.
-        reads: which of `SCHEME_SETTINGS` it reads; to set another in a run of this scheme is an error.
+        reads: the `SCHEME_SETTINGS` that it reads; setting any other one in a run of this scheme is an error.
     """
 
     weigh: Weigh
@@ -45,14 +45,14 @@ class Scheme:
 
 _SCHEMES: Registry[Scheme] = Registry("scheme", {})
 
-# What only some schemes read.
+# Settings that only some schemes read.
 SCHEME_SETTINGS = frozenset({"weights", "clamp_min", "clamp_max", "alpha", "eps", "decay", "targets", "curriculum"})
 
 
 def register_scheme(
     name: str, measures_entropy: bool = False, reads: frozenset[str] = SCHEME_SETTINGS
 ) -> Callable[[Weigh], Weigh]:
-    """Register a scheme: a decorator for its function; see `Scheme` for the arguments. ValueError if the name is
+    """Decorator that registers the function of a scheme; see `Scheme` for the arguments. ValueError if the name is
     taken."""
     _SCHEMES.check_free(name)
 
@@ -64,7 +64,7 @@ def register_scheme(
 
 
 def get_scheme(name: str) -> Scheme:
-    """Return a scheme; ValueError names the nearest and all known ones."""
+    """Return a scheme; the ValueError for an unknown name lists the closest and all known names."""
     return _SCHEMES.get(name)
 
 
@@ -81,12 +81,12 @@ def uniform(batch: StepBatch, settings: RestConfig) -> Float[Tensor, "batch toke
 
 @register_scheme("paper", reads=frozenset({"weights", "clamp_min", "clamp_max"}))
 def paper(batch: StepBatch, settings: RestConfig) -> Float[Tensor, "batch token"]:
-    """w = the region's weight at this step, as in the paper's released run."""
+    """w = weight of the token's region at this step, as in the authors' released run."""
     return per_region(batch.regions, paper_weights(settings, batch.step))
 
 
 def paper_weights(settings: RestConfig, step: int) -> dict[Region, float]:
-    """Weight of each region in scheme `paper` at a global step."""
+    """Return the weight of each region in scheme `paper` at a global step."""
     weights = scheduled_weights(settings.weights.schedules(), step)
     low, high = settings.clamp_min, settings.clamp_max
     return {region: min(max(weight, low), high) if weight > 0 else 0.0 for region, weight in weights.items()}
@@ -97,7 +97,7 @@ _ENTROPY_SETTINGS = frozenset({"clamp_min", "clamp_max", "alpha", "eps", "decay"
 
 @register_scheme("entropy", measures_entropy=True, reads=_ENTROPY_SETTINGS)
 def entropy(batch: StepBatch, settings: RestConfig) -> Float[Tensor, "batch token"]:
-    """w_r = s_r^(1 - lam) g_r^lam with s_r from the mean V of the region: what the paper argues for, measured."""
+    """w_r = s_r^(1 - lam) g_r^lam with s_r from the mean V of the region: the paper's argument, measured."""
     variance = torch.tensor([batch.region_variance.get(region, 0.0) for region in Region])
     targets = torch.tensor([settings.targets.of(region) for region in Region])
     structural = structural_weights(variance, batch.counts, settings.alpha, settings.eps)
@@ -107,8 +107,8 @@ def entropy(batch: StepBatch, settings: RestConfig) -> Float[Tensor, "batch toke
 
 @register_scheme("token", measures_entropy=True, reads=_ENTROPY_SETTINGS)
 def token(batch: StepBatch, settings: RestConfig) -> Float[Tensor, "batch token"]:
-    """As `entropy`, with the V of each token instead of its region's mean."""
-    assert batch.variance is not None, "TokenWeighting measures it for every scheme that asks for it"
+    """Like `entropy`, with the V of each token instead of the mean of its region."""
+    assert batch.variance is not None, "TokenWeighting fills variance for every scheme with measures_entropy=True"
     structural = structural_weights(batch.variance, batch.response_mask, settings.alpha, settings.eps)
     targets = per_region(batch.regions, {region: settings.targets.of(region) for region in Region})
     return clamp_positive(blend(structural, targets, batch.lam), settings.clamp_min, settings.clamp_max)

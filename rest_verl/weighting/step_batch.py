@@ -1,4 +1,4 @@
-"""The one carrier of a batch through a step of training: each stage adds what it knows, and later ones read it."""
+"""The data of one batch during a training step: each stage fills some fields, and later stages read them."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ from rest_verl.core.regions import Mask, Region, TaggedBatch
 class StepBatch:
     """A batch of a step, padded on the right.
 
-    Schemes, metrics and records see all of it; what a stage has yet to fill is None or empty.
+    Schemes, metrics and records read it; fields that no stage has filled yet are None or empty.
 
     Attributes:
         step: global step, from 1.
-        tagged: regions, and the mask of the tokens that are trained: the response mask, after rollout correction once
-            the advantages are there.
-        entropy: of the old policy, in nats; None where verl computes none (bypass mode).
+        tagged: regions, and the mask of the trained tokens: the response mask, which includes rollout correction once
+            the advantages are computed.
+        entropy: entropy of the old policy in nats; None if verl computes none (bypass mode).
         sum_pi_squared: sum of squared probabilities; None unless the actor reports it.
 
-        variance: V of each token (`core.entropy`). Filled by `TokenWeighting` for a scheme that measures
-            entropy, as the next two are.
+        variance: V of each token (`core.entropy`). `TokenWeighting` fills this and `region_variance` for schemes that
+            measure entropy, and `lam` and `weights` for every scheme.
         region_variance: V of each region, averaged over steps.
         lam: value of the curriculum, in [0, 1]: 0 stresses structure, 1 the reasoning targets.
-        weights: the result of the weighting; 0 where the mask is 0.
+        weights: result of the weighting; 0 where the mask is 0.
 
-        responses: token ids as sampled. The trainer fills this and what follows when it reads a batch.
-        generated: the response mask before rollout correction.
-        lengths: tokens of each response.
-        extra_fields: what agent loop and reward manager left with each row.
-        advantages: of the base estimator, without weights; None where the weights travel next to them.
+        responses: token ids as sampled. The trainer fills this and the next three when it reads a batch.
+        generated: response mask before rollout correction.
+        lengths: number of tokens of each response.
+        extra_fields: extra fields of each row, from the agent loop and the reward manager.
+        advantages: advantages of the base estimator without weights; None where the weights are stored next to the
+            advantages instead of multiplied into them.
     """
 
     step: int
@@ -59,10 +60,10 @@ class StepBatch:
 
     @property
     def response_mask(self) -> Mask:
-        """1 where the token is trained."""
+        """1 for each trained token."""
         return self.tagged.response_mask
 
     @property
     def counts(self) -> Int64[Tensor, " region"]:
-        """Trained tokens of each `Region`, in its order."""
+        """Number of trained tokens of each `Region`, in its order."""
         return self.tagged.counts

@@ -1,4 +1,4 @@
-"""The weighting of a run: its settings turned into one function from regions, entropy and step to token weights."""
+"""The weighting of a run: one function from regions, entropy and step to token weights, built from the settings."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _NORMALISATIONS = {
 class TokenWeighting:
     """Callable from a batch to its token weights, for one `RestConfig`.
 
-    Entropies are averaged over steps, so an instance has a state: `state` and `restore` carry it over a checkpoint.
+    Entropies are averaged over steps, so an instance has state: checkpoints save `state` and `restore` it.
     """
 
     def __init__(self, config: RestConfig, total_steps: int):
         """
         Args:
             config: settings.
-            total_steps: global steps of the whole run, for a curriculum over a fraction of training.
+            total_steps: number of global steps of the whole run, for a curriculum with unit=fraction.
         """
         self._config = config
         self._total_steps = total_steps
@@ -44,20 +44,20 @@ class TokenWeighting:
         """Weight of every token.
 
         Args:
-            batch: with `entropy` where the scheme measures it; where `sum_pi_squared` is there, V is exact instead of
-                bounded by the entropy. What a scheme reads besides, and the result, are filled in.
+            batch: a batch, with `entropy` if the scheme measures it. With `sum_pi_squared`, V is exact instead of
+                bounded by the entropy. This call fills `variance`, `region_variance`, `lam` and `weights`.
 
         Returns:
             weights >= 0, and 0 where the mask is 0.
 
         Raises:
-            ValueError: the scheme measures entropy and there is none; the curriculum left [0, 1]; a weight is negative
-                or not finite.
+            ValueError: the scheme measures entropy and the batch has none; the curriculum left [0, 1]; a weight is
+                negative or not finite.
         """
         name = self._config.scheme
         if self._scheme.measures_entropy:
             if batch.entropy is None:
-                raise ValueError(f"rest.scheme={name} needs the policy's entropy, and there is none")
+                raise ValueError(f"rest.scheme={name} needs the policy's entropy, and the batch has none")
             exact = batch.sum_pi_squared
             batch.variance = variance_bound(batch.entropy) if exact is None else variance_exact(exact)
             self._averages.update(batch.tagged, batch.entropy, batch.variance)
@@ -75,7 +75,7 @@ class TokenWeighting:
         return self._scheme.measures_entropy
 
     def lam(self, step: int) -> float:
-        """Value of the curriculum at a global step, given what has been measured so far."""
+        """Value of the curriculum at a global step, given the entropies measured so far."""
         settings = self._config.curriculum
         now = step if settings.unit == "step" else step / max(self._total_steps, 1)
         shape = self._curriculum(
@@ -92,8 +92,8 @@ class TokenWeighting:
         return settings.low + (settings.high - settings.low) * shape
 
     def metrics(self, step: int) -> dict[str, float]:
-        """What drives the weights at a step, for the log: `rest/schedule/<region>` for the settings' own schedules,
-        `rest/curriculum` and `rest/variance/<region>` for what is measured."""
+        """Metrics of what drives the weights at a step: `rest/schedule/<region>` in schemes that read rest.weights,
+        `rest/curriculum` in schemes with a curriculum, and `rest/variance/<region>` where entropy is measured."""
         metrics: dict[str, float] = {}
         if "weights" in self._scheme.reads:
             metrics |= by_region("rest/schedule", paper_weights(self._config, step))
@@ -102,9 +102,9 @@ class TokenWeighting:
         return metrics | by_region("rest/variance", self._averages.variance)
 
     def state(self) -> dict[str, object]:
-        """JSON values that `restore` goes on from."""
+        """State as JSON values, for `restore`."""
         return self._averages.state()
 
     def restore(self, state: Mapping) -> None:
-        """Go on from the state of an earlier run."""
+        """Continue from the `state` of an earlier run."""
         self._averages.restore(state)

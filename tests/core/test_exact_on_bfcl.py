@@ -52,7 +52,7 @@ def test_bfcl_asks_for_so_many_calls():
 
 @pytest.mark.parametrize("cut", [as_qwen, at_random], ids=["as_qwen", "at_random"])
 @pytest.mark.parametrize("format", sorted(RENDERERS))
-def test_every_token_of_a_call_has_the_region_it_touches(format, cut):
+def test_every_token_of_every_call_has_the_region_of_what_it_touches(format, cut):
     calls = [call for turn in asked(format) for call in turn.calls]
     counted = count_tagged(format, rendered(format), tool_output(format), cut)
     print(f"\n{format}, cut {cut.__name__}: {len(calls):,} calls, {counted}")

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from rest_verl.data.commands import app
+from rest_verl.cli import app
 from rest_verl.data.rows import SCHEMA
 from rest_verl.data.template import BUILT_IN
 
@@ -22,7 +22,7 @@ real_data = pytest.mark.skipif(
 
 
 def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(app, ["data", *map(str, arguments)])
 
 
 def one_error_line(done):

@@ -155,7 +155,10 @@ def test_in_other_formats_messages_stay_messages():
         ([], "the dialogue is empty"),
         ([DIALOGUE[0]], "the dialogue is empty"),
         ([{"role": "user", "content": None}], "message 1 .*'content' as text"),
-        ([DIALOGUE[1], {"role": "boss", "content": "Go."}], "message 2 .* role 'boss'; user, assistant, tool are"),
+        (
+            [DIALOGUE[1], {"role": "boss", "content": "Go."}],
+            "message 2 .* role 'boss'; allowed: user, assistant",
+        ),
         (["hello"], "message 1 .*got 'hello'"),
     ],
 )

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -57,12 +58,12 @@ def slow_marks(test: str, root: Path = ROOT) -> set[str]:
     """
     path, _, name = test.partition("::")
     module = ast.parse((root / path).read_text(encoding="utf-8")) if (root / path).is_file() else ast.Module([], [])
-    functions = [node for node in module.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
-    found = [function for function in functions if function.name == name]
-    if not found:
-        raise ValueError(f"{test}: there is no such test")
+    functions = {node.name: node for node in module.body if isinstance(node, ast.FunctionDef)}
+    if name not in functions:
+        near = get_close_matches(name, functions, n=1)
+        raise ValueError(f"{test}: there is no such test{f'; did you mean {near[0]}?' if near else ''}")
     assigned = [node for node in module.body if isinstance(node, ast.Assign) and "pytestmark" in ast.dump(node)]
-    marked = [*found[0].decorator_list, *(node.value for node in assigned)]
+    marked = [*functions[name].decorator_list, *(node.value for node in assigned)]
     named = {node.attr for mark in marked for node in ast.walk(mark) if isinstance(node, ast.Attribute)}
     return (named | set(Path(path).parts)) & SLOW_MARKS  # tests/e2e/conftest.py marks all of its folder
 

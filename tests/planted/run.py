@@ -17,6 +17,7 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib import import_module
 from multiprocessing import connection, get_context
@@ -95,7 +96,8 @@ def run_tests(copy: Path, tests: Sequence[str], log: Path, pipe: Connection) -> 
         raise RuntimeError("verl has loaded the plugin before the fault was there")
     import_module("rest_verl.plugin.hooks")  # as verl would have done on import
     reporter = Reporter()
-    options = ["-p", "no:cacheprovider", "-p", "pytest_timeout", "-o", f"timeout={SECONDS_PER_TEST}"]
+    options = ["--assert=plain", "--tb=short", "-p", "no:cacheprovider"]  # to explain a long text would take minutes
+    options += ["-p", "pytest_timeout", "-o", f"timeout={SECONDS_PER_TEST}"]
     pytest.main([*options, *(["-x"] if len(tests) == 1 else []), *tests], plugins=[reporter])
     loaded = {Path(module.__file__) for name, module in sys.modules.items() if name == "rest_verl" and module.__file__}
     if loaded != {copy / "rest_verl" / "__init__.py"}:
@@ -108,7 +110,7 @@ def run_tests(copy: Path, tests: Sequence[str], log: Path, pipe: Connection) -> 
     os._exit(0)  # what a test left running must not hold the fork up
 
 
-@dataclass
+@dataclass(frozen=True)
 class Job:
     """Tests to run in one process, with a fault or without."""
 
@@ -116,51 +118,74 @@ class Job:
     fault: Planted | None = None
 
 
+class Running:
+    """A job on its way in a copy, which has the job's fault until `end`."""
+
+    def __init__(self, job: Job, copy: Path, log: Path):
+        self.job, self.copy = job, copy
+        self._undo = ExitStack()
+        if job.fault is not None:
+            self._undo.enter_context(planted(job.fault, copy))
+        context = get_context("fork")
+        self._pipe, sender = context.Pipe(duplex=False)
+        self._process = context.Process(target=run_tests, args=(copy, job.tests, log, sender))
+        self._began = time.monotonic()
+        self._process.start()
+        sender.close()
+
+    @property
+    def waits_for(self) -> list[Any]:
+        """What shows that it has come to its end."""
+        return [self._process.sentinel, self._pipe]
+
+    def outcome(self) -> Outcome | None:
+        """What came of it; None while it runs."""
+        seconds = time.monotonic() - self._began
+        found = Outcome()
+        if self._pipe.poll():
+            try:
+                found = self._pipe.recv()
+            except EOFError:
+                found.broken = "the process broke off"
+        elif not self._process.is_alive():
+            found.broken = f"the process broke off with status {self._process.exitcode}"
+        elif seconds > (len(self.job.tests) + 1) * SECONDS_PER_TEST:
+            found.broken = f"no end in {seconds:.0f} s"
+            self._process.kill()
+        else:
+            return None
+        found.seconds = seconds
+        return found
+
+    def end(self) -> None:
+        """Give the copy back as it was."""
+        self._process.join()
+        self._pipe.close()
+        self._undo.close()
+
+
 def run_jobs(jobs: Sequence[Job], folder: Path, processes: int, show: Progress) -> list[Outcome]:
     """Run every job in a process of its own, as many at a time as there are copies; the outcomes in their order."""
-    context = get_context("fork")
     free = [folder / f"copy{number}" for number in range(processes)]
     waiting = list(enumerate(jobs))
-    running: dict[int, tuple[Any, Connection, Path, float, Any]] = {}
+    running: dict[int, Running] = {}
     outcomes = [Outcome() for _ in jobs]
     task = show.add_task("with faults" if any(job.fault for job in jobs) else "without", total=len(jobs))
     while waiting or running:
         while free and waiting:
             number, job = waiting.pop(0)
             copy = free.pop()
-            edit = planted(job.fault, copy) if job.fault else None
-            if edit is not None:
-                edit.__enter__()
-            receiver, sender = context.Pipe(duplex=False)
-            process = context.Process(
-                target=run_tests, args=(copy, job.tests, folder / f"{copy.name}.{number}.log", sender)
-            )
-            process.start()
-            sender.close()
-            running[process.sentinel] = (process, receiver, copy, time.monotonic(), (number, edit))
-        connection.wait([*running, *(one[1] for one in running.values())], timeout=1.0)
-        for sentinel, (process, receiver, copy, began, (number, edit)) in list(running.items()):
-            seconds = time.monotonic() - began
-            if receiver.poll():
-                try:
-                    outcomes[number] = receiver.recv()
-                except EOFError:
-                    outcomes[number].broken = "the process broke off"
-            elif process.is_alive() and seconds < (len(jobs[number].tests) + 1) * SECONDS_PER_TEST:
+            running[number] = Running(job, copy, folder / f"{copy.name}.{number}.log")
+        connection.wait([end for one in running.values() for end in one.waits_for], timeout=1.0)
+        for number, one in list(running.items()):
+            if (outcome := one.outcome()) is None:
                 continue
-            elif process.is_alive():
-                outcomes[number].broken = f"no end in {seconds:.0f} s"
-                process.kill()
-            else:
-                outcomes[number].broken = f"the process broke off with status {process.exitcode}"
-            process.join()
-            outcomes[number].seconds = seconds
-            if edit is not None:
-                edit.__exit__(None, None, None)
-            free.append(copy)
-            del running[sentinel]
-            if (fault := jobs[number].fault) is not None and (said := verdict(fault, outcomes[number])) != "caught":
-                show.console.print(f"{fault.name}: {said}", markup=False)
+            outcomes[number] = outcome
+            one.end()
+            free.append(one.copy)
+            del running[number]
+            if one.job.fault is not None and (said := verdict(one.job.fault, outcome)) != "caught":
+                show.console.print(f"{one.job.fault.name}: {said}", markup=False)
             show.update(task, advance=1, refresh=True)
     return outcomes
 
@@ -198,14 +223,18 @@ def preload() -> None:
 
 
 def main(
-    only: Annotated[str, typer.Option(help="Only faults with this text in their name, file or test.")] = "",
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only faults with this text in their name, file or test. Repeatable.")
+    ] = None,
     processes: Annotated[int, typer.Option(min=1, help="Tests at a time.")] = 2,
     keep: Annotated[Path | None, typer.Option(help="Folder for the copies and the logs of pytest.")] = None,
 ) -> None:
     """Plant every fault in a copy, run the test that is to catch it, and print the table."""
-    chosen = [fault for fault in FAULTS if only in f"{fault.name} {fault.file} {fault.test}"]
+    chosen = [
+        fault for fault in FAULTS if any(text in f"{fault.name} {fault.file} {fault.test}" for text in only or [""])
+    ]
     if not chosen:
-        raise typer.BadParameter(f"--only {only}: no fault has this text")
+        raise typer.BadParameter(f"--only {' '.join(only or ())}: no fault has this text")
     began = time.monotonic()
     os.environ |= {_PLUGINS: "none", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     console = Console(width=None if sys.stdout.isatty() else 180)

@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_module
 from hydra.errors import MissingConfigException
+from hydra.utils import get_class
 from tiers import HANG_GUARD
 from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
 
-from rest_verl.config.rest import ConfigError, CurriculumConfig, Ramp, RegionWeights, RestConfig, load
+from rest_verl.config.rest import ConfigError, CurriculumConfig, Ramp, RegionWeights, RestConfig, load, preset_names
 from rest_verl.config.reward import RewardConfig
 from rest_verl.config.rollout import RolloutConfig
 from rest_verl.plugin.run_checks import check_run
+from rest_verl.plugin.version import RefuseVerl
 
 PAPER = RewardConfig(rules="toolrl")
 VANILLA = "actor_rollout_ref.actor.policy_loss.loss_mode=vanilla"
@@ -96,7 +98,7 @@ def test_multi_turn_rollouts_are_composed_beside_any_preset(composed):
 def test_turns_as_samples_of_their_own_need_the_reward_manager_that_reads_them_all(composed):
     per_turn = "rest.rollout.per_turn=true"
     assert check_run(composed("+rest=paper", per_turn), ADV_ESTIMATOR_REGISTRY).rollout.per_turn
-    with pytest.raises(ConfigError, match=r"scores only the last: set reward\.reward_manager\.name=rest_tool"):
+    with pytest.raises(ConfigError, match=r"scores only the last one: set reward\.reward_manager\.name=rest_tool"):
         naive = "reward.reward_manager.name=naive"
         check_run(composed("+rest=paper", per_turn, naive), ADV_ESTIMATOR_REGISTRY)
 
@@ -115,6 +117,12 @@ def test_there_is_no_preset_without_a_test(composed):
     names = {path.stem for path in (ROOT / "hydra_configs" / "rest").glob("*.yaml")}
     tested = {"paper", "grpo", "entropy", "entropy_adaptive", "token_low", "token_high", "static", "no_think"}
     assert names == tested
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_every_preset_refuses_a_verl_that_does_not_fit(composed, preset):
+    hydra = compose("ppo_trainer", [f"+rest={preset}"], return_hydra_config=True).hydra
+    assert get_class(hydra.callbacks.refuse_verl._target_) is RefuseVerl
 
 
 @pytest.mark.parametrize("preset", ["entropy", "entropy_adaptive", "token_low", "token_high"])

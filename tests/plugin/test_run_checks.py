@@ -105,7 +105,7 @@ def test_the_base_estimator_must_be_registered_and_not_rest():
 def test_an_estimator_that_verls_trainer_cannot_feed_is_refused_before_a_rollout(settings):
     settings = settings | {"rest.base_estimator": "gdpo"}
     assert message(settings) == (
-        "rest.base_estimator=gdpo takes the components of the reward, which verl's V1 trainer does not hand to it: "
+        "rest.base_estimator=gdpo needs the components of the reward, which verl's V1 trainer does not pass to it: "
         "set one of gae, grpo, rloo"
     )
     assert check(settings, {"trainer.v1.trainer_mode": "my_own_trainer"}).base_estimator == "gdpo"
@@ -205,14 +205,18 @@ def test_entropy_that_verl_does_not_compute_is_missed_before_the_run():
 
 def test_the_adaptive_curriculum_needs_a_scheme_that_measures():
     register_scheme("blind")(lambda batch, settings: batch.response_mask.float())
-    assert "rest.scheme=blind measures none" in message({"rest.scheme": "blind", "rest.curriculum.kind": "adaptive"})
+    assert "rest.scheme=blind does not measure it" in message(
+        {"rest.scheme": "blind", "rest.curriculum.kind": "adaptive"}
+    )
     assert check({"rest.scheme": "blind", "rest.curriculum.kind": "linear", "rest.alpha": 0.5}).scheme == "blind"
 
 
 @pytest.mark.parametrize("estimator", ["grpo", "gae"])
 def test_records_need_the_trainer_that_writes_them(estimator):
     found = message({"algorithm.adv_estimator": estimator, "rest.dump_dir": "records"})
-    assert found.startswith("rest.dump_dir=records is written by the rest trainer modes, but algorithm.adv_estimator=")
+    assert found.startswith(
+        "rest.dump_dir=records needs a rest trainer mode, which writes the records, but algorithm."
+    )
     assert "set +rest=paper rest.scheme=uniform" in found
     assert check(IN_LOSS, {"rest.dump_dir": "records"}).dump_dir == "records"
     assert check(IN_LOSS, {"rest.dump_dir": "records", "rest.scheme": "uniform"}).scheme == "uniform"

@@ -7,7 +7,7 @@ import sys
 import pytest
 from tiers import HANG_GUARD
 
-from rest_verl.plugin.version import RefuseVerl, UnsupportedVerl, check_verl, supported
+from rest_verl.plugin.version import RefuseVerl, UnsupportedVerl, check_verl, supported_versions
 
 REFUSED = "rest-verl 0.1.0 works with verl <0.10,>=0.9, and verl 0.8.0 is installed: pip install 'verl<0.10,>=0.9'"
 PLAIN_VERL = """
@@ -36,7 +36,7 @@ def install(site, **versions):
 
 
 def test_the_range_is_that_of_the_packaging():
-    assert str(supported()) == "<0.10,>=0.9"
+    assert str(supported_versions()) == "<0.10,>=0.9"
 
 
 @pytest.mark.parametrize("version", ["0.9", "0.9.0", "0.9.1", "0.9.2.dev1", "0.9.1+local"])

@@ -129,7 +129,7 @@ def test_a_file_says_what_run_and_step_it_is_of(tmp_path):
 def test_another_parquet_file_is_refused_with_what_to_do(tmp_path):
     path = tmp_path / "other.parquet"
     parquet.write_table(pa.table({"a": [1]}), path)
-    with pytest.raises(ValueError, match=r"other.parquet: not a file of token records: rest.dump_dir="):
+    with pytest.raises(ValueError, match=r"other.parquet: not a file of token records: set rest.dump_dir="):
         read_step(path)
     path.write_bytes(b"PAR1 torn")
     with pytest.raises(ValueError, match=r"other.parquet: "):

@@ -99,7 +99,7 @@ def test_a_folder_that_becomes_read_only_costs_one_warning(writer, tmp_path, cap
             wait_for(lambda: one._jobs.empty())
         wait_for(lambda: caplog.records)
     [warning] = caplog.records
-    assert "the records of step 2 are lost" in warning.getMessage() and "Training goes on" in warning.getMessage()
+    assert "the records of step 2 are lost" in warning.getMessage() and "Training continues" in warning.getMessage()
 
 
 def test_once_there_is_room_again_steps_are_written_again(writer, tmp_path):

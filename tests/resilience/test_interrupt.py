@@ -9,7 +9,7 @@ import pytest
 import zmq
 
 from rest_verl.resilience import interrupt
-from rest_verl.resilience.interrupt import StalledRunError, interrupted
+from rest_verl.resilience.interrupt import StalledRunError, interrupt_when_stalled
 
 
 @pytest.fixture(autouse=True)
@@ -43,14 +43,14 @@ def wait_for_a_socket():
 @pytest.mark.parametrize("wait", [wait_for_a_future, wait_for_a_lock, wait_for_a_socket, lambda: time.sleep(1000)])
 def test_a_wait_of_the_main_thread_ends_with_the_reason(wait):
     before = signal.getsignal(interrupt.SIGNAL)
-    with pytest.raises(StalledRunError, match=r"^it will not come$"), interrupted(after(3)):
+    with pytest.raises(StalledRunError, match=r"^it will not come$"), interrupt_when_stalled(after(3)):
         wait()
     assert signal.getsignal(interrupt.SIGNAL) is before
 
 
 def test_an_interruption_that_was_caught_on_its_way_comes_again(monkeypatch):
     monkeypatch.setattr(interrupt, "AGAIN_SECONDS", 0.1)
-    with pytest.raises(StalledRunError), interrupted(after(0)):
+    with pytest.raises(StalledRunError), interrupt_when_stalled(after(0)):
         try:
             time.sleep(1000)
         except KeyboardInterrupt:
@@ -58,17 +58,17 @@ def test_an_interruption_that_was_caught_on_its_way_comes_again(monkeypatch):
 
 
 def test_a_block_of_which_nothing_is_said_ends_as_it_does():
-    with interrupted(lambda: None):
+    with interrupt_when_stalled(lambda: None):
         time.sleep(0.2)
-    with pytest.raises(ZeroDivisionError), interrupted(lambda: None):
+    with pytest.raises(ZeroDivisionError), interrupt_when_stalled(lambda: None):
         1 / 0  # noqa: B018
-    with pytest.raises(KeyboardInterrupt), interrupted(lambda: None):
+    with pytest.raises(KeyboardInterrupt), interrupt_when_stalled(lambda: None):
         raise KeyboardInterrupt  # by the user
 
 
 def test_after_a_block_nobody_looks_any_more():
     looks = []
-    with interrupted(lambda: looks.append(None)):
+    with interrupt_when_stalled(lambda: looks.append(None)):
         time.sleep(0.2)
     seen = len(looks)
     time.sleep(0.2)

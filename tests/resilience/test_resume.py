@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_module
 from step import trainer_of
 
 from rest_verl.plugin.trainer import STATE_FILE
-from rest_verl.resilience.resume import POINTER, CheckpointError, check_found, unreadable, whole_steps
+from rest_verl.resilience.resume import POINTER, CheckpointError, check_found, complete_steps, unreadable_message
 
 
 def save(folder, *steps, whole=True):
@@ -29,35 +29,37 @@ def test_checkpoints_that_were_written_to_their_end_are_found_in_order(tmp_path)
     save(tmp_path, 11, whole=False)
     (tmp_path / "global_step_x").mkdir()
     (tmp_path / "global_step_x" / "data.pt").write_bytes(b"")
-    assert whole_steps(tmp_path) == [2, 9, 10]
+    assert complete_steps(tmp_path) == [2, 9, 10]
 
 
 def test_the_message_names_the_override_that_goes_on_from_the_newest_older_checkpoint(tmp_path):
     save(tmp_path, 1, 2, 3)
-    message = unreadable(trainer_node(tmp_path), 3, RuntimeError("failed finding\ncentral directory"))
+    message = unreadable_message(trainer_node(tmp_path), 3, RuntimeError("failed finding\ncentral directory"))
     assert message == (
-        f"the newest checkpoint of {tmp_path}, global_step_3, cannot be read, and nothing was changed: "
-        f"trainer.resume_mode=resume_path trainer.resume_from_path={tmp_path}/global_step_2 goes on from an older one "
-        "(whole are steps 1, 2). RuntimeError: failed finding central directory"
+        f"the latest checkpoint of {tmp_path}, global_step_3, cannot be read; nothing was changed. "
+        f"Set trainer.resume_mode=resume_path trainer.resume_from_path={tmp_path}/global_step_2 to resume from an "
+        "older one (complete steps: 1, 2). RuntimeError: failed finding central directory"
     )
 
 
 def test_of_many_older_checkpoints_the_newest_are_named_and_the_others_counted(tmp_path):
     save(tmp_path, *range(1, 41))
-    assert "(whole are steps 35, 36, 37, 38, 39, and 34 before them)" in unreadable(
+    assert "(complete steps: 35, 36, 37, 38, 39, and 34 older ones)" in unreadable_message(
         trainer_node(tmp_path), 40, EOFError("no data")
     )
 
 
 def test_with_no_older_checkpoint_the_message_says_how_to_start_anew(tmp_path):
     save(tmp_path, 3)
-    message = unreadable(trainer_node(tmp_path), 3, EOFError("no data"))
-    assert "no older one is there: trainer.resume_mode=disable starts anew. EOFError: no data" in message
+    message = unreadable_message(trainer_node(tmp_path), 3, EOFError("no data"))
+    assert "No older one exists: set trainer.resume_mode=disable to start from scratch. EOFError: no data" in message
 
 
 def test_a_checkpoint_given_by_its_path_is_named_by_it(tmp_path):
     node = trainer_node(tmp_path, "resume_path", "elsewhere/global_step_7")
-    assert unreadable(node, 7, OSError("gone")).startswith("the checkpoint elsewhere/global_step_7 cannot be read")
+    assert unreadable_message(node, 7, OSError("gone")).startswith(
+        "the checkpoint elsewhere/global_step_7 cannot be read"
+    )
 
 
 def test_a_folder_without_checkpoints_is_a_fresh_start(tmp_path):
@@ -77,14 +79,16 @@ def trainer(tmp_path, tokenizer):
 def test_a_pointer_that_a_crash_left_empty_ends_the_run_with_the_newest_whole_checkpoint(trainer, tmp_path):
     save(tmp_path, 4, 5)
     (tmp_path / POINTER).write_text("")
-    with pytest.raises(CheckpointError, match=rf"resume_from_path={tmp_path}/global_step_5 goes on from an older one"):
+    with pytest.raises(
+        CheckpointError, match=rf"resume_from_path={tmp_path}/global_step_5 to resume from an older one"
+    ):
         trainer._load_checkpoint()
 
 
 def test_a_newest_checkpoint_that_is_gone_does_not_start_training_anew(trainer, tmp_path):
     save(tmp_path, 4)
     (tmp_path / POINTER).write_text("5")
-    with pytest.raises(CheckpointError, match=r"names .*global_step_5, which is not there"):
+    with pytest.raises(CheckpointError, match=r"names .*global_step_5, which is missing"):
         trainer._load_checkpoint()
 
 

@@ -55,8 +55,8 @@ def test_an_unknown_preset_is_refused_with_the_known_ones():
         ({"rules": "strict", "granularity": "coarse"}, "granularity=coarse is a variant of rules=toolrl"),
         ({"reading": "first_block"}, "reading=first_block is a variant of rules=toolrl"),
         ({"length": {"min": 2.0}}, "min=2.0 is greater than max=0.0"),
-        ({"length": {"words": {"start": 0}}}, "words must stay above 0"),
-        ({"format_max": {"start": 1.0, "begin": 5}}, "begin=5 needs a slope and a limit"),
+        ({"length": {"words": {"start": 0}}}, "words must be above 0 at every step"),
+        ({"format_max": {"start": 1.0, "begin": 5}}, "begin=5 needs slope and limit"),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused(settings, fault):

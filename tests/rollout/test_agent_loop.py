@@ -69,7 +69,9 @@ def test_the_score_is_called_once_and_kept_with_acc(play):
         ("wait", {"seconds": 60}, "timeout", "Error: the call was stopped after 0.2 s"),
     ],
 )
-def test_a_call_that_fails_becomes_a_message_to_the_model(play, call, chat, name, arguments, error, message):
+def test_a_call_that_fails_becomes_a_message_that_the_model_can_read(
+    play, call, chat, name, arguments, error, message
+):
     limit = ["rest.rollout.call_seconds=0.2"] if error == "timeout" else []
     played = play([call(name, **arguments), "I see."], *limit)
     (failed,) = played.calls

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scripted_engine import ScriptedEngine, make_loop
 
 from rest_verl.formats import get_format
-from rest_verl.rollout.calls import DEEPEST, read_calls
+from rest_verl.rollout.calls import MAX_DEPTH, read_calls
 from rest_verl.rollout.settings import settings_of
 
 BYTES = [bytes([byte]) for byte in range(256)]
@@ -44,7 +44,7 @@ def test_ids_beyond_the_vocabulary_have_no_bytes():
     assert (call.name, call.arguments) == ("f", {"a": 1})
 
 
-@pytest.mark.parametrize(("levels", "is_read"), [(DEEPEST, True), (DEEPEST + 1, False), (900, False)])
+@pytest.mark.parametrize(("levels", "is_read"), [(MAX_DEPTH, True), (MAX_DEPTH + 1, False), (900, False)])
 def test_arguments_nested_too_deep_are_not_read(levels, is_read):
     value = {}
     for _ in range(levels - 1):

@@ -10,7 +10,7 @@ import pytest
 from tiers import HANG_GUARD
 
 from rest_verl.rollout import waiting
-from rest_verl.rollout.waiting import at_most, call_in_thread
+from rest_verl.rollout.waiting import call_in_thread, wait_at_most
 
 NAME = contextvars.ContextVar("name")
 
@@ -71,7 +71,7 @@ def test_a_wait_that_is_cancelled_does_not_wait_for_its_thread():
 
     async def run():
         with pytest.raises(TimeoutError):
-            await at_most(0.05, call_in_thread(released.wait, HANG_GUARD))
+            await wait_at_most(0.05, call_in_thread(released.wait, HANG_GUARD))
 
     asyncio.run(run())
     assert not released.is_set()
@@ -86,7 +86,7 @@ def test_work_that_ignores_its_cancellation_is_left_alone():
 
     async def run():
         with pytest.raises(TimeoutError, match=r"not done within 0\.01 s"):
-            await at_most(0.01, stubborn())
+            await wait_at_most(0.01, stubborn())
 
     asyncio.run(run())
 
@@ -103,7 +103,7 @@ def test_work_may_clean_up_when_its_time_is_over():
 
     async def run():
         with pytest.raises(TimeoutError):
-            await at_most(0.01, work())
+            await wait_at_most(0.01, work())
         return list(cleaned)
 
     assert asyncio.run(run()) == [True]
@@ -117,8 +117,8 @@ def test_work_in_time_gives_its_value_or_its_error():
         raise LookupError("gone")
 
     async def run():
-        assert await at_most(HANG_GUARD, value()) == 5
+        assert await wait_at_most(HANG_GUARD, value()) == 5
         with pytest.raises(LookupError, match="gone"):
-            await at_most(HANG_GUARD, fail())
+            await wait_at_most(HANG_GUARD, fail())
 
     asyncio.run(run())

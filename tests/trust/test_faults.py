@@ -15,12 +15,12 @@ from trust.runs import BENCHMARKS, CHECKPOINTS, POINTER
 
 LOG = """\
 Traceback (most recent call last):
-(TaskRunner pid=7) rest_verl.resilience.interrupt.StalledRunError: reward worker 0 of 1 has died, and more
+(TaskRunner pid=7) rest_verl.resilience.interrupt.StalledRunError: reward worker 0 of 1 died, and more
 ray.exceptions.RayTaskError(OSError): ray::run() (pid=7)
 OSError: [Errno 28] No space left on device
 done
 """
-DEATH = Disturbance("killed", "reward worker 0 of 1 has died", ends=True)
+DEATH = Disturbance("killed", "reward worker 0 of 1 died", ends=True)
 
 
 def named(name):
@@ -44,7 +44,7 @@ def folder(tmp_path):
 
 
 def test_what_a_run_said_is_the_line_that_had_to_be_there():
-    assert said_in(LOG, DEATH) == "reward worker 0 of 1 has died, and more"
+    assert said_in(LOG, DEATH) == "reward worker 0 of 1 died, and more"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from rest_verl.core.regions import Region, RegionTagger, TaggedBatch
 from rest_verl.core.tokens import TokenBytes
 from rest_verl.formats import get_format
 from rest_verl.records.schema import RecordMeta, StepRecords, with_meta
-from rest_verl.rollout.safe_text import whole_characters
+from rest_verl.rollout.safe_text import replace_lone_surrogates
 from rest_verl.weighting.schemes import get_scheme
 from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
@@ -115,7 +115,7 @@ def text_records(
 def _tokenise(messages: Sequence[Message], tokenizer: Any) -> _Tokens:
     tokens = _Tokens([], [], [])
     for message in messages:
-        ids = tokenizer(whole_characters(message.content), add_special_tokens=False)["input_ids"]
+        ids = tokenizer(replace_lone_surrogates(message.content), add_special_tokens=False)["input_ids"]
         tokens.ids.extend(ids)
         tokens.generated.extend([message.role == "assistant"] * len(ids))
         tokens.ends.append(len(tokens.ids))
@@ -124,7 +124,7 @@ def _tokenise(messages: Sequence[Message], tokenizer: Any) -> _Tokens:
 
 def _constant_fields(row: TextRow, tokens: _Tokens, pieces: TokenBytes, tokenizer: Any, format: str) -> dict[str, Any]:
     """The fields of a record that are the same at every step."""
-    prompt = whole_characters(row.prompt)
+    prompt = replace_lone_surrogates(row.prompt)
     return {
         "output": 0,
         "picked": "sample",
@@ -166,13 +166,13 @@ def _turns(messages: Sequence[Message], ends: Sequence[int], format: str) -> Ite
                 results.append(later.content)
             calls = list(_calls(message.content, format))
             for call, result in zip(calls, results, strict=False):
-                call["result"] = whole_characters(result)
+                call["result"] = replace_lone_surrogates(result)
             begin = ends[place - 1] if place else 0
             yield {"begin": begin, "end": ends[place], "user_turn": user_turn, "seconds": None, "calls": calls}
 
 
 def _calls(text: str, format: str) -> Iterator[dict[str, Any]]:
-    wire, raw = get_format(format), whole_characters(text).encode()
+    wire, raw = get_format(format), replace_lone_surrogates(text).encode()
     turn = wire.parse(raw)
     for span, call in zip(turn.calls, wire.read_calls(raw, turn), strict=True):
         name = None if span.name is None else raw[slice(*span.name)].decode("utf-8", "replace")

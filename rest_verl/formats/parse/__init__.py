@@ -1,1 +1,1 @@
-"""What the wire formats share: tags, JSON calls, XML calls, Python calls."""
+"""Parsers that the wire formats share: tags, JSON calls, XML calls, Python calls."""

@@ -11,8 +11,8 @@ from typing import Any
 
 from rest_verl.core.tool_calls import CallSpan, Span, ToolCall, Turn
 
-# A string ends at its quote, or unclosed at the end of its line: JSON allows no raw line break inside, so a broken
-# string can swallow no more than its own line. The parts exclude each other: matching is linear.
+# A string ends at its quote or, unclosed, at the end of its line: JSON allows no raw line break in strings, so a
+# broken string spans its own line at most. The parts exclude each other: matching is linear.
 _STRING = rb'"(?P<inside>[^"\\\n]*(?:\\[^\n][^"\\\n]*)*)(?P<closing>"?)'
 
 _VALUE = re.compile(_STRING)
@@ -20,7 +20,7 @@ _VALUE = re.compile(_STRING)
 
 @dataclass(frozen=True)
 class Member:
-    """One key and the span of its value, quotes or braces included."""
+    """One key and the span of its value, including quotes or braces."""
 
     key: bytes
     start: int
@@ -29,7 +29,7 @@ class Member:
 
 @dataclass(frozen=True)
 class ObjectSpan:
-    """An object that starts at `start`: `end` is behind its closing brace, or where the text broke off."""
+    """An object: `end` is the position after its closing brace or, if it is incomplete, where it breaks off."""
 
     start: int
     end: int
@@ -37,36 +37,36 @@ class ObjectSpan:
     members: list[Member]
 
     def last(self, *keys: bytes) -> Member | None:
-        """The last member with one of the keys: where a key is repeated, JSON readers keep the last."""
+        """The last member with one of the keys: JSON readers keep the last of repeated keys."""
         for member in reversed(self.members):
             if member.key in keys:
                 return member
         return None
 
 
-# A closed object without objects or lists in it, and no `<` or `[` outside of its strings, so without any marker. The
-# parts exclude each other: matching is linear.
+# A closed object without nested objects or lists, and without `<` or `[` outside of its strings, so without any
+# marker. The parts exclude each other: matching is linear.
 _FLAT = rb'\{[^{}\[\]"<]*(?:"[^"\\\n]*(?:\\[^\n][^"\\\n]*)*"[^{}\[\]"<]*)*\}'
-# Nearly every call that a model writes: one pass of the regex engine instead of one step for each token.
+# Matches nearly all calls of a model: one pass of the regex engine instead of one step per token.
 _USUAL = re.compile(rb'\{\s*"name"\s*:\s*("[^"\\\n]*")\s*,\s*"(arguments|parameters)"\s*:\s*(' + _FLAT + rb")\s*\}")
 
 
 class ObjectScanner:
-    """Scans objects, never past a closing marker that stands outside of a string."""
+    """Scans objects, never past a closing marker outside of a string."""
 
     def __init__(self, *closing_markers: bytes):
         self._markers = frozenset(closing_markers)
         self._tokens = re.compile(b"|".join([*map(re.escape, closing_markers), rb"[{}\[\]:,]", _STRING]))
 
     def scan(self, text: bytes, start: int) -> ObjectSpan:
-        """Scan the object whose `{` stands at text[start]."""
+        """Scan the object whose `{` is at text[start]."""
         if usual := _USUAL.match(text, start):
             members = [Member(b"name", *usual.span(1)), Member(usual[2], *usual.span(3))]
             return ObjectSpan(start, usual.end(), True, members)
         return self.scan_any(text, start)
 
     def scan_any(self, text: bytes, start: int) -> ObjectSpan:
-        """As `scan`, without the short cut."""
+        """Like `scan`, without the short cut for usual calls."""
         depth = 0
         members: list[Member] = []
         key: bytes | None = None
@@ -106,7 +106,7 @@ def _close(members: list[Member], key: bytes | None, value_start: int | None, te
 
 
 def trimmed(text: bytes, start: int, end: int) -> tuple[int, int] | None:
-    """The span without white space on either side; None where nothing is left."""
+    """The span without white space at its ends; None if nothing is left."""
     part = text[start:end]
     start += len(part) - len(part.lstrip())
     length = len(part.strip())
@@ -114,20 +114,20 @@ def trimmed(text: bytes, start: int, end: int) -> tuple[int, int] | None:
 
 
 def find(pattern: re.Pattern[bytes], text: bytes, start: int) -> tuple[int, int]:
-    """Span of the next match; an empty one at the end of the text where there is none."""
+    """Span of the next match; an empty span at the end of the text if there is none."""
     found = pattern.search(text, start)
     return (len(text), len(text)) if found is None else found.span()
 
 
 def ends_in_string(text: bytes, start: int) -> bool:
-    """Whether a string that begins behind `start` is still open where the text ends."""
+    """Whether a string that begins after `start` is still open at the end of the text."""
     strings = deque(_VALUE.finditer(text, start), maxlen=1)
     return bool(strings) and not strings[0]["closing"] and strings[0].end() == len(text)
 
 
 def inside_quotes(text: bytes, member: Member) -> tuple[int, int] | None:
-    """Span of a string value without its quotes; None when the value is no string. An unclosed string runs to its
-    end, so that a truncated name is still a name."""
+    """Span of a string value without its quotes; None if the value is not a string. An unclosed string runs to its
+    end, so a truncated name is still a name."""
     string = _VALUE.match(text, member.start, member.end)
     return None if string is None else string.span("inside")
 
@@ -152,11 +152,11 @@ def json_calls(closing: bytes) -> Callable[[bytes, int, Turn], int]:
 
 
 def json_arguments(*markers: bytes) -> Callable[[bytes, int], tuple[Span | None, bool]]:
-    """Scanner of a JSON object of arguments that stands by itself, behind a name, and ends before any of the markers.
+    """Scanner of a bare JSON object of arguments, after a name, that ends before any of the markers.
 
-    It takes the text and the position from which on the arguments are to stand, and returns their span and whether
-    they are a closed object. What begins otherwise than an object counts as arguments up to the next marker; where
-    there is nothing but white space before it the span is None.
+    It takes the text and the position where the arguments begin, and returns their span and whether they are a closed
+    object. Text that does not begin with an object counts as arguments up to the next marker; the span is None if
+    there is only white space.
     """
     scanner = ObjectScanner(*markers)
     marker = re.compile(b"|".join(map(re.escape, markers)))
@@ -172,7 +172,7 @@ def json_arguments(*markers: bytes) -> Callable[[bytes, int], tuple[Span | None,
 
 
 def call_of(text: bytes, found: ObjectSpan) -> CallSpan:
-    """The call that an object is: its name, and its `parameters` or `arguments`."""
+    """The call in an object: its name, and its `parameters` or `arguments`."""
     name = found.last(b"name")
     arguments = found.last(b"parameters", b"arguments")
     return CallSpan(
@@ -186,13 +186,13 @@ def call_of(text: bytes, found: ObjectSpan) -> CallSpan:
 def read_json_call(text: bytes, call: CallSpan) -> ToolCall | None:
     """Read a call that is one JSON object (`WireFormat.read`).
 
-    It can be read when its bytes are UTF-8, it is strict JSON (no NaN, no infinities), its name is a string and its
-    arguments an object. Nothing is evaluated.
+    A call can be read if it is UTF-8 and strict JSON (no NaN, no infinities), its name is a string and its arguments
+    are an object. Nothing is evaluated.
     """
     if call.name is None or call.arguments is None:
         return None
     try:
-        # Decoding the whole call checks its syntax between the spans as well.
+        # Decoding the whole call also checks the syntax between the spans.
         strict_json(text[slice(*call.whole)])
         name = strict_json(b'"' + text[slice(*call.name)] + b'"')
         arguments = strict_json(text[slice(*call.arguments)])
@@ -202,7 +202,7 @@ def read_json_call(text: bytes, call: CallSpan) -> ToolCall | None:
 
 
 def read_named_call(text: bytes, call: CallSpan) -> ToolCall | None:
-    """Read a call whose name stands as plain text beside a JSON object of arguments (`WireFormat.read`)."""
+    """Read a call with its name as plain text before a JSON object of arguments (`WireFormat.read`)."""
     if call.name is None or call.arguments is None:
         return None
     try:
@@ -213,22 +213,22 @@ def read_named_call(text: bytes, call: CallSpan) -> ToolCall | None:
     return ToolCall(name, arguments) if isinstance(arguments, dict) else None
 
 
-# Levels of lists and objects in one another, as many as Python's parser takes of brackets. `json` takes as many as the
-# stack has room for: whoever compared, copied or wrote such a value from deeper in the stack would fail.
-DEEPEST = 200
+# Levels of nested lists and objects: as many as Python's parser accepts brackets. `json` accepts as many as the stack
+# holds, but code deeper in the stack would fail to compare, copy or write such a value.
+MAX_DEPTH = 200
 
 
 def strict_json(text: bytes) -> Any:
-    """Value of JSON text; ValueError for what JSON does not allow, RecursionError for more levels than DEEPEST."""
+    """Value of JSON text; ValueError if it is not JSON, RecursionError if it has more than MAX_DEPTH levels."""
     # Decoded here: json.loads guesses an encoding for bytes, and zeros in hostile text make it guess UTF-16.
     value = _DECODER.decode(text.decode("utf-8"))
-    if text.count(b"[") + text.count(b"{") > DEEPEST and _is_deeper(value, DEEPEST):
-        raise RecursionError(f"JSON of more than {DEEPEST} levels")
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+        raise RecursionError(f"JSON of more than {MAX_DEPTH} levels")
     return value
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
-    """Whether a JSON value has more levels of lists and objects; found without recursion."""
+    """Whether a JSON value has more than `levels` levels of lists and objects; without recursion."""
     level = [value]
     for _ in range(levels + 1):
         level = [item for item in level if isinstance(item, dict | list)]
@@ -242,5 +242,5 @@ def _refuse_constant(constant: str) -> float:
     raise ValueError(f"{constant} is not JSON")
 
 
-# One for all calls: json.loads makes one each time that it is given a rule for constants.
+# Shared by all calls: json.loads makes a new decoder for each call with parse_constant.
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)

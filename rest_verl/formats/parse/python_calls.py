@@ -10,7 +10,7 @@ from typing import Any
 
 from rest_verl.core.tool_calls import CallSpan, Span, ToolCall, Turn
 
-# A name may hold dots; where it may end in one is for Python's parser to say, since the text may break off behind it.
+# A name may hold dots. A trailing dot is left to Python's parser, since the text may be cut there.
 NAME = rb"[A-Za-z_\x80-\xff][\w.\x80-\xff]*"
 
 _TOKEN = re.compile(
@@ -20,14 +20,14 @@ _TOKEN = re.compile(
     rb"|[\]()]"
 )
 
-# What may end a string: its own quote, or for a string of one line the end of it; what is escaped ends nothing.
+# Ends of a string: its own quote or, for single quotes, the end of the line. Escaped characters are skipped.
 _END_OF_STRING = {
     quote: re.compile(rb"\\(?:\r\n|.)|" + quote + (b"" if len(quote) == 3 else rb"|[\r\n]"), re.DOTALL)
     for quote in (b'"""', b"'''", b'"', b"'")
 }
 
-# CPython 3.10 overflows its stack, and with it the process, on one chain of operators from about 400 kB on.
-_LONGEST = 2**16
+# A chain of operators of about 400 kB overflows the stack of CPython 3.10 and ends the process.
+_MAX_BYTES = 2**16
 
 _JSON_NAMES = {"true": True, "false": False, "null": None}
 
@@ -35,18 +35,18 @@ _JSON_NAMES = {"true": True, "false": False, "null": None}
 def scan_python_calls(text: bytes, start: int, turn: Turn) -> int:
     """Take the calls of a list and its closing bracket.
 
-    A call begins at a name that opens the list, stands behind a comma or has a parenthesis behind it. It ends at the
-    parenthesis that closes it, or incomplete at the bracket that closes the list.
+    A call begins at a name that opens the list, follows a comma or precedes a parenthesis. It ends at its closing
+    parenthesis or, incomplete, at the closing bracket of the list.
 
     Args:
-        text: the bytes of one turn.
-        start: the position of the list's opening bracket.
-        turn: the calls and the closing bracket are added to it.
+        text: bytes of one turn.
+        start: position of the list's opening bracket.
+        turn: turn that receives the calls and the closing bracket.
 
     Returns:
-        The position behind the closing bracket; the end of the text where it is missing.
+        The position after the closing bracket, or the end of the text if it is missing.
     """
-    name: Span | None = None  # of the call that is open
+    name: Span | None = None  # of the open call
     position, parentheses, brackets = start, 0, 0
     while token := _TOKEN.search(text, position):
         position = token.end()
@@ -81,15 +81,15 @@ def scan_python_calls(text: bytes, start: int, turn: Turn) -> int:
 
 
 def _call(text: bytes, name: Span, end: int, complete: bool) -> CallSpan:
-    """The call that has this name and ends at `end`, or at the last character before it that is no white space."""
+    """The call with this name that ends at `end`, without trailing white space."""
     end = name[1] + len(text[name[1] : end].rstrip())
     arguments = (name[1], end) if end > name[1] else None
     return CallSpan(whole=(name[0], end), name=name, arguments=arguments, complete=complete)
 
 
 def _end_of_string(text: bytes, start: int, quote: bytes) -> int:
-    """Where the string ends whose opening quote stands before `start`: behind its closing quote or, where that is
-    missing, at the end of its line; a string in triple quotes then runs to the end of the text."""
+    """End of the string whose opening quote is before `start`: after its closing quote or, if that is missing, at the
+    end of its line, or at the end of the text for triple quotes."""
     for found in _END_OF_STRING[quote].finditer(text, start):
         if found.group() == quote:
             return found.end()
@@ -101,13 +101,13 @@ def _end_of_string(text: bytes, start: int, quote: bytes) -> int:
 def read_python_call(text: bytes, call: CallSpan) -> ToolCall | None:
     """Read a call (`WireFormat.read`): Python's own parser builds the syntax tree, and nothing is evaluated.
 
-    The call can be read when its bytes are UTF-8 and no more than 64 KiB, and its arguments are given by keyword, none
-    of them twice. Their values are literals that JSON can hold: strings, finite numbers with or without a sign, True,
-    False and None in the spelling of Python or JSON, lists, tuples (as lists), dicts with strings as keys (of repeated
-    ones the last counts).
+    A call can be read if it is UTF-8 and at most 64 KiB, and its arguments are given by keyword, none of them twice.
+    Their values are literals that JSON can hold: strings, finite numbers with or without a sign, True, False and None
+    in the spelling of Python or JSON, lists, tuples (as lists), and dicts with string keys (the last of repeated keys
+    counts).
     """
     start, end = call.whole
-    if call.name is None or end - start > _LONGEST:
+    if call.name is None or end - start > _MAX_BYTES:
         return None
     try:
         name = text[slice(*call.name)].decode("utf-8")
@@ -118,24 +118,24 @@ def read_python_call(text: bytes, call: CallSpan) -> ToolCall | None:
 
 
 def _arguments(text: str) -> dict[str, Any]:
-    """Arguments of a call; the errors of `ast.parse`, and ValueError for what is no call of literals by keyword."""
+    """Arguments of a call; the errors of `ast.parse`, and ValueError for anything but literals given by keyword."""
     with warnings.catch_warnings():
-        # Python warns of unknown escapes in strings; what a model writes is no code of ours.
+        # Python warns of unknown escapes in strings, but a model's text is not our code.
         warnings.simplefilter("ignore")
         tree = ast.parse(text, mode="eval").body
     if not isinstance(tree, ast.Call) or tree.args:
-        raise ValueError("not a call with keyword arguments alone")
+        raise ValueError("not a call with only keyword arguments")
     arguments: dict[str, Any] = {}
     for keyword in tree.keywords:
         if keyword.arg is None or keyword.arg in arguments:
-            raise ValueError("an argument without a name, or a second one of the same name")
+            raise ValueError("an argument without a name, or a repeated name")
         arguments[keyword.arg] = _literal(keyword.value)
-    json.dumps(arguments, allow_nan=False)  # ValueError for an infinity and for an integer too long to be written
+    json.dumps(arguments, allow_nan=False)  # ValueError for infinities and for integers too long to print
     return arguments
 
 
 def _literal(node: ast.expr | None) -> Any:
-    """Value of a literal; ValueError for any other expression. No deeper than the 200 brackets that Python takes."""
+    """Value of a literal; ValueError for any other expression. Python's parser limits the depth to 200 brackets."""
     match node:
         case ast.Constant(value=(str() | int() | float() | None) as value):
             return value

@@ -1,7 +1,7 @@
-"""What the tag formats share: one pass over blocks of reasoning, calls and answer.
+"""The parser of the tag formats: one pass over blocks of reasoning, calls and answer.
 
-A block runs from its tag to its own closing tag, or to the end of the turn where that is missing. Inside a block no
-other tag counts: a call inside of reasoning is reasoning about a call, and a tag inside a JSON string is text.
+A block runs from its opening tag to its own closing tag, or to the end of the turn if that is missing. Other tags
+inside a block do not count: a call inside of reasoning is reasoning about a call, and a tag in a JSON string is text.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ class Tags:
     """The tags of one format, each pair an opening and a closing one.
 
     Attributes:
-        calls: around a block of calls; the closing one is None where the format has none.
-        scan_calls: takes a block's calls and its closing tag: from the text, the position behind the opening tag and
-            the turn to add to, to the position where the block has ended (the end of the text where it is unclosed).
-        think: around reasoning.
-        answer: around the answer; None where the answer is what stands outside of every block.
-        stops: tokens that end a turn but are no end-of-sequence tokens to the tokenizer, and so stand in the turn's
-            text: at the very end of a turn one of them is a marker.
-        in_string: whether a string is open at the end of a text, from the text and where in it an unclosed call
-            begins: a tag in a string is text. None where values have no quotes: there the first tag of reasoning, if
-            it is a closing one, ends reasoning wherever it stands.
+        calls: tags around a block of calls; the closing one is None if the format has none.
+        scan_calls: function that takes a block's calls and its closing tag: from the text, the position after the
+            opening tag and the turn to extend, to the position where the block ends (the end of the text if it is
+            unclosed).
+        think: tags around reasoning.
+        answer: tags around the answer; None if the answer is the text outside of all blocks.
+        stops: tokens that end a turn but are not the tokenizer's end-of-sequence token, and so are part of the turn's
+            text: at the very end of a turn they are markers.
+        in_string: whether a string is open at the end of a text, from the text and the position where an unclosed call
+            begins: a tag in a string is text. None if values have no quotes: then the first reasoning tag, if it is a
+            closing one, ends the reasoning anywhere.
     """
 
     calls: tuple[bytes, bytes | None]
@@ -56,8 +57,8 @@ def parse_tagged(text: bytes, tags: Tags) -> Turn:
     """Spans of a turn made of tag blocks.
 
     Args:
-        text: the bytes of one turn.
-        tags: the format's tags.
+        text: bytes of one turn.
+        tags: tags of the format.
     """
     for stop in tags.stops:
         if text.endswith(stop):
@@ -71,9 +72,9 @@ def parse_tagged(text: bytes, tags: Tags) -> Turn:
 def is_legal_order(order: re.Pattern[bytes], text: bytes, turn: Turn, kind: Kind) -> bool:
     """Whether a turn is legal in a format whose answer is plain text.
 
-    Its markers, put together, are what `order` describes; every call is complete; there are calls where they are due
-    and none where they are not; there is an answer where one is due (models may talk before they call, so text beside
-    calls is legal where none is due); nothing but white space stands between a block's parts.
+    Its concatenated markers match `order`; every call is complete; there are calls if and only if they are due; there
+    is an answer if one is due (models may talk before they call, so text next to calls is legal otherwise); and there
+    is only white space between the parts of a block.
     """
     return (
         order.fullmatch(b"".join(text[slice(*span)] for span in turn.markers)) is not None
@@ -85,8 +86,8 @@ def is_legal_order(order: re.Pattern[bytes], text: bytes, turn: Turn, kind: Kind
 
 
 def is_legal_outline(outline: re.Pattern[bytes], text: bytes, turn: Turn, kind: Kind) -> bool:
-    """`is_legal_order` for formats whose markers do not tell by themselves where calls are due: `outline` describes
-    the markers with `{}` in the place of each call."""
+    """`is_legal_order` for formats whose markers alone do not show where calls belong: `outline` describes the markers
+    with `{}` in place of each call."""
     pieces = [(start, text[start:end]) for start, end in turn.markers]
     pieces += [(call.whole[0], b"{}") for call in turn.calls]
     order = b"".join(piece for _, piece in sorted(pieces))
@@ -94,7 +95,7 @@ def is_legal_outline(outline: re.Pattern[bytes], text: bytes, turn: Turn, kind: 
 
 
 def uncovered(text: bytes, turn: Turn) -> bytes:
-    """What of a turn no span covers."""
+    """The text of a turn that no span covers."""
     spans = [*turn.markers, *turn.think, *turn.response, *(call.whole for call in turn.calls)]
     rest, position = [], 0
     for start, end in sorted(spans):
@@ -107,8 +108,8 @@ def _parse_blocks(text: bytes, tags: Tags) -> Turn:
     """Parse a turn without its stop token."""
     begin = _end_of_open_think(text, tags)
     if begin > 0 and tags.in_string is not None:
-        # In a string of a call the tag is part of that call's text, and no reasoning was open. What follows the tag is
-        # not asked: it may not be written yet.
+        # In a string of a call the tag is text, and no reasoning was open. The text after the tag does not matter: it
+        # may not be written yet.
         before = text[: begin - len(tags.think[1])]
         calls = _parse_from(before, 0, tags).calls if tags.calls[0] in before else []
         if calls and calls[-1].whole[1] == len(before) and tags.in_string(before, calls[-1].whole[0]):
@@ -117,7 +118,7 @@ def _parse_blocks(text: bytes, tags: Tags) -> Turn:
 
 
 def _parse_from(text: bytes, begin: int, tags: Tags) -> Turn:
-    """Parse a turn whose first `begin` bytes are reasoning that the prompt opened, closing tag included."""
+    """Parse a turn whose first `begin` bytes are reasoning that the prompt opened, including its closing tag."""
     turn = Turn()
     outside: list[Span] = []
     if begin > 0:
@@ -135,7 +136,7 @@ def _parse_from(text: bytes, begin: int, tags: Tags) -> Turn:
             position = _take_block(text, position, tags.think[1], turn.think, turn)
         elif tags.answer is not None and tag.group() == tags.answer[0]:
             position = _take_block(text, position, tags.answer[1], turn.response, turn)
-        # else a closing tag that closes nothing: it is a marker and no more
+        # else a closing tag without an open block: only a marker
     append(outside, position, len(text))
     if tags.answer is None:
         for span in outside:
@@ -144,15 +145,16 @@ def _parse_from(text: bytes, begin: int, tags: Tags) -> Turn:
 
 
 def _end_of_open_think(text: bytes, tags: Tags) -> int:
-    """Chat templates of reasoning models end the prompt with the tag that opens reasoning: then the first such tag of
-    the turn is its closing one, and what stands before it is reasoning, tags and calls that it talks about included.
-    0 where the first one is another."""
+    """End of reasoning that the prompt opened, including its closing tag; 0 if the prompt opened none.
+
+    Chat templates of reasoning models may end the prompt with the opening tag: then the turn's first reasoning tag is
+    the closing one, and all text before it is reasoning, even tags and calls."""
     first = tags.think_tag.search(text)
     return first.end() if first is not None and first.group() == tags.think[1] else 0
 
 
 def _take_block(text: bytes, start: int, closing: bytes, spans: list[Span], turn: Turn) -> int:
-    """Take the block's text up to its closing tag; return where to go on."""
+    """Take the block's text up to its closing tag; return the position after it."""
     end = text.find(closing, start)
     if end < 0:
         append(spans, start, len(text))
@@ -169,6 +171,6 @@ def append(spans: list[Span], start: int, end: int) -> None:
 
 
 def take_answer(text: bytes, start: int, end: int, turn: Turn) -> None:
-    """Take a stretch of text as answer unless it is white space."""
+    """Take text as answer unless it is white space."""
     if text[start:end].strip():
         turn.response.append((start, end))

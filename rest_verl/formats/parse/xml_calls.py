@@ -4,10 +4,10 @@
 <parameter=KEY>VALUE</parameter>
 </function>
 
-A value is text and ends at the first of four tags: its own closing tag, or, where that is missing, the next opening
-tag of a parameter, the call's closing tag or the block's. Every other tag in it is text. No value can hold these four:
-nothing in the text tells a tag that is meant from one that is quoted. verl's parsers end values, calls and blocks at
-the same closing tags; a parameter that is opened inside of an unclosed one they take for text of the first.
+A value is text and ends at the first of four tags: its own closing tag or, if that is missing, the next opening tag of
+a parameter, the closing tag of the call or that of the block. All other tags in it are text. No value can hold these
+four, because the text does not distinguish quoted tags. verl's parsers end values, calls and blocks at the same
+closing tags, but read a parameter inside of an unclosed one as text of the first.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Parameter:
     """One parameter as written.
 
     Attributes:
-        tag: the match of its opening tag, which has a group `key`.
-        value: the bytes of its value.
+        tag: match of its opening tag, with a group `key`.
+        value: bytes of its value.
         closed: whether its own closing tag ends the value.
     """
 
@@ -43,10 +43,10 @@ class Parameters:
     """How a format writes the parameters of a call.
 
     Attributes:
-        opening: what each opening tag begins with.
+        opening: beginning of each opening tag.
         whole_opening: pattern of a well-formed opening tag, with the key as its group `key`.
         closing: the closing tag.
-        ends: the closing tags of a call and of a block.
+        ends: closing tags of a call and of a block.
     """
 
     opening: bytes
@@ -56,13 +56,13 @@ class Parameters:
 
     @cached_property
     def any_tag(self) -> re.Pattern[bytes]:
-        """Finds the next tag that a value cannot hold; `key` is None in all but a well-formed opening tag."""
+        """Finds the next tag that a value cannot hold; `key` is None unless it is a well-formed opening tag."""
         tags = [self.opening, self.closing, *self.ends]
         return re.compile(b"|".join([self.whole_opening, *map(re.escape, tags)]))
 
     def scan(self, text: bytes, start: int) -> tuple[Span | None, re.Match[bytes] | None]:
-        """The span of all parameters of the call whose body begins at `start`, from the first opening tag on, and the
-        tag that ends the call; None where there is no parameter and where the text breaks off."""
+        """Span of all parameters of the call whose body begins at `start`, and the tag that ends the call; None
+        without parameters, or if the text breaks off before that tag."""
         first: int | None = None
         last = start
         is_open = False
@@ -83,8 +83,8 @@ class Parameters:
         return trimmed(text, first, end) if is_open else (first, last), stop
 
     def split(self, text: bytes, start: int, end: int) -> list[Parameter] | None:
-        """The parameters in the body of a call; None where an opening tag is malformed, or anything but white space
-        stands beside the parameters."""
+        """The parameters in the body of a call; None if an opening tag is malformed, or if there is text other than
+        white space between the parameters."""
         found: list[Parameter] = []
         opened: re.Match[bytes] | None = None
         position = start
@@ -107,15 +107,15 @@ class Parameters:
 
 @dataclass(frozen=True)
 class XmlCalls:
-    """Calls that have tags of their own inside of a block, such as `<function=NAME>` and `</function>`.
+    """Calls with their own tags inside of a block, such as `<function=NAME>` and `</function>`.
 
     Attributes:
-        opening: what stands before the name.
-        name_end: what stands behind the name, which holds neither `<`, nor a line break, nor this text's first byte.
+        opening: text before the name.
+        name_end: text after the name, which holds neither `<`, nor a line break, nor this text's first byte.
         closing: the closing tag of a call.
         block_closing: the closing tag of a block.
         parameters: how the parameters are written.
-        value_of: from a parameter to its value; raises ValueError or RecursionError where it has none.
+        value_of: function from a parameter to its value; raises ValueError or RecursionError if it has none.
     """
 
     opening: bytes
@@ -127,13 +127,13 @@ class XmlCalls:
 
     @cached_property
     def header(self) -> re.Pattern[bytes]:
-        """A call's opening tag up to where it breaks off: its `name`, and its `end`, which is empty where missing."""
+        """A call's opening tag, perhaps cut off: its `name`, and its `end`, which is empty if missing."""
         name = rb"(?P<name>[^<\n" + re.escape(self.name_end[:1]) + rb"]*)"
         return re.compile(re.escape(self.opening) + name + b"(?P<end>(?:" + re.escape(self.name_end) + b")?)")
 
     @cached_property
     def step(self) -> re.Pattern[bytes]:
-        """Finds the next call of a block, or the block's end."""
+        """Finds the next call of a block, or its end."""
         return re.compile(self.header.pattern + b"|" + re.escape(self.block_closing))
 
     def scan(self, text: bytes, start: int, turn: Turn) -> int:
@@ -162,17 +162,17 @@ class XmlCalls:
         return end
 
     def read(self, text: bytes, call: CallSpan) -> ToolCall | None:
-        """Read a complete call (`WireFormat.read`): it must be well-formed, and each of its values readable."""
+        """Read a complete call (`WireFormat.read`), which must be well-formed with readable values."""
         return read_call(text, call, self._split(text, call), self.value_of)
 
     def is_legal(self, order: re.Pattern[bytes], text: bytes, turn: Turn, kind: Kind) -> bool:
-        """`is_legal_order`, and each call is a name and closed parameters with nothing but white space beside them."""
+        """`is_legal_order`, and each call has a name and closed parameters with only white space between them."""
         return is_legal_order(order, text, turn, kind) and all(
             is_well_formed(self._split(text, call)) for call in turn.calls
         )
 
     def _split(self, text: bytes, call: CallSpan) -> list[Parameter] | None:
-        """The parameters of a complete call; None where its opening tag or its body is malformed."""
+        """The parameters of a complete call; None if its opening tag or its body is malformed."""
         header = self.header.match(text, call.whole[0])
         if header is None or not header["end"] or call.name is None:
             return None
@@ -198,15 +198,15 @@ def function_calls(block_closing: bytes, value_of: Callable[[Parameter], Any]) -
 
 
 def is_well_formed(parameters: list[Parameter] | None) -> bool:
-    """Whether the parameters of a call could be told apart, and each of them is closed."""
+    """Whether a call could be split into parameters, and each of them is closed."""
     return parameters is not None and all(parameter.closed for parameter in parameters)
 
 
 def read_call(
     text: bytes, call: CallSpan, parameters: list[Parameter] | None, value_of: Callable[[Parameter], Any]
 ) -> ToolCall | None:
-    """The call with a name and parameters; None where one of these is missing, or a value cannot be read, or bytes are
-    no UTF-8. Of two parameters with one key the last counts."""
+    """The call with a name and parameters; None if either is missing, a value cannot be read, or the bytes are not
+    UTF-8. The last of repeated keys counts."""
     if call.name is None or parameters is None:
         return None
     try:
@@ -217,19 +217,19 @@ def read_call(
 
 
 def closed_text(parameter: Parameter) -> str:
-    """The text of a closed value; ValueError where it is unclosed, which verl's parsers drop, or no UTF-8."""
+    """The text of a closed value; ValueError if it is not UTF-8 or unclosed, which verl's parsers drop."""
     if not parameter.closed:
         raise ValueError("the parameter is not closed")
     return parameter.value.decode("utf-8")
 
 
 def stripped_value(parameter: Parameter) -> Any:
-    """A closed value whose type is not written (`XmlCalls.value_of`), without white space on either side."""
+    """A closed value without a type (`XmlCalls.value_of`), without white space at its ends."""
     return json_or_text(closed_text(parameter).strip())
 
 
 def json_or_text(text: str) -> Any:
-    """The value of strict JSON; the text itself where it is none."""
+    """The value of strict JSON; the text itself if it is not JSON."""
     try:
         return strict_json(text.encode("utf-8"))
     except (ValueError, RecursionError):

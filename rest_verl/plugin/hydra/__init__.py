@@ -1,4 +1,4 @@
-"""Hydra plugin: makes `+rest=...` and `+platform=...` work on any Hydra application, verl's own main first of all.
+"""Hydra plugin: makes `+rest=...` and `+platform=...` work in any Hydra application, such as verl's own main.
 
 setup.py installs this package in Hydra's plugin namespace; Hydra imports it when it composes a config.
 """
@@ -11,7 +11,7 @@ from rest_verl.config.rest import defaults
 
 
 class RestSearchPath(SearchPathPlugin):
-    """Adds the presets, and the defaults of the `rest` node that they start from."""
+    """Adds the presets and their base, the defaults of the `rest` node."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         search_path.append(provider="rest_verl", path="pkg://rest_verl.hydra_configs")

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 from rest_verl.bfcl.data.answers import call_of_source
 from rest_verl.bfcl.data.multi_turn import MULTI_TURN_CATEGORIES, bfcl_multi_turn_rows
 from rest_verl.bfcl.multi_turn.apis import methods
+from rest_verl.cli import app
 from rest_verl.data.check import check_files
 from rest_verl.data.check_report import Kind
-from rest_verl.data.commands import app
 from rest_verl.data.data_set import write_parquet
 from rest_verl.data.rows import ENVIRONMENT_SCHEMA, SCHEMA, RowEnvironment, make_row
 from rest_verl.data.template import BUILT_IN, PromptTemplate, Tool
@@ -219,7 +219,7 @@ def test_damaged_data_is_named_by_file_and_id(tmp_path, monkeypatch, answer, mes
 
 
 def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(app, ["data", *map(str, arguments)])
 
 
 @real_data

@@ -113,14 +113,14 @@ FAULTS = (
         "rollout/agent_loop.py",
         "limit = min(self._limits.rollout.call_seconds, self._seconds_left())",
         "limit = self._seconds_left()",
-        "tests/rollout/test_agent_loop.py::test_a_call_that_fails_becomes_a_message_that_the_model_can_read",
+        "tests/rollout/test_agent_loop.py::test_a_call_that_fails_becomes_a_message_to_the_model",
     ),
     Planted(
         "an exception of a tool becomes an empty result",
         "rollout/calls.py",
         '        raise Failure("exception", f"{type(error).__name__}: {text_of_error(error)}") from error\n',
         '        return ""  # type: ignore[return-value]\n',
-        "tests/rollout/test_agent_loop.py::test_a_call_that_fails_becomes_a_message_that_the_model_can_read",
+        "tests/rollout/test_agent_loop.py::test_a_call_that_fails_becomes_a_message_to_the_model",
     ),
     Planted(
         "a special token in a tool's result reaches the prompt",
@@ -134,7 +134,7 @@ FAULTS = (
         "rollout/record.py",
         "closed.index(0, turn.start)]",
         "closed.index(0, turn.start) - 1]",
-        "tests/rollout/test_agent_loop.py::test_a_trajectory_goes_on_over_the_turns_of_its_user",
+        "tests/rollout/test_exactness.py::test_a_token_that_a_template_takes_into_the_next_message_leaves_its_turn",
     ),
     Planted(
         "a turn as a sample loses what came before it",
@@ -146,7 +146,7 @@ FAULTS = (
     Planted(
         "an environment is not closed",
         "rollout/environment.py",
-        "await at_most(close_seconds, environment.close())",
+        "await wait_at_most(close_seconds, environment.close())",
         "pass",
         "tests/rollout/test_many_trajectories.py::test_the_environment_is_closed_whatever_breaks",
     ),

@@ -100,8 +100,8 @@ FAULTS = (
     Planted(
         "a record that cannot be made ends the writer",
         "records/write.py",
-        "except Exception as error:  # whatever it is, training goes on",
-        "except OSError as error:  # whatever it is, training goes on",
+        "except Exception as error:  # training continues after any error",
+        "except OSError as error:  # training continues after any error",
         "tests/records/test_write.py::test_what_a_record_cannot_be_made_of_costs_one_warning",
     ),
     Planted(

@@ -13,7 +13,7 @@ FAULTS = (
         "weighting/schemes.py",
         "min(max(weight, low), high) if weight > 0 else 0.0",
         "weight if weight > 0 else 0.0",
-        "tests/weighting/test_schemes.py::test_positive_weights_are_clamped",
+        "tests/weighting/test_schemes.py::test_settings_move_the_weights_of_scheme_paper",
     ),
     Planted(
         "the curriculum is reversed",
@@ -46,15 +46,15 @@ FAULTS = (
     Planted(
         "records hold the weighted advantage",
         "plugin/trainer.py",
-        "            seen.advantages = current\n",
-        "            seen.advantages = reshape_advantages(current, weights)\n",
+        "            step_batch.advantages = current\n",
+        "            step_batch.advantages = reshape_advantages(current, weights)\n",
         TRAINER + "test_records_hold_the_advantage_without_its_weight",
     ),
     Planted(
         "the metrics of a step are dropped",
         "plugin/trainer.py",
-        "metrics.update(self._report.result())",
-        "self._report.result()",
+        "metrics.update(self._pending_report.result())",
+        "self._pending_report.result()",
         TRAINER + "test_the_metrics_of_a_step_are_there_at_its_end",
     ),
     Planted(
@@ -111,7 +111,7 @@ FAULTS = (
         "hydra_configs/rest/paper.yaml",
         "hydra:\n  callbacks:\n    refuse_verl:\n      _target_: rest_verl.plugin.version.RefuseVerl\n\n",
         "",
-        "tests/plugin/test_presets.py::test_the_preset_paper_is_a_legal_run_with_the_weights_in_the_loss",
+        "tests/plugin/test_presets.py::test_every_preset_refuses_a_verl_that_does_not_fit",
     ),
     Planted(
         "a preset weighs the advantages instead of the loss",
@@ -151,8 +151,8 @@ FAULTS = (
     Planted(
         "the message about a damaged checkpoint names the damaged one",
         "resilience/resume.py",
-        "if step == 0 or whole < step]",
-        "if step == 0 or whole <= step]",
+        "if step == 0 or earlier < step]",
+        "if step == 0 or earlier <= step]",
         RESUME + "test_the_message_names_the_override_that_goes_on_from_the_newest_older_checkpoint",
     ),
     Planted(
@@ -180,14 +180,14 @@ FAULTS = (
         "an interruption hides its reason",
         "resilience/interrupt.py",
         "            raise StalledRunError(reasons[0]) from error\n",
-        "            raise\n",
+        "            raise StalledRunError(str(error)) from error\n",
         "tests/resilience/test_interrupt.py::test_a_wait_of_the_main_thread_ends_with_the_reason",
     ),
     Planted(
-        "an interruption is not delivered to the main thread",
+        "nobody looks at what the trainer waits for",
         "resilience/interrupt.py",
-        "signal.pthread_kill(main, SIGNAL)",
-        "signal.pthread_kill(threading.get_ident(), 0)",
-        "tests/resilience/test_interrupt.py::test_a_wait_of_the_main_thread_ends_with_the_reason",
+        "        while not over.wait(seconds):\n",
+        "        while not over.wait(1000 * seconds):\n",
+        "tests/resilience/test_interrupt.py::test_after_a_block_nobody_looks_any_more",
     ),
 )

@@ -137,8 +137,8 @@ FAULTS = (
     Planted(
         "levels of JSON are not limited",
         "formats/parse/json_calls.py",
-        "> DEEPEST and _is_deeper(value, DEEPEST)",
-        "> DEEPEST and _is_deeper(value, 10 * DEEPEST)",
+        "> MAX_DEPTH and _is_deeper(value, MAX_DEPTH)",
+        "> MAX_DEPTH and _is_deeper(value, 10 * MAX_DEPTH)",
         "tests/formats/test_tool_calls.py::"
         "test_a_call_of_200_levels_can_be_read_and_one_of_201_cannot_wherever_it_is_read_from",
     ),

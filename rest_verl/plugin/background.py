@@ -1,4 +1,4 @@
-"""Work of the driver that is done while it waits for its workers."""
+"""Work that the driver does while it waits for its workers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Alongside(Generic[T]):
+class BackgroundCall(Generic[T]):
     """A function that runs in a thread of its own.
 
-    The thread is a daemon: work that waits for a queue which has died must not keep the process from ending. The wait
-    for it can be interrupted like every wait of the main thread (`resilience.interrupt`).
+    The thread is a daemon: a thread that waits for a dead queue must not keep the process from ending. Like every wait
+    of the main thread, the wait for the result can be interrupted (`resilience.interrupt`).
     """
 
     def __init__(self, function: Callable[[], T]):
@@ -22,11 +22,11 @@ class Alongside(Generic[T]):
         Thread(target=self._run, args=(function,), daemon=True).start()
 
     def result(self) -> T:
-        """Wait for the function: what it returned; raises what it raised."""
+        """Wait for the function and return its result; raises what the function raised."""
         return self._future.result()
 
     def _run(self, function: Callable[[], T]) -> None:
         try:
             self._future.set_result(function())
-        except BaseException as error:  # whatever it is, the main thread raises it
+        except BaseException as error:  # of any type: `result` raises it in the main thread
             self._future.set_exception(error)
