@@ -197,7 +197,7 @@ def busy_workers(pieces: Pieces, loads: Sequence[Load]) -> dict[str, Any]:
 def tables(pieces: Pieces, rest: Line, verl: Line, loads: Sequence[Load]) -> dict[str, Any]:
     """All tables, as the result file has them."""
     steps, alone, nodes = pieces["steps"], pieces["alone"]["sizes"], pieces["nodes"]
-    both = (("**ResT together** (`timing_s/rest`)", REST), ("**verl together**", VERL))
+    both = (("**ResT together**", REST), ("**verl together**", VERL))
     measured = [[part, *(f"{one['seconds'][part]:.3f}" for one in steps)] for part in (*REST, RECORDS, *VERL)]
     measured += [[name, *(f"**{total(one, parts):.2f}**" for one in steps)] for name, parts in both]
     measured.append(["ResT / verl", *(f"{total(one, REST) / total(one, VERL):.2f}" for one in steps)])
