@@ -96,10 +96,10 @@ def test_a_second_process_cannot_write_to_the_same_file(tmp_path):
     [
         ("{]", "line 2: not JSON"),
         ("[" * 100_000, "line 2: not JSON"),
-        ("3", "line 2: no answer"),
+        ("3", "line 2: not an answer"),
         ('{"source": "a"}', "line 2: not an answer: id"),
         (json.dumps({"source": "a", "id": "b", "seed": "x", "step": 0, "text": ""}), "line 2: not an answer: seed"),
-        (json.dumps({"source": "a", "id": "b", "seed": 0, "step": 0, "text": "", "txt": ""}), "no answer: txt"),
+        (json.dumps({"source": "a", "id": "b", "seed": 0, "step": 0, "text": "", "txt": ""}), "not an answer: txt"),
     ],
 )
 def test_a_line_that_is_no_answer_is_named(tmp_path, line, message):

@@ -60,7 +60,7 @@ def test_a_refused_request_is_a_wrong_answer(questions):
 
 
 def test_a_run_that_is_not_whole_is_not_scored(questions):
-    with pytest.raises(ValueError, match=r"1 of 2 conversations.*apibank_level1_1, seed 0; run the command"):
+    with pytest.raises(ValueError, match=r"1 of 2 conversations.*apibank_level1_1, seed 0; rerun the command"):
         score(questions, answers_to(questions[0], [RIGHT]))
     with pytest.raises(ValueError, match="no answers to score"):
         score(questions, [])
