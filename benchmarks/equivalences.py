@@ -1,47 +1,162 @@
 """Does ResT with uniform weights train exactly as stock verl does, and is an update the same however a batch is split?
 
 Every run is stock verl, Ray and vLLM on a CPU, from one small model, with rollouts that are the same token for token
-(benchmarks/trust/seeded.py says how). What is compared is every parameter of the trained models. A stock run comes
-first twice: if those two differed, the rest would say nothing. Finished runs are kept in `--out`, so that a study that
-was stopped goes on.
+(benchmarks/trust/in_verl.py says how). Every parameter of the trained models is compared. Two runs of stock verl are
+compared too: if those two differed, the rest would say nothing. Finished runs are kept in `--out`, so a study that was
+stopped resumes; runs that failed are tried again.
 
     python benchmarks/equivalences.py                    # an hour and a half on two cores
-    python benchmarks/equivalences.py --only grpo,uniform
+    python benchmarks/equivalences.py --only rloo,gae
+    python benchmarks/equivalences.py --quick            # one pair of one step: five minutes
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+from unittest.mock import patch
 
 import typer
-from rich.console import Console
+from harness import Fresh, Out, Publish, Quick, Study, table
 from rich.progress import Progress
-from transformers.utils.logging import disable_progress_bar
-from trust.group import Group, publish
-from trust.pairs import PAIRS, RUNS, Pair, Run
-from trust.runs import CHECKPOINTS, RECIPE, of_start, parameters, prepare_start, seeded_rollouts, trained_model
-from trust.stock_reward import REPORT
-from verl_run import RunFailed, read_metrics, run_verl
+from trust.runs import (
+    CHECKPOINTS,
+    IN_VERL,
+    RECIPE,
+    REPORT,
+    newest_step,
+    of_start,
+    parameters,
+    prepare_start,
+    seeded_rollouts,
+    train,
+    trained_model,
+)
+from verl_run import RunFailed, read_metrics
 
 TIMEOUT_SECONDS = 900.0
-HEAD = ["one run", "another run", "steps", "largest difference", "as a share of training", "allowed", "metrics", ""]
-ABOUT = """\
-Pairs of trainings by stock verl's V1 trainer from one model, with rollouts that are the same token for token
-([`seeded.py`](../benchmarks/trust/seeded.py)), and every parameter of the trained models compared. "Stock" is verl
-without ResT; "uniform" is ResT with weight 1 for every token. Where nothing is allowed to differ, the models must be
-the same in every bit, and so must all `rest/*` metrics of steps that both logged. "As a share of training" is the norm
-of the difference by the norm of what training changed. verl's estimators `gdpo`, `remax` and the optimal baselines are
-missing: its V1 trainer does not hand them what they take, and they are refused at start-up. A rollout is trained on
-once, and twice where the run says so and with the losses gspo, clip_cov and cispo: gradients of losses differ, and
-ratios are clipped, only where the policy has moved on.
-Both asynchronous trainers run in every test of this project
-([`test_recipes_on_cpu.py`](../tests/e2e/test_recipes_on_cpu.py))."""
+HEAD = [
+    "run",
+    "compared with",
+    "steps",
+    "largest difference",
+    "as a share of training",
+    "allowed",
+    "metrics",
+    "verdict",
+]
+VANILLA = "actor_rollout_ref.actor.policy_loss.loss_mode=vanilla"
+ADVANTAGE = ("rest.apply_in=advantage", VANILLA)
+UNIFORM = ("+rest=paper", "rest.scheme=uniform")
+ACTOR, ROLLOUT, ALGORITHM = "actor_rollout_ref.actor", "actor_rollout_ref.rollout", "algorithm"
+# Weights in 32 bits: sums in another order differ by rounding, and Adam's first steps carry the sign of gradients that
+# are nearly zero into the weights at full size.
+TOLERANCE = 2e-3
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training: overrides on top of the recipe, steps, the step at which it is stopped and started again from its
+    checkpoint, and whether verl loads its plugins, this one among them."""
+
+    overrides: tuple[str, ...]
+    steps: int = 2
+    resumed_at: int | None = None
+    plugin: bool = True
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two runs, by name, whose models must agree; `bound` is the largest allowed difference of the parameters, as a
+    share of how far training moved them, and 0 means none in any bit."""
+
+    left: str
+    right: str
+    bound: float = 0.0
+
+
+REFERENCE = "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu=8"
+
+# In the first update from a rollout all ratios are 1, where the losses have one gradient.
+TWICE = f"{ACTOR}.ppo_epochs=2"
+LOSS, CORRECTION = f"{ACTOR}.policy_loss.loss_mode", f"{ALGORITHM}.rollout_correction"
+# Settings of verl that ResT works next to: both runs of a pair get them.
+NEXT_TO: dict[str, tuple[str, ...]] = {
+    "gspo": (f"{LOSS}=gspo", TWICE),
+    # A seed, since the tokens that it clips are drawn.
+    "clip_cov": (f"{LOSS}=clip_cov", TWICE, f"{ACTOR}.fsdp_config.full_determinism=True"),
+    "cispo": (f"{LOSS}=cispo", TWICE),
+    "rollout correction": (f"{CORRECTION}.rollout_is=token", f"{CORRECTION}.bypass_mode=False"),
+    "KL loss": (f"{ACTOR}.use_kl_loss=True", f"{ACTOR}.kl_loss_coef=0.1", REFERENCE),
+    "KL in the reward": (f"{ALGORITHM}.use_kl_in_reward=True", REFERENCE),
+    "entropy bonus": (f"{ACTOR}.entropy_coeff=0.01",),
+}
+CRITIC = (
+    "critic.model.path=${actor_rollout_ref.model.path}",
+    "critic.ppo_micro_batch_size_per_gpu=8",
+    "critic.optim.lr=1e-3",
+    "critic.fsdp.full_determinism=True",  # a seed: its head starts from random numbers
+)
+# By name, with what else they need. gdpo, remax and the optimal baselines are refused at start-up: verl's V1 trainer
+# does not give them their inputs.
+ESTIMATORS: dict[str, tuple[str, ...]] = {"rloo": (), "reinforce_plus_plus_baseline": (), "gae": CRITIC}
+# Nothing of ResT: verl's own GRPO with a function as its reward.
+BARE = (f"{ALGORITHM}.adv_estimator=grpo", f"reward.custom_reward_function.path={IN_VERL}")
+# How a batch may be split: the recipe has micro-batches of 8.
+SPLITS = {
+    **{
+        f"micro-batches of {size}": (
+            f"{ACTOR}.ppo_micro_batch_size_per_gpu={size}",
+            f"{ROLLOUT}.log_prob_micro_batch_size_per_gpu={size}",
+        )
+        for size in (1, 2, 4)
+    },
+    "dynamic batch size": (
+        *(f"{ACTOR}.use_dynamic_bsz=True", f"{ACTOR}.ppo_max_token_len_per_gpu=512"),
+        *(f"{ROLLOUT}.log_prob_use_dynamic_bsz=True", f"{ROLLOUT}.log_prob_max_token_len_per_gpu=512"),
+    ),
+    "two ranks": ("trainer.n_gpus_per_node=2",),
+    "padding removed": ("actor_rollout_ref.model.use_remove_padding=True",),
+}
+PAPER, ADAPTIVE = ("+rest=paper",), ("+rest=entropy_adaptive",)
+RUNS = {
+    "verl with the plugin": Run(BARE, 5),
+    "verl without the plugin": Run(BARE, 5, plugin=False),
+    "grpo": Run(("+rest=grpo",), 5),
+    "grpo again": Run(("+rest=grpo",), 5),
+    "uniform in the advantage": Run((*UNIFORM, *ADVANTAGE), 5),
+    "uniform in the loss": Run(UNIFORM, 5),
+    "paper": Run(PAPER),
+    "paper in the advantage": Run((*PAPER, *ADVANTAGE)),
+    "paper, twice on a rollout": Run((*PAPER, TWICE)),
+    "paper in the advantage, twice on a rollout": Run((*PAPER, *ADVANTAGE, TWICE)),
+    **{f"paper, {split}": Run((*PAPER, *given)) for split, given in SPLITS.items()},
+    "adaptive": Run(ADAPTIVE, 12),
+    "adaptive, resumed at step 6": Run(ADAPTIVE, 12, resumed_at=6),
+}
+for _name, _given in NEXT_TO.items():
+    RUNS[f"{_name}, stock"] = Run(("+rest=grpo", *_given))
+    RUNS[f"{_name}, uniform"] = Run((*UNIFORM, *ADVANTAGE, *_given))
+for _name, _given in ESTIMATORS.items():
+    RUNS[f"{_name}, stock"] = Run(("+rest=grpo", f"{ALGORITHM}.adv_estimator={_name}", *_given))
+    RUNS[f"{_name}, uniform"] = Run((*UNIFORM, *ADVANTAGE, f"rest.base_estimator={_name}", *_given))
+PAIRS = [
+    Pair("verl without the plugin", "verl with the plugin"),
+    Pair("grpo", "grpo again"),
+    Pair("grpo", "uniform in the advantage"),
+    Pair("grpo", "uniform in the loss"),
+    Pair("adaptive", "adaptive, resumed at step 6"),
+    Pair("paper", "paper in the advantage", TOLERANCE),
+    Pair("paper, twice on a rollout", "paper in the advantage, twice on a rollout", TOLERANCE),
+    *(Pair("paper", f"paper, {split}", TOLERANCE) for split in SPLITS),
+    *(Pair(f"{name}, stock", f"{name}, uniform") for name in (*ESTIMATORS, *NEXT_TO)),
+]
+QUICK_PAIR = Pair("grpo", "uniform in the loss")
 
 
 def folder_of(out: Path, name: str) -> Path:
@@ -50,7 +165,7 @@ def folder_of(out: Path, name: str) -> Path:
 
 
 def overrides_of(run: Run, start: Path, folder: Path) -> list[str]:
-    """Everything that a run asks of verl; its own settings come last, for the last of a key holds."""
+    """Everything that a run asks of verl; its own settings come last, since the last of a key holds."""
     return [
         *RECIPE,
         *of_start(start),
@@ -62,95 +177,94 @@ def overrides_of(run: Run, start: Path, folder: Path) -> list[str]:
     ]
 
 
-def train(name: str, start: Path, out: Path, progress: Progress) -> dict[str, str]:
-    """Train one of RUNS, once: what went wrong as `failed`, or nothing."""
-    run, folder = RUNS[name], folder_of(out, name)
-    kept = folder / "finished.json"
-    if not kept.exists():
-        overrides = overrides_of(run, start, folder)
-        found: dict[str, str] = {}
-        before = list(progress.task_ids)
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # of a run that was stopped
-        try:
-            with environment(run.plugin, folder / "plugin.txt"):
-                for steps in (run.resumed_at, run.steps):
-                    if steps:
-                        run_verl(overrides, folder, steps, progress, TIMEOUT_SECONDS)
-            check_plugin(run, folder / "plugin.txt")
-        except RunFailed as failure:
-            found["failed"] = str(failure).splitlines()[-1]
-        for task in set(progress.task_ids) - set(before):  # lines for each of many runs would fill the terminal
-            progress.remove_task(task)
-        kept.write_text(json.dumps(found))
-    return json.loads(kept.read_text())
-
-
-@contextmanager
-def environment(plugin: bool, report: Path) -> Iterator[None]:
-    """What verl's processes find in their environment: whether they load plugins, and where the reward of a run
-    without ResT writes which plugin it found."""
-    variables = {REPORT: str(report.resolve())}
-    if not plugin:
+def do_run(run: Run, start: Path, folder: Path, progress: Progress) -> str:
+    """Train one run from the start: why it failed, or nothing."""
+    report = folder / "plugin.txt"
+    given = {REPORT: str(report.resolve())}
+    if not run.plugin:
         # Only the CPU platform, without which stock verl runs on no CPU.
-        variables |= {"VERL_USE_EXTERNAL_PLUGINS": "none", "VERL_USE_EXTERNAL_MODULES": "rest_verl.cpu.cpu"}
-    os.environ.update(variables)
+        given |= {"VERL_USE_EXTERNAL_PLUGINS": "none", "VERL_USE_EXTERNAL_MODULES": "rest_verl.cpu.cpu"}
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # of a run that was stopped
+    report.unlink(missing_ok=True)
+    overrides = overrides_of(run, start, folder)
     try:
-        yield
-    finally:
-        for name in variables:
-            del os.environ[name]
+        with patch.dict(os.environ, given):
+            for steps in filter(None, (run.resumed_at, run.steps)):
+                train(overrides, folder, steps, progress, TIMEOUT_SECONDS)
+    except RunFailed as failure:
+        return str(failure).splitlines()[0]
+    found = report.read_text() if report.exists() else ""  # by the reward of runs without ResT
+    return f"it ran {found} the plugin" if found and (found == "with") != run.plugin else ""
 
 
-def check_plugin(run: Run, report: Path) -> None:
-    """Whether a run without ResT had the plugin in its processes, or had it not, as it was to."""
-    if report.exists() and (report.read_text() == "with") != run.plugin:
-        raise RunFailed(f"it ran {report.read_text()} the plugin")
+def compared(pair: Pair, start: Path, out: Path) -> dict[str, Any]:
+    """How far apart the trained models of a pair are.
 
+    Returns:
+        the number of `steps`; `largest` difference of a parameter; norm of the difference as a `share` of the norm of
+        what training changed, and what of that is `allowed`; `metrics_apart`; and whether the pair `held`.
 
-def difference(pair: Pair, start: Path, out: Path) -> tuple[float, float]:
-    """How far the models of a pair lie apart: (largest difference of a parameter, norm of the difference as a share of
-    the norm of what training changed)."""
+    Raises:
+        RunFailed: the first run did not change its model.
+    """
     before = parameters(start / "model")
-    left, right = (
-        parameters(trained_model(folder_of(out, name), RUNS[name].steps)) for name in (pair.left, pair.right)
-    )
+    folders = [folder_of(out, name) for name in (pair.left, pair.right)]
+    left, right = (parameters(trained_model(folder, newest_step(folder))) for folder in folders)
     moved = (left - before).norm()
     if not moved > 0:
         raise RunFailed(f"{pair.left} did not train: its model is the one it started from")
-    return float((left - right).abs().max()), float((left - right).norm() / moved)
+    largest, share = float((left - right).abs().max()), float((left - right).norm() / moved)
+    apart = metrics_apart(*folders)
+    return {
+        "steps": newest_step(folders[0]),
+        "largest": largest,
+        "share": share,
+        "allowed": pair.bound,
+        "metrics_apart": apart,
+        "held": share <= pair.bound and (pair.bound > 0 or not apart),
+    }
 
 
-def metrics_apart(pair: Pair, out: Path) -> float | None:
-    """Largest difference of a `rest/*` metric that both runs of a pair logged for a step; None where they have none in
-    common."""
+def metrics_apart(*folders: Path) -> float | None:
+    """Largest difference of a `rest/*` metric that both runs logged for a step; None if they have none in common."""
     left, right = (
         {
             (step.step, name): value
-            for step in read_metrics(folder_of(out, run) / "metrics.jsonl")
+            for step in read_metrics(folder / "metrics.jsonl")
             for name, value in step.metrics.items()
             if name.startswith("rest/")
         }
-        for run in (pair.left, pair.right)
+        for folder in folders
     )
     return max((abs(left[key] - right[key]) for key in left.keys() & right.keys()), default=None)
 
 
-def row_of(pair: Pair, failed: dict[str, str], start: Path, out: Path) -> tuple[list[str], bool]:
-    """The line of a pair, and whether it held."""
-    steps = str(RUNS[pair.left].steps)
-    if reasons := [f"{name} did not run: {failed[name]}" for name in (pair.left, pair.right) if name in failed]:
-        return [pair.left, pair.right, steps, "", "", "", "", "; ".join(reasons)], False
-    metrics = metrics_apart(pair, out)
-    largest, share = difference(pair, start, out)
-    held = share <= pair.bound and (pair.bound > 0 or not metrics)
-    verdict = ("identical" if largest == 0 else "held") if held else "**differs**"
-    allowed = f"{pair.bound:g}" if pair.bound else "nothing"
-    apart = "" if metrics is None else f"{metrics:.2g}"
-    return [pair.left, pair.right, steps, f"{largest:.2g}", f"{share:.2g}", allowed, apart, verdict], held
+def verdict_on(pair: Pair, failed: dict[str, str], start: Path, out: Path) -> dict[str, Any]:
+    """`compared`, or `failed` with the reasons."""
+    reasons = [f"{name} did not run: {failed[name]}" for name in (pair.left, pair.right) if failed[name]]
+    return {"held": False, "failed": "; ".join(reasons)} if reasons else compared(pair, start, out)
 
 
-def known_pairs(only: str) -> list[Pair]:
-    """The pairs of which a run's name contains one of the texts with commas between them; all for no text."""
+def line_of(pair: Pair, verdict: dict[str, Any]) -> list[str]:
+    """The line of a pair in the table."""
+    if "failed" in verdict:
+        return [pair.left, pair.right, "", "", "", "", "", verdict["failed"]]
+    apart = "" if verdict["metrics_apart"] is None else f"{verdict['metrics_apart']:.2g}"
+    said = ("identical" if verdict["largest"] == 0 else "held") if verdict["held"] else "**differs**"
+    numbers = [f"{verdict['largest']:.2g}", f"{verdict['share']:.2g}", f"{pair.bound:g}" if pair.bound else "nothing"]
+    return [pair.left, pair.right, str(verdict["steps"]), *numbers, apart, said]
+
+
+def findings(pairs: Iterable[Pair], verdicts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Verdicts and their table, as the result file has them."""
+    lines = [line_of(pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True)]
+    named = {f"{line[0]} / {line[1]}": verdict for line, verdict in zip(lines, verdicts, strict=True)}
+    held = sum(verdict["held"] for verdict in verdicts)
+    return {"held": held, "pairs": len(verdicts), "verdicts": named, "tables": {"pairs": table(HEAD, lines)}}
+
+
+def chosen(only: str) -> list[Pair]:
+    """The pairs with one of the texts, separated by commas, in a run's name; all for no text."""
     texts = [text.strip() for text in only.split(",") if text.strip()]
     found = [pair for pair in PAIRS if not texts or any(text in pair.left + "|" + pair.right for text in texts)]
     if not found:
@@ -158,41 +272,31 @@ def known_pairs(only: str) -> list[Pair]:
     return found
 
 
+def names_of(pairs: Iterable[Pair]) -> list[str]:
+    """The runs of some pairs, each once."""
+    return list(dict.fromkeys(name for pair in pairs for name in (pair.left, pair.right)))
+
+
 def main(
-    only: Annotated[
-        str, typer.Option(help="Only pairs with one of these texts, commas between; nothing is written.")
-    ] = "",
-    out: Annotated[Path, typer.Option(help="Folder for the runs.")] = Path("runs/trust/equivalences"),
-    write: Annotated[bool, typer.Option(help="Write the result file and docs/trust.md.")] = True,
+    only: Annotated[str, typer.Option(help="Only pairs with one of these texts, separated by commas.")] = "",
+    quick: Quick = False,
+    out: Out = Path("runs/trust/equivalences"),
+    fresh: Fresh = False,
+    publish: Publish = False,
 ) -> None:
     """Compare trainings that must come to the same model."""
-    disable_progress_bar()  # transformers' own bars would tear ours
-    pairs = known_pairs(only)
-    names = list(dict.fromkeys(name for pair in pairs for name in (pair.left, pair.right)))
-    failed: dict[str, str] = {}
-    with Progress(console=Console(stderr=True)) as progress:
-        bar = progress.add_task("runs", total=len(names))
-        start = prepare_start(out.parent)
-        for name in names:
-            progress.update(bar, description=name)
-            if reason := train(name, start, out, progress).get("failed"):
-                failed[name] = reason
-            progress.advance(bar)
-    lines = [row_of(pair, failed, start, out) for pair in pairs]
-    held = sum(held for _, held in lines)
-    publish(
-        Group(
-            name="equivalences",
-            title="Equivalences",
-            about=ABOUT,
-            head=HEAD,
-            rows=[row for row, _ in lines],
-            notes=[f"{held} of {len(lines)} pairs held."],
-            failures=len(lines) - held,
-        ),
-        write and not only,
+    pairs = [QUICK_PAIR] if quick else chosen(only)
+    home, out = out.parent, out / "quick" if quick else out
+    runs = {name: replace(RUNS[name], steps=1) if quick else RUNS[name] for name in names_of(pairs)}
+    study = Study("trust_equivalences", {"quick": quick}, out, fresh=fresh)
+    study.pieces = {name: failed for name, failed in study.pieces.items() if not failed}
+    start = prepare_start(home)
+    failed = study.run(
+        {name: partial(do_run, run, start, folder_of(out, name), study.progress) for name, run in runs.items()}
     )
-    raise typer.Exit(int(held < len(lines)))
+    found = findings(pairs, [verdict_on(pair, failed, start, out) for pair in pairs])
+    study.finish(found, publish and pairs == PAIRS)
+    raise typer.Exit(int(found["held"] < found["pairs"]))
 
 
 if __name__ == "__main__":

@@ -1,90 +1,91 @@
 """What becomes of a training when something breaks: every fault is done to a real run of stock verl, Ray and vLLM.
 
-All runs of a study share one folder with a checkpoint after each step, as a long training does: each goes on from
-what the one before it left, so that every fault also shows whether training can be resumed after it. Of a run that
-must end, the time until it has ended is taken, and its reason; of one that must go on, that it logs all its steps.
+All runs of a study share one folder with a checkpoint after each step, like a long training: each resumes from what
+the one before it left, so every fault also shows whether training can be resumed after it. Of a run that must stop,
+the time until it has stopped is taken, and its reason; of one that must continue, that it logs all its steps.
 
-`--kills N` kills the driver itself (SIGKILL, without a chance to clean up) at a random moment, again and again: each
-run goes on from what the one before it left, and one more, undisturbed, from what the last did.
+`--kills N` kills the driver itself (SIGKILL, without a chance to clean up) at N random moments: each run resumes from
+what the one before it left, and one more, undisturbed, from what the last one left.
 
     python benchmarks/faults.py                 # some two hours on two cores
-    python benchmarks/faults.py --only worker
+    python benchmarks/faults.py --only worker,disk
     python benchmarks/faults.py --only none --kills 10
-    python benchmarks/faults.py --only worker --kills 0 --update    # these rows of docs/trust.md alone
+    python benchmarks/faults.py --only worker --kills 0 --fresh --publish    # only these rows of docs/trust.md
+    python benchmarks/faults.py --quick         # one fault: five minutes
 
-One disturbance fills a small disk, which takes the right to mount one: without it that line says so.
+One disturbance fills a small disk, which takes the right to mount one: without it that row says so.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
+from unittest.mock import patch
 
 import typer
-from rich.console import Console
+from harness import ROOT, Fresh, Out, Publish, Quick, Study, read_result, table
 from rich.progress import Progress
-from transformers.utils.logging import disable_progress_bar
-from trust.disturbances import DISTURBANCES, IN_TIME, STALL_SECONDS, Disturbance
-from trust.fault_table import HEAD, Outcome, in_place, line_of, notes_on, said_in
-from trust.group import Group, publish, read_group
-from trust.killer import Killer
-from trust.runs import BENCHMARKS, CHECKPOINTS, RECIPE, newest_step, of_start, prepare_start
-from verl_run import RunFailed, read_metrics, run_verl
+from trust.disturbances import DISTURBANCES, STALL_SECONDS, Disturbance, Killer
+from trust.runs import (
+    CHECKPOINTS,
+    RECIPE,
+    WORKERS,
+    WORKERS_PATH,
+    newest_step,
+    of_start,
+    prepare_start,
+    train,
+)
+from verl_run import RunFailed, read_metrics
 
 TIMEOUT_SECONDS = 600.0
-STEPS = 2  # of a run that is to go on
-LONG = 50  # steps of one that is to be killed before it comes to its end
+# Seconds in which a run must have stopped once it cannot continue: verl's look at the queue, Ray's at a process, and
+# the end of vLLM and Ray on two busy cores.
+IN_TIME = 120.0
+STEPS = 2  # of a run that is to continue
+LONG = 50  # steps of one that is killed before its last
 AMID_ROLLOUT = 2.0  # seconds after a step
-NONE = "none"
-AFTER = "nothing, after the last SIGKILL"
+NONE, AFTER = "none", "nothing, after the last SIGKILL"
 DRIVER = f"{sys.executable} -m verl.trainer.main_ppo"  # as run_verl starts it
 # Seconds after the start of a run, most of which are start-up here, and after its first step: rollout, update, saving.
 KILL_AFTER_START, KILL_AFTER_STEP = (20.0, 240.0), (0.0, 60.0)
-ABOUT = f"""\
-Each fault is done to a real training that saves after every step; then the training is resumed, with the override that
-its message named where it named one. "Noticed after" is the time from the fault until the driver had ended, vLLM's and
-Ray's own end included; of a fault that was there before the run, from the run's start, which takes some two minutes
-here. Tools and loops that hang, and asynchronous runs, had `rest.stall_seconds={STALL_SECONDS}`. A row keeps the day
-it was made on until `--update` makes it again."""
+SHOWN = 150  # characters of a message in the table
+HEAD = ["fault", "what the log says", "noticed after", "checkpoint before, resumed from", "held", "date"]
+Do = Callable[[Path, Path, Progress], dict[str, Any]]
 
 
-def train(folder: Path, start: Path, steps: int, further: list[str], progress: Progress) -> tuple[list[int], str]:
-    """Train to a step: the steps that were logged, and why the run failed if it did."""
+def train_to(steps: int, further: list[str], folder: Path, start: Path, progress: Progress) -> tuple[list[int], str]:
+    """Train to a step with further overrides: the steps that were logged, and why the run failed if it did."""
     overrides = [
         "+rest=entropy_adaptive",
         *RECIPE,
         *of_start(start),
         "trainer.save_freq=1",
         f"trainer.default_local_dir={(folder / CHECKPOINTS).resolve()}",
-        f"+ray_kwargs.ray_init.runtime_env.env_vars.PYTHONPATH={BENCHMARKS}",
+        *WORKERS,
         *further,  # a later override of a key holds
     ]
-    before, failed = list(progress.task_ids), ""
+    failed = ""
     try:
-        run_verl(overrides, folder, steps, progress, TIMEOUT_SECONDS)
+        train(overrides, folder, steps, progress, TIMEOUT_SECONDS)
     except RunFailed as failure:
         failed = str(failure)
-    for task in set(progress.task_ids) - set(before):  # lines for each of many runs would fill the terminal
-        progress.remove_task(task)
     return [step.step for step in read_metrics(folder / "metrics.jsonl")], failed
 
 
 @contextmanager
 def small_disk(key: str, kib: int, folder: Path) -> Iterator[list[str]]:
-    """A disk of so many KiB under a key of the config; yields the override. Nothing for no key."""
-    if not key:
-        yield []
-        return
+    """A disk of some KiB under a key of the config; yields the override."""
     mounted = (folder / "small").resolve()
     mounted.mkdir(exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(mounted)]
@@ -95,66 +96,57 @@ def small_disk(key: str, kib: int, folder: Path) -> Iterator[list[str]]:
         subprocess.run(["umount", "-l", str(mounted)], check=True)
 
 
-def disturb(disturbance: Disturbance, folder: Path, start: Path, progress: Progress) -> Outcome:
-    """Do one thing to a run, and resume where it ended."""
+def disturb(disturbance: Disturbance, folder: Path, start: Path, progress: Progress) -> dict[str, Any]:
+    """Do one thing to a run, and resume where it stopped; returns `outcome`."""
     before = newest_step(folder)
     overrides = disturbance.prepare(folder, start)
     (folder / "metrics.jsonl").unlink(missing_ok=True)
     killer = None
-    if disturbance.saving:
+    if disturbance.kill:
         begun_checkpoint = folder / CHECKPOINTS / f"global_step_{before + 1}"
-        killer = Killer(disturbance.kill, begun_checkpoint.exists)
-    elif disturbance.kill:
-        killer = Killer(disturbance.kill, partial(read_metrics, folder / "metrics.jsonl"), AMID_ROLLOUT)
-    if killer:
+        moment = begun_checkpoint.exists if disturbance.saving else partial(read_metrics, folder / "metrics.jsonl")
+        killer = Killer(disturbance.kill, moment, 0.0 if disturbance.saving else AMID_ROLLOUT)
         killer.start()
-    begun = time.monotonic()
-    with small_disk(disturbance.small_disk, disturbance.kib, folder) as small:
+    begun, key = time.monotonic(), disturbance.small_disk
+    disk: AbstractContextManager[list[str]] = small_disk(key, disturbance.kib, folder) if key else nullcontext([])
+    with disk as small:
         # A run in which something is killed never comes to its last step.
         steps = before + (LONG if killer else STEPS)
-        logged, failed = train(folder, start, steps, [*overrides, *small], progress)
+        logged, failed = train_to(steps, [*overrides, *small], folder, start, progress)
     ended = time.monotonic()
     log = (folder / "verl.log").read_text(errors="replace")
     (folder / f"{disturbance.name.replace(' ', '-')}.log").write_text(log)
-    problems = []
-    if disturbance.says not in log:
-        problems.append(f"its log does not say {disturbance.says!r}")
+    problems = [] if disturbance.says in log else [f"its log does not say {disturbance.says!r}"]
     if bool(failed) != disturbance.ends:
-        problems.append("it ended" if failed else "it went on")
-    again: list[int] = []
-    seconds = None
+        problems.append("it stopped" if failed else "it continued")
     if killer:
         killer.end()
         if killer.at is None:
             problems.append(f"no process was called {disturbance.kill}")
         begun = killer.at or begun
-    gone_on_from = before
+    seconds, resumed_from, again = None, before, list[int]()
     if failed:
         seconds = ended - begun
         if killer and seconds > IN_TIME:
-            problems.append(f"it took longer than {IN_TIME:.0f} s to end")
-        remedy, gone_on_from = disturbance.remedy(folder)
-        again, failed = train(folder, start, gone_on_from + 1, remedy, progress)
-        if again != [gone_on_from + 1]:
+            problems.append(f"it took longer than {IN_TIME:.0f} s to stop")
+        remedy, resumed_from = disturbance.remedy(folder)
+        again, failed = train_to(resumed_from + 1, remedy, folder, start, progress)
+        if again != [resumed_from + 1]:
             problems.append(f"resumed, it logged the steps {again}: {failed.splitlines()[-1] if failed else ''}")
     elif logged != [*range(before + 1, before + STEPS + 1)]:
         problems.append(f"it logged the steps {logged}")
-    return Outcome(
-        disturbance.name, said_in(log, disturbance), seconds, before, gone_on_from, (logged, again), problems
-    )
+    return outcome(said_in(log, disturbance), seconds, before, resumed_from, (logged, again), problems)
 
 
-def kill_driver(place: int, folder: Path, start: Path, progress: Progress) -> Outcome:
+def kill_driver(place: int, folder: Path, start: Path, progress: Progress) -> dict[str, Any]:
     """Kill the driver at a random moment of a run that would train for long: of all of it for an even place, of the
-    time after its first step for an odd one."""
-    before = newest_step(folder)
-    metrics = folder / "metrics.jsonl"
+    time after its first step for an odd one; returns `outcome`."""
+    before, metrics, amid = newest_step(folder), folder / "metrics.jsonl", bool(place % 2)
     metrics.unlink(missing_ok=True)
-    amid = bool(place % 2)
     wait = random.Random(place).uniform(*(KILL_AFTER_STEP if amid else KILL_AFTER_START))
     killer = Killer(DRIVER, partial(read_metrics, metrics) if amid else lambda: True, wait)
     killer.start()
-    logged, failed = train(folder, start, before + LONG, [], progress)
+    logged, failed = train_to(before + LONG, [], folder, start, progress)
     killer.end()
     after = newest_step(folder)
     problems = [] if failed else ["it was not killed"]
@@ -165,19 +157,92 @@ def kill_driver(place: int, folder: Path, start: Path, progress: Progress) -> Ou
     if not before <= after <= before + len(logged) + 1:
         problems.append(f"the newest checkpoint went from {before} to {after}")
     said = f"{wait:.0f} s after its {'first step' if amid else 'start'}, {len(logged)} steps"
-    return Outcome(f"SIGKILL {place + 1}", said, None, before, after, (logged, []), problems)
+    return outcome(said, None, before, after, (logged, []), problems)
 
 
-def go_on(folder: Path, start: Path, progress: Progress) -> Outcome:
-    """Resume what the last SIGKILL left, undisturbed."""
+def resume(folder: Path, start: Path, progress: Progress) -> dict[str, Any]:
+    """Resume what the last SIGKILL left, undisturbed; returns `outcome`."""
     before = newest_step(folder)
-    logged, failed = train(folder, start, before + 1, [], progress)
+    logged, failed = train_to(before + 1, [], folder, start, progress)
     problems = [] if logged == [before + 1] else [f"it logged the steps {logged}: {failed}"]
-    return Outcome(AFTER, "", None, before, newest_step(folder), (logged, []), problems)
+    return outcome("", None, before, newest_step(folder), (logged, []), problems)
+
+
+def outcome(
+    said: str,
+    seconds: float | None,
+    before: int,
+    resumed_from: int,
+    logged: tuple[list[int], list[int]],
+    problems: list[str],
+) -> dict[str, Any]:
+    """What became of a disturbed run, and of the one that resumed it.
+
+    Args:
+        said: the line of its log with the reason; empty for a run that continued without one.
+        seconds: from the fault to the end of the run; None for one that continued.
+        before: step of the newest checkpoint before it.
+        resumed_from: step that training was resumed from.
+        logged: steps that the disturbed run logged, and those that the resumed one did.
+        problems: what was not as it must be.
+    """
+    return {
+        "held": not problems,
+        "said": printable(said).replace(f"{ROOT}/", ""),  # the result is for other machines too
+        "seconds": seconds if seconds is None else round(seconds),
+        "before": before,
+        "resumed_from": resumed_from,
+        "logged": [*logged],
+        "problems": problems,
+        "date": date.today().isoformat(),
+    }
+
+
+def said_in(log: str, disturbance: Disturbance) -> str:
+    """What a log says of a disturbance: the line that must be there, from the end of what logging or an error's name
+    put before it; or else the last error of a run that must stop."""
+    part, found = disturbance.says, []
+    if part:
+        for line in log.splitlines():
+            before, there, after = line.partition(part)
+            heads = list(re.finditer(r"\w+Error: |[A-Z]+:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+:", before))
+            found += [(before[heads[-1].end() :] if heads else "") + there + after] if there else []
+    elif disturbance.ends:
+        found = re.findall(r"\b(?:\w+\.)*\w+(?:Error|Exception): .+", log)
+    return found[-1] if found else ""
+
+
+def printable(text: str) -> str:
+    """Text of a log without what would break a table."""
+    return "".join(char if char.isprintable() else " " for char in text).replace("|", "\\|")
+
+
+def line_of(name: str, piece: dict[str, Any]) -> list[str]:
+    """A line of the table."""
+    said = piece["said"] or "it continued"
+    return [
+        name,
+        said if len(said) <= SHOWN else said[:SHOWN] + " ...",
+        "" if piece["seconds"] is None else f"{piece['seconds']} s",
+        f"{piece['before']}, {piece['resumed_from']}",
+        printable("; ".join(piece["problems"])) or "yes",
+        piece["date"],
+    ]
+
+
+def findings(pieces: dict[str, Any]) -> dict[str, Any]:
+    """The table, and what it says as a whole."""
+    lost = {name: piece["before"] - piece["resumed_from"] for name, piece in pieces.items()}
+    return {
+        "faults": len(pieces),
+        "held": sum(piece["held"] for piece in pieces.values()),
+        "steps_lost": {name: steps for name, steps in lost.items() if steps > 0},
+        "tables": {"faults": table(HEAD, [line_of(name, piece) for name, piece in pieces.items()])},
+    }
 
 
 def chosen(only: str) -> list[Disturbance]:
-    """The disturbances with one of the texts, commas between them, in their name; all for no text."""
+    """The disturbances with one of the texts, separated by commas, in their name; all for no text."""
     texts = [text.strip() for text in only.split(",") if text.strip()]
     found = [one for one in DISTURBANCES if not texts or any(text in one.name for text in texts)]
     if not found and only != NONE:
@@ -185,50 +250,54 @@ def chosen(only: str) -> list[Disturbance]:
     return found
 
 
+def merged(published: dict[str, Any], pieces: dict[str, Any]) -> dict[str, Any]:
+    """Rows in place of published ones of the same name, in the order of the whole study."""
+    found = {**published, **pieces}
+    return {
+        name: found[name] for name in dict.fromkeys([*(one.name for one in DISTURBANCES), *found]) if name in found
+    }
+
+
 def main(
-    only: Annotated[str, typer.Option(help=f"Only faults with one of these texts, commas between, or {NONE}.")] = "",
-    kills: Annotated[int, typer.Option(min=0, help="How often the driver is killed.")] = 10,
-    out: Annotated[Path, typer.Option(help="Folder of the training.")] = Path("runs/trust/faults"),
-    write: Annotated[bool, typer.Option(help="Write the result file and docs/trust.md, of a whole study.")] = True,
-    update: Annotated[bool, typer.Option(help="Write them for a part: its rows in place of those there.")] = False,
+    only: Annotated[
+        str, typer.Option(help=f"Only faults with one of these texts, separated by commas, or {NONE}.")
+    ] = "",
+    kills: Annotated[int, typer.Option(min=0, help="Number of times that the driver is killed.")] = 10,
+    quick: Quick = False,
+    out: Out = Path("runs/trust/faults"),
+    fresh: Fresh = False,
+    publish: Publish = False,
 ) -> None:
     """Break trainings, and resume them."""
-    disable_progress_bar()  # transformers' own bars would tear ours
+    home, out = out.parent, out / "quick" if quick else out
+    todo: dict[str, Do] = {one.name: partial(disturb, one) for one in chosen(only)}
+    # Those before the first step come first.
+    todo |= {f"SIGKILL {n + 1}": partial(kill_driver, n) for n in sorted(range(kills), key=lambda n: n % 2)}
+    todo |= {AFTER: resume} if kills else {}
+    if quick:
+        todo = dict([*todo.items()][:1])
+    study = Study("trust_faults", {"stall_seconds": STALL_SECONDS, "quick": quick}, out, fresh=fresh)
+    start = prepare_start(home)
+
+    def prepared(do: Do) -> dict[str, Any]:
+        before = newest_step(out)
+        if not before and not quick:  # two checkpoints, so that there is an older one
+            _, failed = train_to(2, [], out, start, study.progress)
+            if failed:
+                raise RunFailed(failed)
+        try:
+            return do(out, start, study.progress)
+        except subprocess.CalledProcessError as error:
+            return outcome("", None, before, before, ([], []), [f"no disk: {error.stderr.decode()}"])
+
     # The driver checks `rest.modules` before Ray gives its workers their environment.
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(BENCHMARKS), os.environ.get("PYTHONPATH")]))
-    out.mkdir(parents=True, exist_ok=True)
-    kept = out / "outcomes.json"
-    found: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
-    work: list[tuple[str, Callable[[Path, Path, Progress], Outcome]]] = [
-        *((one.name, partial(disturb, one)) for one in chosen(only)),
-        *(
-            (f"SIGKILL {place + 1}", partial(kill_driver, place))
-            for place in sorted(range(kills), key=lambda n: n % 2)
-        ),
-    ]
-    if kills:
-        work.append((AFTER, go_on))
-    with Progress(console=Console(stderr=True)) as progress:
-        bar = progress.add_task("faults", total=len(work))
-        start = prepare_start(out.parent)
-        if not newest_step(out):  # two checkpoints, so that there is an older one
-            progress.update(bar, description="training undisturbed")
-            if reason := train(out, start, 2, [], progress)[1]:
-                raise RunFailed(reason)
-        for name, do in work:
-            progress.update(bar, description=name)
-            if name not in found:
-                found[name] = asdict(do(out, start, progress))
-                kept.write_text(json.dumps(found, indent=1))
-            progress.advance(bar)
-    rows = [line_of(Outcome(**found[name])) for name, _ in work]
-    failed = any(row[4] != "yes" for row in rows)
-    if update and (published := read_group("faults")) is not None:
-        rows = in_place(rows, published.rows)
-    whole = write and (update or (not only and kills > 0))
-    failures = sum(row[4] != "yes" for row in rows)
-    publish(Group("faults", "Faults", ABOUT, HEAD, rows, notes_on(rows), failures), whole)
-    raise typer.Exit(int(failed))
+    path = os.pathsep.join(filter(None, [WORKERS_PATH, os.environ.get("PYTHONPATH")]))
+    with patch.dict(os.environ, PYTHONPATH=path):
+        found = study.run({name: partial(prepared, do) for name, do in todo.items()})
+    if publish:
+        study.pieces = merged((read_result("trust_faults") or {}).get("pieces", {}), study.pieces)
+    study.finish(findings(study.pieces), publish and not quick)
+    raise typer.Exit(int(not all(piece["held"] for piece in found.values())))
 
 
 if __name__ == "__main__":

@@ -1,56 +1,47 @@
-"""What ResT costs against GRPO: seconds and memory of a step of stock verl, and the token weights by themselves at the
-sizes of a cluster.
+"""What ResT costs against GRPO in a step of stock verl, in seconds and memory, and what it adds to `import verl`.
 
-Through verl: the quickstart's task, starting model and recipe on a CPU, with `+rest=grpo` and with presets of ResT.
-Runs of a pair have the same seeds and the same reward, the order turns round from pair to pair, and nothing is
-validated or saved. The learning rate is 0, so that every run keeps the starting model: all of them generate alike, and
-what differs is cost alone. The first steps, in which everything is loaded and allocated, are left out.
+verl: the quickstart's task, starting model and recipe on a CPU, with `+rest=grpo` and with presets of ResT. Runs of a
+pair have the same seeds and the same reward, the order turns round from pair to pair, and nothing is validated or
+saved. The learning rate is 0, so that every run keeps the starting model: all of them generate alike, and only cost
+differs. The first steps, in which everything is loaded and allocated, are left out.
 
-By themselves: tagging, weights and metrics as the trainer computes them, with one thread, on simulated responses in
-ids of a real vocabulary. A batch repeats its first rows, and each response is as long as the size allows, which is the
-most that a size can cost. No queue is there; benchmarks/step.py measures the queue's part.
+import: `import verl` in fresh processes, without this plugin and with it, in turn.
 
-    pip install --no-deps dashscope     # whose package holds the vocabulary
-    python benchmarks/overhead.py       # on a quiet machine; about an hour
-    python benchmarks/overhead.py --quick --no-write
+    python benchmarks/overhead.py verl             # on a quiet machine; about an hour
+    python benchmarks/overhead.py verl --quick     # one pair of 4 steps: ten minutes
+    python benchmarks/overhead.py import
 """
 
 from __future__ import annotations
 
-import ctypes
-import random
+import math
+import os
+import subprocess
+import sys
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import numpy as np
 import psutil
-import torch
 import typer
-from evidence.overhead_section import PARTS, section
-from evidence.results import read_result, write_result
-from hydra import compose, initialize_config_module
+from evidence.intervals import mean_interval, ratio_interval
+from harness import Fresh, Out, Publish, Quick, Study, known, table
+from page_numbers import shown
 from quickstart import RECIPE, prepare_start
-from qwen import qwen_tokenizer
-from rich.console import Console
-from rich.markdown import Markdown
-from rich.progress import Progress, TaskID
-from transformers.utils.logging import disable_progress_bar
-from verl_run import RunFailed, read_metrics, run_verl
-from weighting import make_batch, seconds_of
+from verl_run import RunFailed, run_verl
+from weighting import LIMIT, peak_resident
 
-from rest_verl.common.names import unknown_name
-from rest_verl.config.rest import load, preset_names
-from rest_verl.core.regions import RegionTagger, TaggedBatch
-from rest_verl.formats import get_format
-from rest_verl.weighting.metrics import weight_metrics
-from rest_verl.weighting.step_batch import StepBatch
-from rest_verl.weighting.token_weighting import TokenWeighting
+from rest_verl.config.rest import preset_names
 
 BASE, PRESETS = "grpo", "paper,entropy_adaptive"
+# Stages that ResT has no part in: it acts between the responses and the update of the model.
+UNTOUCHED = ("gen", "update_weights")
 SAME_FOR_ALL = [
     *RECIPE,
     "actor_rollout_ref.actor.optim.lr=0",
@@ -59,35 +50,21 @@ SAME_FOR_ALL = [
     "trainer.test_freq=-1",
     "trainer.save_freq=-1",
 ]
-WARM_UP = 2
-TIMEOUT_SECONDS = 1800.0
-TRAINER = "TaskRunner"  # the Ray actor that verl's trainer, and so ResT, runs in
-LOOK_SECONDS = 2.0
+WARM_UP, QUICK_STEPS, TIMEOUT_SECONDS = 2, 4, 1800.0
+TRAINER, LOOK_SECONDS = "TaskRunner", 2.0  # the Ray actor that verl's trainer, and so ResT, runs in
+IMPORTS, QUICK_IMPORTS = 10, 1
+TIMED = "import time; begin = time.perf_counter(); import verl; print(time.perf_counter() - begin)"
+# verl looks through all entry points whether or not this plugin is there: a name that nobody has keeps that part.
+NO_PLUGIN = {"VERL_USE_EXTERNAL_PLUGINS": "nobody"}
 
-SIZES = ((128, 4, 2048), (256, 4, 2048), (512, 4, 2048), (512, 8, 4096), (1024, 8, 8192))  # prompts, rollouts, tokens
-QUICK_SIZES = SIZES[:3]
-DIFFERENT_ROWS = 64
-REPEATS = 3
-
-
-def through_verl(pairs: int, steps: int, presets: list[str], out: Path, progress: Progress) -> dict[str, Any]:
-    """Train with GRPO and every preset in every pair: what evidence.overhead_section reads as `verl`."""
-    start = prepare_start(out, 0, progress)
-    in_turn = [BASE, *presets]
-    bar = progress.add_task("through verl", total=pairs * len(in_turn) * steps)
-    runs: list[dict[str, Any]] = []
-    for pair in range(pairs):
-        for preset in in_turn if pair % 2 == 0 else in_turn[::-1]:
-            progress.update(bar, description=f"pair {pair + 1} of {pairs}: {preset}")
-            runs.append(one_run(preset, pair, steps, start, out, partial(_advance, progress, bar, len(runs) * steps)))
-    return {"learning_rate": 0, "warm_up": WARM_UP, "runs": runs}
+Seconds = list[list[float]]  # by pair and step
+Runs = Sequence[Mapping[str, Any]]  # of one preset, by pair
 
 
-def one_run(
-    preset: str, pair: int, steps: int, start: Path, out: Path, on_step: Callable[[int], None]
-) -> dict[str, Any]:
-    """Train once: tokens and seconds of each step after the warm-up, by stage as verl names it; peaks of memory."""
-    folder = (out / f"pair{pair}" / preset).resolve()
+def one_run(preset: str, pair: int, steps: int, start: Path, study: Study) -> dict[str, Any]:
+    """Train once: tokens and seconds of each step after the warm-up, by stage as verl names it; peaks of memory.
+    Raises `RunFailed` where verl failed or no process was its trainer."""
+    folder = study.path.parent / f"pair{pair}" / preset
     overrides = [
         f"+rest={preset}",
         *SAME_FOR_ALL,
@@ -98,9 +75,11 @@ def one_run(
         f"actor_rollout_ref.rollout.seed={pair}",
         f"trainer.default_local_dir={folder / 'checkpoints'}",
     ]
-    silent = Progress(disable=True)  # its bars wait for a validation that these runs leave out
-    with watched(lambda: on_step(len(read_metrics(folder / "metrics.jsonl")))) as peaks:
-        run = run_verl(overrides, folder, steps, silent, TIMEOUT_SECONDS)
+    before = set(study.progress.task_ids)
+    with watched() as peaks:
+        run = run_verl(overrides, folder, steps, study.progress, TIMEOUT_SECONDS)
+    for task in set(study.progress.task_ids) - before:
+        study.progress.remove_task(task)
     if not peaks["trainer"]:
         raise RunFailed(f"no process of verl had {TRAINER} in its name: its memory was not measured")
     logged = [step.metrics for step in run if step.step > WARM_UP]
@@ -115,15 +94,11 @@ def one_run(
 
 
 @contextmanager
-def watched(on_look: Callable[[], None]) -> Iterator[dict[str, float]]:
-    """Look at the processes below this one, again and again until the context ends. Yields peaks of resident memory in
-    bytes, as the kernel keeps them for each process, which misses nothing between two looks and costs next to nothing:
-
-    `trainer`: that of the trainer's process.
-    `all`: those of all processes added up. What processes share counts in each.
-    """
-    peaks = {"trainer": 0.0, "all": 0.0}
-    over = threading.Event()
+def watched() -> Iterator[dict[str, float]]:
+    """Look at the processes below this one until the context ends. Yields peaks of resident memory in bytes, as the
+    kernel keeps them for each process, which misses nothing between two looks and costs next to nothing: `trainer`,
+    that of the trainer's process; `all`, those of all processes added up (what processes share counts in each)."""
+    peaks, over = {"trainer": 0.0, "all": 0.0}, threading.Event()
     highest: dict[psutil.Process, float] = defaultdict(float)
 
     def look() -> None:
@@ -136,7 +111,6 @@ def watched(on_look: Callable[[], None]) -> Iterator[dict[str, float]]:
                 except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
                     continue  # it has ended meanwhile
             peaks["all"] = sum(highest.values())
-            on_look()
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
@@ -147,120 +121,139 @@ def watched(on_look: Callable[[], None]) -> Iterator[dict[str, float]]:
         thread.join()
 
 
-def peak_resident(pid: int | str) -> float:
-    """The most bytes that a process has had in memory so far. Linux only, as verl is."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return sum(1024.0 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+def import_seconds() -> list[float]:
+    """Seconds of `import verl` in a fresh process, without this plugin and with it."""
+    found = []
+    for extra in (NO_PLUGIN, {}):
+        command, variables = [sys.executable, "-c", TIMED], os.environ | extra
+        found.append(float(subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout))
+    return found
 
 
-def peak_beside(work: Callable[[], None]) -> float:
-    """The most bytes that a piece of work takes at a time, beside what this process has before it."""
-    ctypes.CDLL(None).malloc_trim(0)  # what the allocator has kept of earlier work would be used again, unseen
-    Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to what is there now
-    before = peak_resident("self")
-    work()
-    return peak_resident("self") - before
+def share(parts: Seconds, wholes: Seconds) -> dict[str, Any]:
+    """The ratio of the totals of parts and wholes, both of the same shape, with its interval over the steps of all
+    pairs, and that of each pair, where differences from run to run show."""
+    by_pair = [math.fsum(part) / math.fsum(whole) for part, whole in zip(parts, wholes, strict=True)]
+    return {**ratio_interval(_flat(parts), _flat(wholes)).ends(), "by_pair": by_pair}
 
 
-def by_themselves(sizes: tuple[tuple[int, int, int], ...], presets: list[str], progress: Progress) -> dict[str, Any]:
-    """Time the token weights of each preset and size: what evidence.overhead_section reads as `alone`."""
-    torch.set_num_threads(1)
-    bar = progress.add_task("vocabulary", total=1 + len(sizes) * len(presets))
-    tokenizer = qwen_tokenizer()
-    tagger = RegionTagger(tokenizer, get_format("hermes"))
-    progress.advance(bar)
-    rows: list[dict[str, Any]] = []
-    for prompts, rollouts, tokens in sizes:
-        different = make_batch(tokenizer, "hermes", DIFFERENT_ROWS, tokens, random.Random(0))
-        responses = different.repeat(prompts * rollouts // DIFFERENT_ROWS, 1)
-        mask = torch.ones_like(responses)
-        entropy = torch.rand(responses.shape, generator=torch.Generator().manual_seed(0))
-        for preset in presets:
-            progress.update(bar, description=f"{preset}: {prompts} x {rollouts} x {tokens}")
-            work = partial(weigh, TokenWeighting(settings(preset), total_steps=100), tagger, responses, mask, entropy)
-            more = peak_beside(work) / 2**20  # before it is timed: memory is taken once, and then kept
-            seconds = seconds_of(work, REPEATS)
-            size = {"prompts": prompts, "rollouts": rollouts, "tokens": tokens}
-            rows.append({"preset": preset, **size, "seconds": round(seconds, 4), "more_mib": round(more)})
-            progress.advance(bar)
-    return {"different_rows": DIFFERENT_ROWS, "sizes": rows}
+def verdict(
+    found: Mapping[str, Any], untouched: Mapping[str, Any] | None = None, alone: bool = False
+) -> dict[str, Any]:
+    """Whether what `share` found is at most `LIMIT`: decided where the interval and every single pair agree. The part
+    of a difference that stages without ResT make, `untouched`, must not be put down to ResT. One pair decides only
+    what is no difference between runs, `alone`."""
+    ends = [*found["by_pair"], math.inf if found["high"] is None else found["high"]]
+    least = min(*found["by_pair"], -math.inf if found["low"] is None else found["low"])
+    if not alone and len(found["by_pair"]) < 2:
+        said, why = "undecided", "there is one pair only"
+    elif untouched is not None and abs(untouched["estimate"]) > LIMIT:
+        said, why = "undecided", f"stages without ResT differ by {untouched['estimate']:.2%}"
+    elif max(ends) <= LIMIT:
+        said, why = "holds", ""
+    else:
+        said, why = ("does not hold", "") if least > LIMIT else ("undecided", "the noise is too large")
+    return {**found, "verdict": said, "why": why}
 
 
-def weigh(
-    weighting: TokenWeighting,
-    tagger: RegionTagger,
-    responses: torch.Tensor,
-    mask: torch.Tensor,
-    entropy: torch.Tensor,
-) -> None:
-    """What the trainer does each step between reading from the queue and writing to it; all of (rows, tokens)."""
-    batch = StepBatch(1, TaggedBatch(tagger(responses, mask), mask), entropy)
-    weighting(batch)
-    weight_metrics(batch)
-    weighting.metrics(1)
+def against_grpo(ours: Runs, theirs: Runs) -> dict[str, Any]:
+    """Verdicts on the claim that a preset costs at most `LIMIT` of a step, in three ways, and how far runs compare."""
+    own, whole = seconds(ours, ["step"]), seconds(theirs, ["step"])
+    untouched = share(minus(seconds(ours, UNTOUCHED), seconds(theirs, UNTOUCHED)), whole)
+    more = {
+        kind: [one["peak_mib"][kind] - other["peak_mib"][kind] for one, other in zip(ours, theirs, strict=True)]
+        for kind in ("trainer", "all")
+    }
+    return {
+        "clock": verdict(share(seconds(ours, ["rest"]), own), alone=True),
+        "touched": verdict(share(minus(touched(ours), touched(theirs)), whole)),
+        "step": verdict(share(minus(own, whole), whole), untouched),
+        "tokens_ratio": sum(_flat(run["tokens"] for run in ours)) / sum(_flat(run["tokens"] for run in theirs)),
+        "more_mib": {kind: {**mean_interval(values).verdict(), "by_pair": values} for kind, values in more.items()},
+    }
 
 
-def settings(preset: str) -> Any:
-    """The settings of a preset in verl's config, for responses in Hermes' format."""
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        return load(compose("ppo_trainer", [f"+rest={preset}", "+platform=cpu", "rest.format=hermes"]))
+def stages(ours: Runs, theirs: Runs) -> list[list[str]]:
+    """Rows: seconds of each stage that verl logs under GRPO and a preset, and the difference."""
+    whole = seconds(theirs, ["step"])
+    names = [name for name in theirs[0]["seconds"] if name != "step"]
+    rows = [(f"`{name}`", seconds(ours, [name]), seconds(theirs, [name])) for name in names]
+    without = "all but " + " and ".join(f"`{name}`" for name in UNTOUCHED)
+    rows += [(without, touched(ours), touched(theirs)), ("`step`", seconds(ours, ["step"]), whole)]
+    found = []
+    for name, us, them in rows:
+        part = share(minus(us, them), whole)
+        pairs = f"{min(part['by_pair']):.2%} to {max(part['by_pair']):.2%}"
+        found.append([name, f"{np.mean(_flat(them)):.3f}", f"{np.mean(_flat(us)):.3f}", shown(part, ".2%"), pairs])
+    return found
 
 
-def known_presets(presets: str) -> str:
-    """The presets, if there are such and each weights tokens."""
-    weighting = [name for name in preset_names() if name != BASE]
-    for preset in presets.split(","):
-        if preset not in weighting:
-            raise typer.BadParameter(unknown_name("preset", preset, weighting))
-    return presets
+def through_verl(pieces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Verdicts and tables of the part `verl`."""
+    ordered, names = sorted(pieces, key=lambda one: one["pair"]), dict.fromkeys(one["preset"] for one in pieces)
+    runs = {name: [one for one in ordered if one["preset"] == name] for name in names}
+    theirs = runs.pop(BASE)
+    tables = {
+        name: table(["stage", "GRPO, s", f"`{name}`, s", "difference", "pair by pair"], stages(ours, theirs))
+        for name, ours in runs.items()
+    }
+    return {"verdicts": {name: against_grpo(ours, theirs) for name, ours in runs.items()}, "tables": tables}
 
 
-def known_parts(parts: str) -> str:
-    """The parts, if there are such."""
-    for part in parts.split(","):
-        if part not in PARTS:
-            raise typer.BadParameter(unknown_name("part", part, PARTS))
-    return parts
+def imports(pieces: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """What the plugin adds to `import verl`, against `import verl` without it."""
+    without, with_plugin = (list(side) for side in zip(*pieces, strict=True))
+    added = ratio_interval([ours - theirs for theirs, ours in pieces], without)
+    row = [f"{np.median(without):.2f}", f"{np.median(with_plugin):.2f}", shown(added.ends(), "+.1%")]
+    head = ["`import verl`, s", "with the plugin, s", "more"]
+    return {"verdicts": {"added": added.verdict()}, "tables": {"import": table(head, [row])}}
 
 
-def _advance(progress: Progress, bar: TaskID, before: int, steps: int) -> None:
-    progress.update(bar, completed=before + steps)
+def seconds(runs: Runs, names: Sequence[str]) -> Seconds:
+    """Seconds of some stages together."""
+    return [[math.fsum(step) for step in zip(*(run["seconds"][name] for name in names), strict=True)] for run in runs]
+
+
+def touched(runs: Runs) -> Seconds:
+    """Seconds of a step without the stages that ResT has no part in."""
+    return minus(seconds(runs, ["step"]), seconds(runs, UNTOUCHED))
+
+
+def minus(ours: Seconds, theirs: Seconds) -> Seconds:
+    """Differences, step by step."""
+    return [[a - b for a, b in zip(us, them, strict=True)] for us, them in zip(ours, theirs, strict=True)]
+
+
+def _flat(by_pair: Any) -> list[float]:
+    return list(chain.from_iterable(by_pair))
 
 
 def main(
+    part: Annotated[Literal["verl", "import"], typer.Argument(help="What to measure.")],
     pairs: Annotated[int, typer.Option(min=1, help="Pairs of runs, each with seeds of its own.")] = 3,
-    steps: Annotated[int, typer.Option(min=WARM_UP + 1, help="Steps of a run, the warm-up among them.")] = 12,
-    presets: Annotated[str, typer.Option(callback=known_presets, help="What to compare with GRPO.")] = PRESETS,
-    parts: Annotated[str, typer.Option(callback=known_parts, help="What to measure.")] = ",".join(PARTS),
-    quick: Annotated[bool, typer.Option("--quick", help="One pair of 4 steps, and small batches.")] = False,
-    out: Annotated[Path, typer.Option(help="Folder for the runs.")] = Path("runs/overhead"),
-    write: Annotated[bool, typer.Option(help="Write the result and docs/evidence.md.")] = True,
+    steps: Annotated[int, typer.Option(min=WARM_UP + 1, help="Steps of a run, the warm-up included.")] = 12,
+    presets: Annotated[str, typer.Option(help="Presets to compare with GRPO.")] = PRESETS,
+    quick: Quick = False,
+    out: Out = Path("runs/overhead"),
+    fresh: Fresh = False,
+    publish: Publish = False,
 ) -> None:
     """Measure what ResT costs."""
-    disable_progress_bar()  # transformers' own bars would tear ours
-    console = Console()
-    if write:
-        from evidence.document import write_page  # before anything is measured: it may lack what it draws with
-    found: dict[str, Any] = {}
-    try:
-        with Progress(console=Console(stderr=True)) as progress:
-            if "verl" in parts.split(","):
-                found["verl"] = through_verl(
-                    1 if quick else pairs, 4 if quick else steps, presets.split(","), out, progress
-                )
-            if "alone" in parts.split(","):
-                found["alone"] = by_themselves(QUICK_SIZES if quick else SIZES, presets.split(","), progress)
-    except RunFailed as failure:
-        console.print(str(failure), style="red", markup=False)  # a log's brackets are no markup
-        raise typer.Exit(1) from None
-    if write:
-        before = read_result("overhead") or {}
-        # A part that was measured another time keeps its own command and date.
-        kept = {part: {"made_by": before["made_by"]} | before[part] for part in PARTS if part in before}
-        path = write_result("overhead", kept | found)
-        write_page()
-        console.print(f"written: {path} and docs/evidence.md", soft_wrap=True)
-    console.print(Markdown("\n".join(section(found))))
+    names = known(presets, "preset", [name for name in preset_names() if name != BASE])
+    if quick:
+        out, pairs, steps = out / "quick", 1, QUICK_STEPS
+    work: dict[str, Callable[[], Any]]
+    if part == "verl":
+        study = Study("overhead_verl", {"learning_rate": 0, "warm_up": WARM_UP, "steps": steps}, out, fresh=fresh)
+        start = prepare_start(out, 0, study.progress)
+        turns = [(name, pair) for pair in range(pairs) for name in [BASE, *names][:: -1 if pair % 2 else 1]]
+        work = {f"{name}/{pair}": partial(one_run, name, pair, steps, start, study) for name, pair in turns}
+    else:
+        study = Study("overhead_import", {}, out, fresh=fresh)
+        import_seconds()  # the files are in the page cache from here on
+        work = {str(pair): import_seconds for pair in range(QUICK_IMPORTS if quick else IMPORTS)}
+    study.run(work)
+    study.finish((through_verl if part == "verl" else imports)(list(study.pieces.values())), publish)
 
 
 if __name__ == "__main__":

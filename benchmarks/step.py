@@ -1,12 +1,14 @@
 """What ResT adds to a step of verl's trainer: `timing_s/rest` with thousands of rollouts, in the trainer's own code,
-and `timing_s/rest_dump`, what `rest.dump_dir` adds to that with its default sample.
+and what runs in the background of the step, with the default sample of `rest.dump_dir`.
 
-The rollouts are simulated; Ray, the transfer queue that verl keeps a batch in, and the trainer's method that computes
-advantages and token weights are the real ones. Nothing is generated and no model is there. The time is that of the
-second step: the first one pays for memory and connections once.
+The rollouts are simulated; Ray, the transfer queue that verl keeps a batch in, and the trainer's methods are the real
+ones. Nothing is generated and no model is there: where the trainer waits for its workers, it sleeps. The baseline is
+verl's own computation of the advantages in the same step. Times are those of the second step: the first one pays for
+memory and connections once.
 
     pip install --no-deps dashscope     # whose package holds a real vocabulary
     python benchmarks/step.py --preset entropy_adaptive
+    python benchmarks/step.py --quick
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import random
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 from unittest.mock import patch
@@ -24,16 +28,13 @@ import ray
 import torch
 import transfer_queue as tq
 import typer
+from harness import Fresh, Out, Publish, Quick, Study, in_a_worker, table
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, open_dict
-from page import machine, write_between_marks
 from qwen import qwen_tokenizer
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
 from tensordict import NonTensorStack, TensorDict
 from verl.trainer.ppo.v1 import PPOTrainer
-from weighting import make_batch, seconds_of
+from weighting import make_batch
 
 from rest_verl.config.rest import load
 from rest_verl.core.regions import RegionTagger
@@ -44,9 +45,6 @@ from rest_verl.weighting.token_weighting import TokenWeighting
 
 STEP_SECONDS = 60.0  # of a short step on real hardware
 PARTITION = "train"
-WHOLE, REST, QUEUE, OWN = "advantages, with ResT", "ResT (timing_s/rest)", "the queue's part", "ResT's own work"
-DUMP = "records (timing_s/rest_dump)"
-PARTS = (REST, QUEUE, OWN, DUMP)
 
 
 def composed(preset: str, records: Path) -> DictConfig:
@@ -99,9 +97,26 @@ def trainer_of(config: DictConfig, tokenizer: Any) -> Any:
     return trainer
 
 
-def run_phases(trainer: Any, batch: Any, metrics: dict[str, Any], waiting: float = 0.0) -> None:
-    """One step of the trainer as far as ResT has a part in it, in the trainer's own methods: verl's advantages are
-    the real ones, and where verl waits for its workers there is a wait of so many seconds."""
+def run_phases(trainer: Any, batch: Any, metrics: dict[str, Any], waiting: float = 0.0) -> dict[str, float]:
+    """One step of the trainer as far as ResT has a part in it, in the trainer's own methods.
+
+    Args:
+        waiting: seconds of computing the old log-probs, and again of updating the actor.
+
+    Returns:
+        seconds of verl's own advantages (`verl`), and of the two background calls (`read`, `report`).
+    """
+    spent: dict[str, float] = {}
+
+    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            begin = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                spent[name] = time.perf_counter() - begin
+
+        return call
 
     def log_probs(self: Any, batch: Any, metrics: dict[str, Any]) -> Any:
         time.sleep(waiting)
@@ -109,77 +124,82 @@ def run_phases(trainer: Any, batch: Any, metrics: dict[str, Any], waiting: float
 
     def step_once(self: Any, metrics: dict[str, Any], timing_raw: dict[str, float], sample_batch_size: int) -> Any:
         weighted = self._compute_advantage(self._compute_old_log_prob(batch, metrics), metrics)
-        time.sleep(waiting)  # the update of the actor
+        time.sleep(waiting)
         return weighted
 
     with (
         patch.object(PPOTrainer, "_compute_old_log_prob", log_probs),
+        patch.object(PPOTrainer, "_compute_advantage", timed("verl", PPOTrainer._compute_advantage)),
         patch.object(PPOTrainer, "_step_once", step_once),
+        patch.object(trainer, "_read", timed("read", trainer._read)),
+        patch.object(trainer, "_report", timed("report", trainer._report)),
     ):
         trainer._step_once(metrics, trainer.timing_raw, len(batch))
+    return spent
 
 
-def timed_step(trainer: Any, fields: TensorDict) -> dict[str, float]:
-    """Seconds of computing advantages with ResT for a batch put into the queue anew, of ResT's part in it, of the
-    queue's part in that, and of the records, as long as training waits for them."""
+def timed_step(trainer: Any, fields: TensorDict, waiting: float) -> dict[str, float]:
+    """Put a batch into the queue and run one step: the seconds that training waits for ResT (`rest`), and those of
+    `run_phases`."""
     trainer.global_steps += 1
     trainer.timing_raw = {}
     keys = [f"prompt{row // 4}-{trainer.global_steps}_{row % 4}_0" for row in range(len(fields))]
     batch = tq.kv_batch_put(keys=keys, partition_id=PARTITION, fields=fields, tags=[{} for _ in keys])
     metrics: dict[str, Any] = {}
-    whole = seconds_of(lambda: trainer._compute_advantage(batch, metrics), 1)
+    spent = run_phases(trainer, batch, metrics, waiting)
     assert metrics["rest/tokens/name"] > 0
-    names = ["responses", "response_mask", "entropy", "extra_fields"]
-    read = seconds_of(lambda: tq.kv_batch_get(keys=keys, partition_id=PARTITION, select_fields=names), 1)
-    weights = fields.select("entropy")
-    write = seconds_of(lambda: tq.kv_batch_put(keys=keys, partition_id=PARTITION, fields=weights), 1)
     tq.kv_clear(keys=keys, partition_id=PARTITION)
-    rest = trainer.timing_raw["rest"]
-    dump = trainer.timing_raw["rest_dump"]
-    return {WHOLE: whole, REST: rest, QUEUE: read + write, OWN: rest - read - write, DUMP: dump}
+    return spent | {"rest": trainer.timing_raw["rest"]}
 
 
-def main(
-    preset: Annotated[str, typer.Option(help="What to weigh with.")] = "entropy_adaptive",
-    rows: Annotated[int, typer.Option(help="Rollouts of a step.")] = 2048,
-    tokens: Annotated[int, typer.Option(help="Tokens of a rollout.")] = 2048,
-    write: Annotated[bool, typer.Option(help="Write the result into docs/speed.md.")] = True,
-) -> None:
-    """Measure what ResT adds to a step."""
-    torch.set_num_threads(1)
+def measure(preset: str, rows: int, tokens: int, waiting: float) -> dict[str, float]:
+    """Seconds of the second step by part, and the MiB of a file of records."""
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
-    console = Console()
-    with Progress(console=console, transient=True) as progress, tempfile.TemporaryDirectory() as records:
-        bar = progress.add_task("vocabulary and rollouts", total=4)
+    with tempfile.TemporaryDirectory() as records:
         tokenizer = qwen_tokenizer()
         fields = simulated(tokenizer, rows, tokens)
-        progress.update(bar, advance=1, description="Ray and the transfer queue")
         config = composed(preset, Path(records))
         ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False)
         tq.init(config.transfer_queue)
         trainer = trainer_of(config, tokenizer)
-        timings = []
-        for number in ("first", "second"):
-            progress.update(bar, advance=1, description=f"{number} step")
-            timings.append(timed_step(trainer, fields))
+        timings = [timed_step(trainer, fields, waiting) for _ in range(2)]
         trainer._shutdown_dump_executor()
-        size = step_files(Path(records))[2].stat().st_size / 2**20
-    table = Table("part of a step", "seconds", title=f"{preset}: {rows} rollouts of {tokens} tokens")
-    for name, seconds in timings[-1].items():
-        table.add_row(name, f"{seconds:.3f}")
-    console.print(table)
-    console.print(f"records: {size:.2f} MiB a step")
-    shares = [f"{name}: {timings[-1][name] / STEP_SECONDS:.2%} of a step of {STEP_SECONDS:.0f} s" for name in PARTS]
-    for share in shares:
-        console.print(share)
-    if write:
-        lines = [f"| `+rest={preset}`, {rows} x {tokens} | seconds |", "|---|---|"]
-        lines += [f"| {name} | {seconds:.2f} |" for name, seconds in timings[-1].items()]
-        write_between_marks(
-            "benchmarks/step.py", [*lines, "", f"{'; '.join(shares)}. A file of records: {size:.2f} MiB. {machine()}."]
-        )
-        console.print("written into docs/speed.md")
+        return {**timings[-1], "record_mib": step_files(Path(records))[2].stat().st_size / 2**20}
+
+
+def shares(preset: str, rows: int, tokens: int, found: dict[str, float]) -> dict[str, Any]:
+    """The ratio to verl's own part, and the table."""
+    parts = {
+        "advantages: verl's own part, the baseline": found["verl"],
+        "ResT, what training waits for (timing_s/rest)": found["rest"],
+        "in the background: reading and tagging": found["read"],
+        "in the background: metrics and records": found["report"],
+    }
+    lines = [
+        [name, f"{seconds:.2f}", f"{seconds / found['verl']:.2f}", f"{seconds / STEP_SECONDS:.2%}"]
+        for name, seconds in parts.items()
+    ]
+    head = [f"`+rest={preset}`, {rows} x {tokens}", "seconds", "over verl's own", f"of a step of {STEP_SECONDS:.0f} s"]
+    return {"verdicts": {"ratio": found["rest"] / found["verl"]}, "tables": {"step": table(head, lines)}}
+
+
+def main(
+    preset: Annotated[str, typer.Option(help="Preset to weigh with.")] = "entropy_adaptive",
+    rows: Annotated[int, typer.Option(help="Rollouts of a step.")] = 2048,
+    tokens: Annotated[int, typer.Option(help="Tokens of a rollout.")] = 2048,
+    waiting: Annotated[float, typer.Option(help="Seconds of each of the two waits for the workers.")] = 10.0,
+    quick: Quick = False,
+    out: Out = Path("runs/step"),
+    fresh: Fresh = False,
+    publish: Publish = False,
+) -> None:
+    """Measure what ResT adds to a step."""
+    in_a_worker()
+    rows, tokens, waiting, out = (128, 256, 1.0, out / "quick") if quick else (rows, tokens, waiting, out)
+    study = Study("step", {"rows": rows, "tokens": tokens, "waiting": waiting}, out, fresh=fresh)
+    found = study.run({preset: partial(measure, preset, rows, tokens, waiting)})
+    study.finish(shares(preset, rows, tokens, found[preset]), publish)
 
 
 if __name__ == "__main__":

@@ -3,43 +3,41 @@
 At each point many batches of rollouts are drawn from one policy on one prompt set, each with a seed of its own; every
 scheme weights the same batches, with the same total weight in each row.
 
-    python benchmarks/variance.py                      # a quarter of an hour on two cores; writes docs/evidence.md
-    python benchmarks/variance.py --quick --no-write   # a minute: tries all, finds nothing
+    python benchmarks/variance.py              # a quarter of an hour on two cores
+    python benchmarks/variance.py --quick      # a minute: tries everything, decides nothing
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
 import typer
-from evidence.document import write_page
 from evidence.gradients import UNIFORM, Batch, Policy, sample_gradients, scheme_settings
-from evidence.loop import Plan, batches, train
-from evidence.noise import inner_products
-from evidence.results import write_result
-from evidence.start import IMITATION_STEPS, Start, prepare_start
-from evidence.variance_found import log_ratios, point_found, together
-from evidence.variance_section import findings
-from evidence.workers import workers
-from rich.console import Console
-from rich.markdown import Markdown
-from rich.progress import Progress, TaskID
+from evidence.loop import IMITATION_STEPS, Plan, Start, batches, prepare_start, train
+from evidence.noise import inner_products, point_found, ratio_verdict
+from harness import Fresh, Jobs, Out, Publish, Quick, Study, save_picture, seeds, table, workers
+from page_numbers import shown
 from transformers import PreTrainedModel
-from transformers.utils.logging import disable_progress_bar
+
+from rest_verl.common.figures import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RUN = Plan()
 POINTS, BATCHES = (0, RUN.steps * 3 // 8, RUN.steps), 48
-QUICK_POINTS, QUICK_BATCHES, QUICK_IMITATION, QUICK_PLAN = (0, 2), 4, 60, replace(RUN, prompts=4)
+QUICK_POINTS, QUICK_BATCHES, QUICK_IMITATION, QUICK_RUN = (0, 2), 4, 20, replace(RUN, prompts=4)
 SHARE = 4  # batches that a process draws before it hands their gradients over
 PROMPT_SEED = 1_000  # the order in which the run meets its prompts is another one
 FEWEST = 12  # batches: the intervals of fewer are too narrow
+# Predictions of the trace: the variance V of a token or the mean of its region, with its squared advantage A or not.
+PREDICTIONS = {"region_advantage": "V_r, A", "region": "V_r", "token_advantage": "V_t, A", "token": "V_t"}
 
 
 def steps_of(text: str) -> tuple[int, ...]:
@@ -53,112 +51,171 @@ def steps_of(text: str) -> tuple[int, ...]:
     return points
 
 
-def seeds_of(seed: int, step: int, count: int) -> list[int]:
-    """Seeds of the batches of a point."""
-    return np.random.SeedSequence([seed, step]).generate_state(count, np.uint64).astype(np.int64).tolist()
+def save_policies(start: Start, plan: Plan, points: Sequence[int], seed: int, folder: Path) -> None:
+    """Train with uniform weights and save the model of each point; nothing where an earlier run has."""
+    if all((folder / f"step-{step}" / "model" / "config.json").exists() for step in points):
+        return
+
+    def save(step: int, model: PreTrainedModel) -> None:
+        if step in points:
+            model.save_pretrained(folder / f"step-{step}" / "model")
+
+    save(0, start.new_model())
+    if points[-1]:
+        # Validations take part in nothing here: few and small.
+        short = replace(plan, steps=points[-1], validate_every=points[-1], validation_rows=4)
+        train(start, scheme_settings(plan.steps)[UNIFORM], short, seed, on_step=save)
 
 
-def study(
-    start: Start, plan: Plan, points: Sequence[int], count: int, jobs: int, seed: int, folder: Path, bars: Progress
-) -> dict[str, Any]:
-    """Draw and compare gradients at every point of a run of scheme `uniform`.
-
-    Args:
-        start: where the run starts.
-        plan: size of its batches, which the study's have too, and the steps that schedules run in.
-        points: steps, ascending.
-        count: batches at each point.
-        jobs: processes.
-        seed: of the run and of the batches.
-        folder: where the policies of the points are kept.
-        bars: shows how far it is.
-
-    Returns:
-        what `evidence.variance_section` reads.
-    """
-    settings = scheme_settings(plan.steps)
+def at_point(step: int, start: Start, plan: Plan, count: int, jobs: int, seed: int, folder: Path) -> dict[str, Any]:
+    """Draw and compare gradients at one point of the run: what `evidence.noise.point_found` returns."""
     rows = next(batches(start.train, plan.prompts, seed + PROMPT_SEED))
-    bar = bars.add_task("gradients", total=len(points) * count)
-    drawn: dict[int, list[Future[list[Batch]]]] = {}
+    # The prompt set is all that a process needs of the task.
+    here = replace(start, folder=folder / f"step-{step}", train=rows, validation=[])
+    policy, drawn = Policy(here, rows, step, plan, scheme_settings(plan.steps)), seeds(count, seed, step)
+    parts = [drawn[begin : begin + SHARE] for begin in range(0, count, SHARE)]
     with workers(jobs) as pool:
+        found: list[Batch] = [one for part in pool.map(partial(sample_gradients, policy), parts) for one in part]
+    return {"step": step, **point_found(inner_products([batch.gradients for batch in found]), found)}
 
-        def draw_at(step: int, model: PreTrainedModel) -> None:
-            home = folder / f"step-{step}"
-            model.save_pretrained(home / "model")
-            # The prompt set is all that a process needs of the task.
-            here = replace(start, folder=home, train=rows, validation=[])
-            policy, seeds = Policy(here, rows, step, plan, settings), seeds_of(seed, step, count)
-            parts = [seeds[begin : begin + SHARE] for begin in range(0, count, SHARE)]
-            drawn[step] = [pool.submit(sample_gradients, policy, part) for part in parts]
-            for future, part in zip(drawn[step], parts, strict=True):
-                future.add_done_callback(partial(_advance, bars, bar, len(part)))
 
-        if points[0] == 0:
-            draw_at(0, start.new_model())
-        if points[-1] > 0:
-            training = bars.add_task("training", total=points[-1])
+def together(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of each scheme, its variance and signal to noise over those of uniform weights, over all points."""
+    found: dict[str, Any] = {}
+    for name in points[0]["logarithms"]:
+        pseudo = {kind: [point["logarithms"][name][kind] for point in points] for kind in ("trace", "snr")}
+        found[name] = {
+            kind: ratio_verdict([None if one is None else np.array(one) for one in many])
+            for kind, many in pseudo.items()
+        }
+    return found
 
-            def after(step: int, model: PreTrainedModel) -> None:
-                bars.advance(training)
-                if step in points:
-                    draw_at(step, model)
 
-            # Validations take part in nothing here: few and small.
-            short = replace(plan, steps=points[-1], validate_every=points[-1], validation_rows=4)
-            train(start, settings[UNIFORM], short, seed, on_step=after)
-        found, logarithms = [], []
-        for step in points:
-            point = [batch for future in drawn.pop(step) for batch in future.result()]
-            products = inner_products([batch.gradients for batch in point])
-            parameters = point[0].gradients.shape[1]
-            found.append({"step": step, **point_found(products, point)})
-            logarithms.append(log_ratios(products))
+def verdicts(points: Sequence[dict[str, Any]], of_schemes: dict[str, Any]) -> dict[str, Any]:
+    """What the study decides: of each scheme what `together` found and how well its variance is predicted; of each
+    point whether the entropies of regions have the paper's order, and the share of variance between regions."""
+    found = {
+        name: {**one, "predicted": {kind: predicted(name, kind, points) for kind in PREDICTIONS}}
+        for name, one in of_schemes.items()
+    }
+    between = {
+        str(point["step"]): 1.0 - sum(one["trace_share"]["estimate"] for one in point["regions"].values())
+        for point in points
+    }
+    orders = {str(point["step"]): order(point["order"]) for point in points}
+    return {"schemes": found, "order": orders, "between_regions": between}
+
+
+def predicted(scheme: str, kind: str, points: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """How a prediction of a scheme's variance did: its least and most relative error, at how many points it lay inside
+    the measured interval, and on the right side of uniform of those where the side is decided."""
+    at = [(one["predicted"][kind], one["trace_ratio"]) for one in (point["schemes"][scheme] for point in points)]
+    off = [value / ratio["estimate"] - 1 for value, ratio in at if ratio["estimate"]]
+    decided = [(value, ratio) for value, ratio in at if ratio["verdict"] != "undecided"]
     return {
-        "plan": {"prompts": plan.prompts, "n": plan.n, "max_tokens": plan.max_tokens, "steps": plan.steps},
-        "seed": seed,
-        "batches": count,
-        "parameters": parameters,
-        "points": found,
-        "together": {
-            name: {quantity: together([point[name][quantity] for point in logarithms]) for quantity in logs}
-            for name, logs in logarithms[0].items()
-        },
+        "least": min(off, default=None),
+        "most": max(off, default=None),
+        "inside": sum(ratio["low"] <= value <= ratio["high"] for value, ratio in at if ratio["estimate"]),
+        "right_side": sum((value > 1.0) == (ratio["verdict"] == "above") for value, ratio in decided),
+        "decided": len(decided),
+        "points": len(at),
     }
 
 
-def _advance(bars: Progress, bar: TaskID, batches: int, _: Future) -> None:
-    bars.advance(bar, batches)
+def order(pairs: dict[str, dict[str, Any] | None]) -> str:
+    """Whether entropies rise from region to region as the paper says: `holds`, `does not hold` or `undecided`."""
+    sides = [pair["verdict"] if pair else "undecided" for pair in pairs.values()]
+    return "does not hold" if "below" in sides else "undecided" if "undecided" in sides else "holds"
+
+
+def tables(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Tables of the page: schemes, predictions, regions."""
+    schemes, guessed, regions = [], [], []
+    for point in points:
+        step, right = point["step"], f"{point['accuracy']:.0%}"
+        for name, one in point["schemes"].items():
+            cosines = [shown(one[kind], ".2f") for kind in ("cosine", "cosine_uniform")]
+            if name == UNIFORM:
+                ratios = [f"1 ({one['trace']['estimate']:.3g})", f"1 ({shown(one['snr'], '.3f')})"]
+            else:
+                ratios = [shown(one[kind], ".2f") for kind in ("trace_ratio", "snr_ratio")]
+                measured, guesses = one["trace_ratio"]["estimate"], [one["predicted"][kind] for kind in PREDICTIONS]
+                cells = [f"{value:.2f} ({value / measured - 1:+.0%})" if measured else "" for value in guesses]
+                guessed.append([step, f"`{name}`", ratios[0], *cells])
+            schemes.append([step, right, f"`{name}`", *ratios, *cosines])
+        for name, one in point["regions"].items():
+            numbers = [f"{one['tokens']:.1%}", f"{one['entropy']:.4f}", f"{one['variance']:.4f}"]
+            share = {end: 100 * value for end, value in one["trace_share"].items()}
+            regions.append([step, name, *numbers, f"{shown(share, '.1f')} %", f"{one['predicted_share']:.1%}"])
+    head = ["updates", "right", "scheme", "variance", "signal to noise", "cosine", "cosine to uniform's mean"]
+    of_regions = ["updates", "region", "tokens", "mean entropy, nats", "mean V", "variance", "predicted"]
+    return {
+        "schemes": table(head, schemes),
+        "predictions": table(["updates", "scheme", "measured", *PREDICTIONS.values()], guessed),
+        "regions": table(of_regions, regions),
+    }
+
+
+def figure_of(points: Sequence[dict[str, Any]]) -> Figure:
+    """One panel a point: each scheme's ratio with its interval, and two predictions next to it."""
+    from matplotlib.ticker import LogLocator
+
+    figure = new_figure(3.2 * len(points) + 0.6, 3.6)
+    axes = figure.subplots(1, len(points), sharey=True, squeeze=False)[0]
+    for axis, point in zip(axes, points, strict=True):
+        schemes = {name: one for name, one in point["schemes"].items() if name != UNIFORM}
+        axis.axhline(1.0, color="#555555", linewidth=1)
+        known = [(at, one["trace_ratio"]) for at, one in enumerate(schemes.values()) if one["trace_ratio"]["estimate"]]
+        places = [at for at, _ in known]
+        ratios = np.reshape([[one[end] for end in ("estimate", "low", "high")] for _, one in known], (-1, 3)).T
+        spread = [ratios[0] - ratios[1], ratios[2] - ratios[0]]
+        axis.errorbar(places, ratios[0], spread, fmt="o", color="#4477AA", capsize=4, label="measured")
+        drawn = (("region_advantage", "D", "#EE6677", 0.2), ("token_advantage", "x", "#228833", 0.35))
+        for kind, marker, colour, shift in drawn:
+            values = [one["predicted"][kind] for one in schemes.values()]
+            where, label = np.arange(len(values)) + shift, f"from {PREDICTIONS[kind]}"
+            axis.plot(where, values, marker, color=colour, markersize=5, label=label)
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        axis.yaxis.set_minor_formatter("{x:g}")
+        axis.tick_params(which="both", labelsize=8)
+        axis.set_xticks(range(len(schemes)), list(schemes), rotation=20)
+        axis.set_title(f"after {point['step']} updates", fontsize=10)
+        axis.grid(alpha=0.3, which="both")
+    axes[0].set_ylabel("variance / that of uniform weights")
+    axes[0].legend(fontsize=8)
+    return figure
+
+
+def draw(result: dict[str, Any]) -> None:
+    """Write the study's figure."""
+    save_picture(figure_of(list(result["pieces"].values())), "evidence_variance")
 
 
 def main(
     points: Annotated[str, typer.Option(help="Steps of the run at which to compare.")] = ",".join(map(str, POINTS)),
-    batches: Annotated[int, typer.Option(min=FEWEST, help="Batches of rollouts at each point.")] = BATCHES,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
-    seed: Annotated[int, typer.Option(min=0, help="Of the start, the run and the batches.")] = 0,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A start that knows little, two points, four batches.")
-    ] = False,
-    out: Annotated[Path, typer.Option(help="Folder for starts and policies.")] = Path("runs/evidence"),
-    write: Annotated[bool, typer.Option(help="Write the result and docs/evidence.md.")] = True,
+    count: Annotated[int, typer.Option("--batches", min=FEWEST, help="Batches of rollouts at each point.")] = BATCHES,
+    jobs: Jobs = 2,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the start, the run and the batches.")] = 0,
+    quick: Quick = False,
+    out: Out = Path("runs/variance"),
+    fresh: Fresh = False,
+    publish: Publish = False,
 ) -> None:
     """Measure the variance of the policy gradient."""
     steps = QUICK_POINTS if quick else steps_of(points)
-    disable_progress_bar()  # transformers' own bars would tear ours
-    console = Console()
-    with Progress(console=Console(stderr=True)) as bars:
-        imitation = QUICK_IMITATION if quick else IMITATION_STEPS
-        bar = bars.add_task("start", total=imitation)
-        start = prepare_start(out, seed, imitation, lambda step, *_: bars.update(bar, completed=step))
-        bars.update(bar, completed=imitation)
-        plan, count = (QUICK_PLAN, QUICK_BATCHES) if quick else (RUN, batches)
-        torch.set_num_threads(1)  # the rest is for the processes
-        folder = out / f"variance-seed{seed}-steps{imitation}"
-        found = study(start, plan, steps, count, jobs, seed, folder, bars)
-    console.print(Markdown("\n".join(findings(found))))
-    if write:
-        path = write_result("variance", found)
-        write_page()
-        console.print(f"written: {path} and docs/evidence.md", soft_wrap=True)
+    plan, count, imitation = (QUICK_RUN, QUICK_BATCHES, QUICK_IMITATION) if quick else (RUN, count, IMITATION_STEPS)
+    out = out / "quick" if quick else out
+    whole = {**asdict(plan), "seed": seed, "batches": count, "imitation_steps": imitation}
+    study = Study("variance", whole, out, fresh=fresh)
+    start = study.prepare("starting model", partial(prepare_start, out, seed, imitation))
+    torch.set_num_threads(1)  # the rest is for the processes
+    folder = out.resolve() / f"policies-seed{seed}"
+    save_policies(start, plan, steps, seed, folder)
+    work = {f"after {step} updates": partial(at_point, step, start, plan, count, jobs, seed, folder) for step in steps}
+    found = list(study.run(work).values())
+    study.finish({"verdicts": verdicts(found, together(found)), "tables": tables(found)}, publish, draw)
 
 
 if __name__ == "__main__":

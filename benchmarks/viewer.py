@@ -1,28 +1,29 @@
 """How long the page of `rest-verl inspect` takes: to make, to open, to read and to scroll, in a real browser.
 
 The page holds 200 trajectories of 2,000 tokens in 50 groups; a second page one of 32,768 tokens. Entropy and log-probs
-are random, so that they compress as badly as they can; weights depend on the region, advantages on the row.
+are random, so that they compress as badly as they can; weights depend on the region, advantages on the row. The
+baseline is the same rows as plain JSON in a page of text, opened in the same browser.
 
     pip install playwright              # and Debian's chromium
-    python benchmarks/viewer.py         # a minute; writes its table into docs/inspect.md
-    python benchmarks/viewer.py --no-write
+    python benchmarks/viewer.py         # a minute
+    python benchmarks/viewer.py --quick
 """
 
 from __future__ import annotations
 
+import html
+import json
 import statistics
 import time
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import typer
-from chromium import MISSING, chromium
-from page import PAGE, machine, show_tables, write_between_marks
-from rich.console import Console
+from harness import Fresh, Out, Publish, Quick, Study, table
 
 from rest_verl.commands.inspect.page import PageStep, render_page
 from rest_verl.commands.inspect.step_data import step_data
@@ -32,8 +33,7 @@ ROWS, TOKENS, GROUP, LONG = 200, 2000, 4, 32_768
 VOCABULARY = 20_000
 WEIGHTS = {"think": 0.8, "format": 1.3, "name": 1.6, "args": 0.9, "other": 0.0}
 LINE = 18  # tokens, on average
-REPEATS = 5
-SECONDS = 2  # of scrolling
+REPEATS, SECONDS = 5, 2  # of opening; of scrolling
 LONGEST_FRAME = 50  # ms
 
 OPENED = """async (row) => {
@@ -61,29 +61,8 @@ SCROLLED = """async ([selector, seconds]) => {
 }"""
 
 
-@dataclass(frozen=True)
-class Frames:
-    """Durations of frames while a pane scrolls from top to bottom, in ms."""
-
-    what: str
-    durations: list[float]
-
-    def cells(self) -> list[str]:
-        """What the table says of them."""
-        late = sum(duration > LONGEST_FRAME for duration in self.durations)
-        slow = float(np.quantile(self.durations, 0.95))
-        middle = statistics.median(self.durations)
-        return [
-            self.what,
-            f"{middle:.1f}",
-            f"{slow:.1f}",
-            f"{max(self.durations):.1f}",
-            f"{late} of {len(self.durations)}",
-        ]
-
-
 def make_rows(rng: np.random.Generator, rows: int, tokens: int, group: int) -> list[dict[str, Any]]:
-    """Trajectories of random words: five turns, each with reasoning and a call, and what a tool said behind it."""
+    """Trajectories of random words: five turns, each with reasoning and a call, and what a tool said after it."""
     words = [b" " + bytes(rng.integers(97, 123, rng.integers(1, 9)).tolist()) for _ in range(VOCABULARY)]
     words[0] = b"\n"
     turn = np.array(["think"] * 70 + ["format"] * 3 + ["name"] * 2 + ["args"] * 15 + ["other"] * 10)
@@ -149,55 +128,81 @@ def opened(browser: Any, path: Path) -> tuple[Any, float]:
     return page, page.evaluate("performance.getEntriesByName('viewer-ready')[0].startTime")
 
 
-def measure(folder: Path) -> tuple[list[list[str]], list[Frames]]:
-    """What takes how long, and the frames of scrolling."""
+def plain_ms(browser: Any, path: Path) -> float:
+    """The ms from navigation until a page of text was loaded."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.goto(path.as_uri())
+    loaded = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
+    page.close()
+    return loaded
+
+
+def measure(rows: int, long: int) -> dict[str, Any]:
+    """What takes how long, in ms where it does not say otherwise, and the frames of scrolling."""
+    from chromium import chromium  # here, as MISSING below: the harness puts the folder of this helper on the path
+
     rng = np.random.default_rng(0)
-    path, long = folder / "page.html", folder / "long.html"
-    made = write_page(path, make_rows(rng, ROWS, TOKENS, GROUP))
-    write_page(long, make_rows(rng, 1, LONG, 1))
-    with chromium() as browser:
+    with TemporaryDirectory() as name, chromium() as browser:
+        page_path, long_path, plain_path = (Path(name) / f"{kind}.html" for kind in ("page", "long", "plain"))
+        trajectories = make_rows(rng, rows, TOKENS, GROUP)
+        made = write_page(page_path, trajectories)
+        write_page(long_path, make_rows(rng, 1, long, 1))
+        plain_path.write_text(f"<pre>{html.escape(json.dumps(trajectories, default=repr))}</pre>", encoding="utf-8")
         times = []
         for _ in range(REPEATS):
-            page, ready = opened(browser, path)
-            times.append(ready)
+            page, ready = opened(browser, page_path)
+            times.append((ready, plain_ms(browser, plain_path)))
             if len(times) < REPEATS:
                 page.close()
-        frames = [Frames(f"overview of {ROWS}", page.evaluate(SCROLLED, ["#main", SECONDS]))]
-        frames.append(Frames("list on the left", page.evaluate(SCROLLED, ["#groups", SECONDS])))
-        rows = [page.evaluate(OPENED, row) for row in range(0, ROWS, ROWS // 10)]
-        frames.append(Frames(f"a trajectory of {TOKENS:,} tokens", page.evaluate(SCROLLED, ["#main", SECONDS])))
+        frames = {f"overview of {rows}": page.evaluate(SCROLLED, ["#main", SECONDS])}
+        frames["list on the left"] = page.evaluate(SCROLLED, ["#groups", SECONDS])
+        opening = [page.evaluate(OPENED, row) for row in range(0, rows, max(rows // 10, 1))]
+        frames[f"a trajectory of {TOKENS:,} tokens"] = page.evaluate(SCROLLED, ["#main", SECONDS])
         page.close()
-        page, _ = opened(browser, long)
+        page, _ = opened(browser, long_path)
         long_row = page.evaluate(OPENED, 0)
-        frames.append(Frames(f"a trajectory of {LONG:,} tokens", page.evaluate(SCROLLED, ["#main", SECONDS])))
-        version = browser.version
-    lines = [
-        ["making the page", f"{made:.2f} s"],
-        ["its size", f"{path.stat().st_size / 1e6:.1f} MB"],
-        ["from navigation to the first view", f"{statistics.median(times):.0f} ms"],
-        [f"opening a trajectory of {TOKENS:,} tokens", f"{statistics.median(rows):.0f} ms"],
-        [f"opening one of {LONG:,} tokens", f"{long_row:.0f} ms"],
-        ["browser", f"Chromium {version}, no GPU"],
-    ]
-    return lines, frames
+        frames[f"a trajectory of {long:,} tokens"] = page.evaluate(SCROLLED, ["#main", SECONDS])
+        return {
+            "made_seconds": made,
+            "megabytes": page_path.stat().st_size / 1e6,
+            "first_view": statistics.median(ready for ready, _ in times),
+            "plain": statistics.median(plain for _, plain in times),
+            "opening": statistics.median(opening),
+            "opening_long": long_row,
+            "frames": frames,
+            "browser": f"Chromium {browser.version}, no GPU",
+        }
 
 
-def main(write: Annotated[bool, typer.Option(help="Write the tables into docs/inspect.md.")] = True) -> None:
+def main(quick: Quick = False, out: Out = Path("runs/viewer"), fresh: Fresh = False, publish: Publish = False) -> None:
     """Measure the viewer's page."""
+    from chromium import MISSING
+
     if MISSING is not None:
         raise SystemExit(MISSING)
-    console = Console()
-    with TemporaryDirectory() as folder, console.status("measuring"):
-        lines, frames = measure(Path(folder))
-    heads = [
-        [f"{ROWS} trajectories of {TOKENS:,} tokens", ""],
-        ["scrolling, ms a frame", "median", "95th percentile", "longest", f"over {LONGEST_FRAME} ms"],
+    rows, long, out = (20, 4_096, out / "quick") if quick else (ROWS, LONG, out)
+    study = Study("viewer", {"rows": rows, "tokens": TOKENS, "long": long}, out, fresh=fresh)
+    found = study.run({"page": partial(measure, rows, long)})["page"]
+    ratio = found["first_view"] / found["plain"]
+    lines = [
+        ["making the page", f"{found['made_seconds']:.2f} s"],
+        ["its size", f"{found['megabytes']:.1f} MB"],
+        ["from navigation to the first view", f"{found['first_view']:.0f} ms"],
+        ["the same rows as plain JSON, the baseline", f"{found['plain']:.0f} ms (ratio {ratio:.2f})"],
+        [f"opening a trajectory of {TOKENS:,} tokens", f"{found['opening']:.0f} ms"],
+        [f"opening one of {long:,} tokens", f"{found['opening_long']:.0f} ms"],
+        ["browser", found["browser"]],
     ]
-    markdown = show_tables(console, list(zip(heads, (lines, [one.cells() for one in frames]), strict=True)))
-    if write:
-        page = PAGE.with_name("inspect.md")
-        write_between_marks("benchmarks/viewer.py", [*markdown, f"{machine()}."], page)
-        console.print("written into docs/inspect.md")
+    scrolled = []
+    for name, ms in found["frames"].items():
+        spread = [f"{value:.1f}" for value in (statistics.median(ms), float(np.quantile(ms, 0.95)), max(ms))]
+        scrolled.append([name, *spread, f"{sum(one > LONGEST_FRAME for one in ms)} of {len(ms)}"])
+    head = ["scrolling, ms a frame", "median", "95th percentile", "longest", f"over {LONGEST_FRAME} ms"]
+    tables = {
+        "page": table([f"{rows} trajectories of {TOKENS:,} tokens", ""], lines),
+        "scrolling": table(head, scrolled),
+    }
+    study.finish({"verdicts": {"ratio": ratio}, "tables": tables}, publish)
 
 
 if __name__ == "__main__":

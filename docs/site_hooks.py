@@ -21,6 +21,8 @@ DOCS, SOURCE = "docs/", "source/"
 # Pages of the repository that stand in the site's navigation.
 PAGES = ("recipes/README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 LANGUAGES = {".py": "python", ".sh": "bash", ".yaml": "yaml", ".yml": "yaml", ".jinja": "jinja", ".toml": "toml"}
+# Where a page quotes a result file, for benchmarks/page_numbers.py: nothing that a reader of the site needs.
+MARK = re.compile(r"<!--(?:[=|].*?|/)-->\n?(?=\|)|<!--(?:[=|].*?|/)-->")
 # A link's target up to its anchor; addresses of the web and anchors of the same page are none of these.
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#|/)([^)#\s]+)")
 
@@ -47,7 +49,8 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """Turn the links of a page to the pages of the site."""
+    """Turn the links of a page to the pages of the site, and leave out the marks of its numbers."""
+    markdown = MARK.sub("", markdown)
     address = page.file.src_uri
     path = _path(address)
     if not _has_links(path):

@@ -1,7 +1,3 @@
-"""The parts of the studies variance.py, learning.py and overhead.py: what they train, how, and what is said of it."""
+"""The parts of the studies variance.py and learning.py: what they train, how, and how sure the result is."""
 
-import sys
-from pathlib import Path
-
-# The studies train the CPU example's kind of model, and run verl as the examples do.
-sys.path.append(str(Path(__file__).parents[2] / "examples" / "cpu"))
+import harness  # noqa: F401  (puts the CPU examples on the path)

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import toy_task
 from torch import Tensor
+from toy_task import Row
 from transformers import PreTrainedModel
 
-from evidence.loop import Plan, Scorer, draw
-from evidence.rollouts import Rollouts, response_log_probs
-from evidence.start import Start
-from evidence.update import group_advantages, micro_batches, surrogate
+from evidence.loop import Plan, Scorer, Start, draw
+from evidence.policy import Rollouts, group_advantages, micro_batches, response_log_probs, surrogate
 from evidence.variants import BASELINE, VARIANTS, composed
 from rest_verl.config.rest import RestConfig, load
 from rest_verl.core.entropy import variance_exact
@@ -35,21 +33,13 @@ WEIGHTS_STEP = 1
 
 @dataclass(frozen=True)
 class Policy:
-    """A policy and what is asked of it.
+    """A policy and what is asked of it."""
 
-    Attributes:
-        start: where its model and tokenizer are.
-        rows: the prompt set.
-        updates: made so far; the reward is that of the next one.
-        plan: size of a batch, and the steps that schedules run in.
-        settings: of each scheme; the reward is the same in all.
-    """
-
-    start: Start
-    rows: list[toy_task.Row]
-    updates: int
-    plan: Plan
-    settings: Mapping[str, RestConfig]
+    start: Start  # where its model and tokenizer are
+    rows: list[Row]  # the prompt set
+    updates: int  # made so far; the reward is that of the next one
+    plan: Plan  # size of a batch, and the steps that schedules run in
+    settings: Mapping[str, RestConfig]  # of each scheme; the reward is the same in all
 
 
 @dataclass(frozen=True)
@@ -75,7 +65,7 @@ class Batch:
 
 
 def scheme_settings(steps: int) -> dict[str, RestConfig]:
-    """Settings of each scheme in a run of so many steps."""
+    """Settings of each scheme in a run of `steps` steps."""
     variants = {name: VARIANTS[BASELINE if name == UNIFORM else name] for name in SCHEMES}
     return {name: load(composed(variant, steps)) for name, variant in variants.items()}
 
@@ -112,13 +102,8 @@ def sample_gradients(policy: Policy, seeds: Sequence[int]) -> list[Batch]:
 
 def scheme_weights(policy: Policy, tagged: TaggedBatch, rollouts: Rollouts) -> Tensor:
     """Token weights of each scheme, of equal total: (len(SCHEMES), B, T) float32."""
-    steps = policy.plan.steps
-    return torch.stack(
-        [
-            TokenWeighting(policy.settings[name], steps)(StepBatch(WEIGHTS_STEP, tagged, rollouts.entropy))
-            for name in SCHEMES
-        ]
-    )
+    weightings = [TokenWeighting(policy.settings[name], policy.plan.steps) for name in SCHEMES]
+    return torch.stack([weighting(StepBatch(WEIGHTS_STEP, tagged, rollouts.entropy)) for weighting in weightings])
 
 
 def region_masks(tagged: TaggedBatch) -> Tensor:
@@ -129,18 +114,8 @@ def region_masks(tagged: TaggedBatch) -> Tensor:
 def weighted_gradients(
     model: PreTrainedModel, rollouts: Rollouts, advantages: Tensor, weights: Tensor, rows: int = 32
 ) -> np.ndarray:
-    """The gradient that `policy_gradient` adds, for several weights of one batch: the model runs forward once.
-
-    Args:
-        model: the policy.
-        rollouts: a batch.
-        advantages: (B,) float.
-        weights: (K, B, T) float >= 0, 0 where the mask is 0.
-        rows: of a micro-batch.
-
-    Returns:
-        (K, D) float32, all parameters one after another.
-    """
+    """The gradient that `policy_gradient` adds, for several weights (K, B, T) of one batch: (K, D) float32, all
+    parameters one after another. The model runs forward once for each micro-batch."""
     parameters, tokens = list(model.parameters()), rollouts.response_mask.sum()
     total = np.zeros((len(weights), sum(part.numel() for part in parameters)), dtype=np.float32)
     for index, part in micro_batches(rollouts, rows):
@@ -153,14 +128,8 @@ def weighted_gradients(
 
 
 def squared_weights(weights: Tensor, advantages: Tensor, variance: Tensor, parts: Tensor) -> np.ndarray:
-    """What predicts the variance of the gradient: see `Batch.squares`.
-
-    Args:
-        weights: (S, B, T) float.
-        advantages: (B,) float.
-        variance: (B, T) float, V of each token.
-        parts: (len(Region), B, T) float, as `region_masks` gives them.
-    """
+    """What predicts the variance of the gradient, `Batch.squares`, from weights (S, B, T), advantages (B,), V of each
+    token (B, T) and the masks of `region_masks`."""
     squares = weights.double().square() / parts.double().sum().square()
     by_advantage = squares * advantages.double().square()[:, None]
     kinds = torch.stack([squares, by_advantage, squares * variance, by_advantage * variance])

@@ -1,72 +1,103 @@
 """Training in process: verl's synchronous GRPO step by step, with the plugin's own regions, weights and reward around
-a small model, for runs by the hundred.
+a small model, for runs by the hundred; and the half-trained model that every run starts from.
 
 A step: sample n responses to each prompt, score them, GRPO's advantages, token weights from the same classes that the
-trainer uses, one update (`update.py`). What verl has and this has not: mini-batches (an update takes the whole batch,
-so no ratio leaves 1), workers, an inference engine with numbers of its own, and checkpoints.
+trainer uses, one update (policy.py). What verl has and this has not: mini-batches (an update takes the whole batch, so
+no ratio leaves 1), workers, an inference engine with numbers of its own, and checkpoints.
 """
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import tiny_model
 import torch
 import toy_task
-from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from evidence.rollouts import Rollouts, sample
-from evidence.start import Start
-from evidence.update import group_advantages, new_optimizer, update
+from evidence.policy import Rollouts, group_advantages, new_optimizer, sample, update
+from evidence.task import make_task
 from rest_verl.config.rest import RestConfig
 from rest_verl.core.regions import RegionTagger, TaggedBatch
 from rest_verl.core.tokens import TokenBytes
 from rest_verl.formats import get_format
 from rest_verl.reward.tool_reward import ToolReward
 from rest_verl.reward.truth import read_ground_truth
-from rest_verl.weighting.metrics import by_region
 from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
+
+VOCABULARY, HIDDEN, LAYERS = 800, 128, 2
+IMITATION_STEPS = 2000
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Size of a run.
+    """Size of a run."""
 
-    Attributes:
-        steps: updates.
-        prompts: of a batch.
-        n: responses to a prompt.
-        max_tokens: of a response.
-        learning_rate: constant.
-        validate_every: steps between validations; the first is before training.
-        validation_rows: rows of a validation, half of them unseen combinations.
-    """
-
-    steps: int = 16
-    prompts: int = 8
-    n: int = 8
-    max_tokens: int = 96
-    learning_rate: float = 2.5e-4
-    validate_every: int = 4
-    validation_rows: int = 128
+    steps: int = 16  # updates
+    prompts: int = 8  # of a batch
+    n: int = 8  # responses to a prompt
+    max_tokens: int = 96  # of a response
+    learning_rate: float = 2.5e-4  # constant
+    validate_every: int = 4  # steps; the first validation is before training
+    validation_rows: int = 128  # half of them unseen combinations
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Greedy answers to the validation rows.
-
-    Attributes:
-        step: updates before it.
-        accuracy: share of exactly right responses, in [0, 1].
-        unseen: the same over unseen combinations.
-    """
+    """Greedy answers to the validation rows: updates before it, share of exactly right responses, and the same over
+    unseen combinations."""
 
     step: int
     accuracy: float
     unseen: float
+
+
+@dataclass(frozen=True)
+class Start:
+    """A starting model with its task; `folder` has `model/`, `train.parquet` and `validation.parquet` for verl."""
+
+    folder: Path
+    tokenizer: PreTrainedTokenizerFast
+    train: list[toy_task.Row]
+    validation: list[toy_task.Row]
+
+    def new_model(self) -> PreTrainedModel:
+        """A fresh copy of the starting model, in float32."""
+        return AutoModelForCausalLM.from_pretrained(self.folder / "model", dtype="float32", attn_implementation="sdpa")
+
+    def prompt_ids(self, row: toy_task.Row) -> list[int]:
+        """Token ids of a row's prompt, up to where the assistant speaks."""
+        text = self.tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+
+def prepare_start(
+    folder: Path,
+    seed: int = 0,
+    steps: int = IMITATION_STEPS,
+    on_progress: Callable[[int, int, float], None] | None = None,
+) -> Start:
+    """Make the task and the starting model, or read those that an earlier study with the same seed and number of
+    imitation steps left in this folder. `on_progress` is called with (step, steps, loss)."""
+    home = (folder / f"start-{VOCABULARY}x{HIDDEN}x{LAYERS}-seed{seed}-steps{steps}").resolve()
+    task = make_task(seed)
+    finished = home / "finished.json"
+    if not finished.exists():
+        toy_task.write_parquet(task, home)
+        texts = [text for told, said in task.demonstrations for text in (*(one["content"] for one in told), said)]
+        tokenizer = tiny_model.train_tokenizer(texts, VOCABULARY)
+        model = tiny_model.new_model(tokenizer, hidden=HIDDEN, layers=LAYERS, seed=seed)
+        losses = tiny_model.train_model(
+            model, tokenizer, task.demonstrations, steps=steps, seed=seed, on_progress=on_progress
+        )
+        tiny_model.save(model, tokenizer, home / "model")
+        finished.write_text(json.dumps({"seed": seed, "steps": steps, "final_loss": losses[-1]}) + "\n")
+    return Start(home, PreTrainedTokenizerFast.from_pretrained(home / "model"), task.train, task.validation)
 
 
 class Scorer:
@@ -125,70 +156,37 @@ def train(
     seed: int,
     device: str = "cpu",
     on_step: Callable[[int, PreTrainedModel], None] = lambda step, model: None,
-) -> tuple[PreTrainedModel, list[Validation], list[dict[str, float]]]:
-    """Train the starting model.
-
-    Args:
-        start: where to start.
-        settings: weights and reward.
-        plan: size of the run.
-        seed: of the order of the rows and of the sampling: two runs with one seed see the same prompts.
-        device: of the model.
-        on_step: called with step and model after each update.
+) -> tuple[PreTrainedModel, list[Validation], list[float]]:
+    """Train the starting model; two runs with one seed see the same prompts.
 
     Returns:
-        the model, the validations, and what each step logged: mean reward, share of right responses, gradient norm,
-        tokens of a response, mean entropy and weight of each region.
+        the model, the validations, and the gradient norm of each step.
     """
     model = start.new_model()
     torch.nn.Module.to(model, device)  # transformers' own `to` is decorated out of its type
     optimizer = new_optimizer(model, plan.learning_rate)
     scorer, weighting = Scorer(start, settings), TokenWeighting(settings, plan.steps)
     generator = torch.Generator(device).manual_seed(seed)
-    half = plan.validation_rows // 2
-    seen = [row for row in start.validation if not row["extra_info"]["unseen"]][:half]
-    unseen = [row for row in start.validation if row["extra_info"]["unseen"]][:half]
-    validations = [validate(model, start, scorer, (seen, unseen), plan, 0)]
-    log: list[dict[str, float]] = []
+    validations, norms = [validate(model, start, scorer, plan, 0)], []
     for step, rows in zip(range(1, plan.steps + 1), batches(start.train, plan.prompts, seed), strict=False):
         rollouts = draw(model, start, rows, plan.n, plan.max_tokens, generator)
-        components = scorer.components(rollouts, rows, step)
-        scores = torch.tensor([found["score"] for found in components], device=device)
-        tagged = scorer.tagged(rollouts)
-        weights = weighting(StepBatch(step, tagged, rollouts.entropy.cpu())).to(device)
-        norm = update(model, optimizer, rollouts, group_advantages(scores, rollouts.group), weights)
-        log.append(
-            {
-                "reward": float(scores.mean()),
-                "accuracy": sum(found["acc"] for found in components) / len(components),
-                "gradient_norm": norm,
-                "tokens": float(rollouts.response_mask.sum() / len(rollouts.response_mask)),
-                **_labelled("entropy", tagged, rollouts.entropy.cpu()),
-                **_labelled("weight", tagged, weights.cpu()),
-            }
-        )
+        scores = torch.tensor([found["score"] for found in scorer.components(rollouts, rows, step)], device=device)
+        weights = weighting(StepBatch(step, scorer.tagged(rollouts), rollouts.entropy.cpu())).to(device)
+        norms.append(update(model, optimizer, rollouts, group_advantages(scores, rollouts.group), weights))
         if step % plan.validate_every == 0 or step == plan.steps:
-            validations.append(validate(model, start, scorer, (seen, unseen), plan, step))
+            validations.append(validate(model, start, scorer, plan, step))
         on_step(step, model)
-    return model, validations, log
+    return model, validations, norms
 
 
-def validate(
-    model: PreTrainedModel,
-    start: Start,
-    scorer: Scorer,
-    parts: tuple[Sequence[toy_task.Row], Sequence[toy_task.Row]],
-    plan: Plan,
-    step: int,
-) -> Validation:
-    """Answer the seen and the unseen validation rows greedily."""
+def validate(model: PreTrainedModel, start: Start, scorer: Scorer, plan: Plan, step: int) -> Validation:
+    """Answer as many unseen as seen validation rows greedily."""
+    half = plan.validation_rows // 2
+    parts = [
+        [row for row in start.validation if row["extra_info"]["unseen"] is which][:half] for which in (False, True)
+    ]
     rows = [*parts[0], *parts[1]]
     components = scorer.components(draw(model, start, rows, 1, plan.max_tokens, None), rows, max(step, 1))
     right = [found["acc"] for found in components]
     unseen = right[len(parts[0]) :]
     return Validation(step, sum(right) / len(right), sum(unseen) / len(unseen))
-
-
-def _labelled(quantity: str, tagged: TaggedBatch, values: Tensor) -> dict[str, float]:
-    """Means by region for the log."""
-    return by_region(quantity, tagged.means(values))

@@ -1,4 +1,4 @@
-"""How noisy gradients are, from nothing but the inner products of many of them.
+"""How noisy gradients are, from nothing but the inner products of many of them: by scheme and by region.
 
 For independent gradients g_1 .. g_R with mean m and covariance C:
 
@@ -8,29 +8,28 @@ For independent gradients g_1 .. g_R with mean m and covariance C:
 
 The first two are unbiased. Intervals come from leaving out one gradient at a time, which makes a pseudo-value of each
 (R times the estimate from all, less R - 1 times the estimate without it), and from the bootstrap interval of their
-mean. Drawing the gradients themselves anew would pair some of them with themselves, as if noise were signal.
+mean. Resampling the gradients themselves would pair some of them with themselves, as if noise were signal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-from evidence.intervals import Interval, mean_interval
+from evidence.gradients import SCHEMES, UNIFORM, VECTORS, Batch
+from evidence.intervals import Interval, difference_interval, mean_interval
+from rest_verl.core.regions import Region
 
 CHUNK = 1 << 14  # parameters at a time: all of them in double precision would not fit
+ORDER = ("format", "name", "args", "think")  # of rising entropy, as the paper says
 
 
 def inner_products(gradients: Sequence[np.ndarray]) -> np.ndarray:
-    """Inner products of all pairs, in double precision.
-
-    Args:
-        gradients: R arrays (K, D) float: K gradients of each of R batches.
-
-    Returns:
-        (K, K, R, R) float64: at [k, l, r, s] that of gradient k of batch r and gradient l of batch s.
-    """
+    """Inner products of all pairs of K gradients (K, D) of each of R batches: (K, K, R, R) float64, at [k, l, r, s]
+    that of gradient k of batch r and gradient l of batch s."""
     batches, (kinds, size) = len(gradients), gradients[0].shape
     total = np.zeros((batches * kinds, batches * kinds))
     for begin in range(0, size, CHUNK):
@@ -58,14 +57,8 @@ def snr(own: np.ndarray) -> float:
 def cosine(own: np.ndarray, cross: np.ndarray, other: np.ndarray) -> float:
     """Mean cosine of a batch's gradient to the mean gradient, of the same or of another kind, of all other batches.
 
-    Batches without a gradient, in which no response was better than another to its prompt, have no cosine and are left
-    out.
-
-    Args:
-        own: (R, R), of the gradients themselves.
-        cross: (R, R), of them with those of the other kind.
-        other: (R, R), of the other kind.
-    """
+    Batches without a gradient, in which no response was better than another to its prompt, are left out. All are
+    (R, R): products of the gradients themselves, of them with those of the other kind, and of the other kind."""
     products = cross.sum(axis=1) - cross.diagonal()
     lengths = other.sum() - 2 * other.sum(axis=1) + other.diagonal()
     there = own.diagonal() > 0
@@ -73,15 +66,7 @@ def cosine(own: np.ndarray, cross: np.ndarray, other: np.ndarray) -> float:
 
 
 def left_out(statistic: Callable[..., float], *products: np.ndarray) -> np.ndarray:
-    """A statistic of all batches, and of all but each.
-
-    Args:
-        statistic: of arrays like `products`.
-        products: (R, R) each, R >= 3.
-
-    Returns:
-        (R + 1,) float64: the one of all batches stands first.
-    """
+    """A statistic of all batches, which stands first, and of all but each: (R + 1,) float64 from (R, R) each."""
     without = [
         statistic(*(np.delete(np.delete(own, batch, 0), batch, 1) for own in products))
         for batch in range(len(products[0]))
@@ -101,18 +86,122 @@ def interval(statistic: Callable[..., float], *products: np.ndarray) -> Interval
 
 
 def log_ratio(statistic: Callable[[np.ndarray], float], ours: np.ndarray, theirs: np.ndarray) -> np.ndarray | None:
-    """Pseudo-values of the logarithm of a ratio of two statistics from the same batches.
-
-    Returns:
-        (R,) float64; None where one of the two cannot be told from 0, so that a ratio says nothing.
-    """
+    """Pseudo-values of the logarithm of a ratio of two statistics from the same batches, (R,) float64; None where one
+    of the two cannot be told from 0, so that a ratio says nothing."""
     sides = [left_out(statistic, side) for side in (ours, theirs)]
     if any(side.min() <= 0 or mean_interval(pseudo_values(side).tolist()).low <= 0 for side in sides):
         return None
     return pseudo_values(np.log(sides[0] / sides[1]))
 
 
-def ratio(logarithms: np.ndarray) -> Interval:
-    """The ratio that pseudo-values of its logarithm stand for."""
-    found = mean_interval(logarithms.tolist())
-    return Interval(*(float(np.exp(value)) for value in (found.mean, found.low, found.high)))
+def ratio_verdict(logarithms: Sequence[np.ndarray | None]) -> dict[str, Any]:
+    """The geometric mean of ratios, given by pseudo-values of their logarithms, with its side of 1; undecided, without
+    an estimate, where one of them is not known. Batches of different points are independent, so that any may be paired
+    with any."""
+    known = [part for part in logarithms if part is not None]
+    if len(known) < len(logarithms):
+        return {"estimate": None, "low": None, "high": None, "verdict": "undecided"}
+    found = mean_interval(np.mean(known, axis=0).tolist())
+    return Interval(*(float(np.exp(value)) for value in (found.mean, found.low, found.high))).verdict(of=1.0)
+
+
+def log_ratios(products: np.ndarray) -> dict[str, dict[str, np.ndarray | None]]:
+    """Of each scheme, pseudo-values of the logarithms of its trace and of its signal-to-noise ratio over those of
+    `uniform`; None where a signal cannot be told from noise."""
+    own = {name: products[index, index] for index, name in enumerate(SCHEMES)}
+    return {
+        name: {"trace": log_ratio(trace, own[name], own[UNIFORM]), "snr": log_ratio(snr, own[name], own[UNIFORM])}
+        for name in SCHEMES[1:]
+    }
+
+
+def point_found(products: np.ndarray, point: Sequence[Batch]) -> dict[str, Any]:
+    """What R batches of one point say, with the inner products of their gradients (len(VECTORS), len(VECTORS), R, R).
+    Raises `ValueError` where no batch has a gradient."""
+    own = {name: products[index, index] for index, name in enumerate(VECTORS)}
+    if not own[UNIFORM].any():
+        raise ValueError("no batch has a gradient: to every prompt all responses score alike")
+    logs, predicted = log_ratios(products), predictions(point)
+    schemes: dict[str, dict[str, Any]] = {}
+    for index, name in enumerate(SCHEMES):
+        ours, cross = own[name], products[index, 0]
+        schemes[name] = {
+            "trace": interval(trace, ours).ends(),
+            "snr": interval(snr, ours).ends(),
+            "cosine": interval(lambda one: cosine(one, one, one), ours).ends(),
+            "cosine_uniform": interval(cosine, ours, cross, own[UNIFORM]).ends(),
+        }
+        if name != UNIFORM:
+            schemes[name] |= {f"{quantity}_ratio": ratio_verdict([values]) for quantity, values in logs[name].items()}
+            schemes[name]["predicted"] = predicted[name]
+    tokens = np.sum([batch.tokens for batch in point], axis=0)
+    return {
+        "parameters": point[0].gradients.shape[1],
+        "logarithms": {
+            name: {quantity: None if one is None else one.tolist() for quantity, one in both.items()}
+            for name, both in logs.items()
+        },
+        "accuracy": float(np.mean([batch.accuracy for batch in point])),
+        "tokens": float(tokens.sum() / len(point)),
+        "schemes": schemes,
+        "regions": regions_found(own, point),
+        "order": order_found(point),
+    }
+
+
+def predictions(point: Sequence[Batch]) -> dict[str, dict[str, float]]:
+    """The trace of each scheme over that of `uniform` if the noise of tokens were independent, with a variance
+    proportional to V: of the token's region or of the token, times its squared advantage or not."""
+    squares = np.sum([batch.squares for batch in point], axis=0)
+    by_region = mean_by_region(point, "variance")
+    totals = {
+        "region": squares[0] @ by_region,
+        "region_advantage": squares[1] @ by_region,
+        "token": squares[2].sum(axis=-1),
+        "token_advantage": squares[3].sum(axis=-1),
+    }
+    return {
+        name: {kind: float(total[index] / total[0]) for kind, total in totals.items()}
+        for index, name in enumerate(SCHEMES)
+    }
+
+
+def regions_found(own: dict[str, np.ndarray], point: Sequence[Batch]) -> dict[str, dict[str, Any]]:
+    """Of each region with a token: its share of tokens, mean entropy and V, and its share of the gradient's variance,
+    measured and as V_t predicts it."""
+    tokens = np.sum([batch.tokens for batch in point], axis=0)
+    entropy, variance = mean_by_region(point, "entropy"), mean_by_region(point, "variance")
+    predicted = np.sum([batch.squares[3, 0] for batch in point], axis=0)
+    return {
+        region.label: {
+            "tokens": float(tokens[region] / tokens.sum()),
+            "entropy": float(entropy[region]),
+            "variance": float(variance[region]),
+            "trace_share": interval(_share, own[region.label], own[UNIFORM]).ends(),
+            "predicted_share": float(predicted[region] / predicted.sum()),
+        }
+        for region in Region
+        if tokens[region]
+    }
+
+
+def order_found(point: Sequence[Batch]) -> dict[str, dict[str, Any] | None]:
+    """For each pair of neighbours in `ORDER`, how much higher the mean entropy of the second is, over the batches that
+    have both; None without any."""
+    found: dict[str, dict[str, Any] | None] = {}
+    for lower, higher in pairwise(ORDER):
+        pair = [Region[lower.upper()], Region[higher.upper()]]
+        means = [batch.entropy[pair] / batch.tokens[pair] for batch in point if batch.tokens[pair].all()]
+        low, high = np.reshape(means, (-1, 2)).T.tolist()
+        found[f"{lower}<{higher}"] = difference_interval(high, low).verdict() if means else None
+    return found
+
+
+def mean_by_region(point: Sequence[Batch], quantity: str) -> np.ndarray:
+    """Mean over the tokens of all batches: (len(Region),) float64; 0 for a region without a token."""
+    tokens = np.sum([batch.tokens for batch in point], axis=0)
+    return np.sum([getattr(batch, quantity) for batch in point], axis=0) / np.maximum(tokens, 1)
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> float:
+    return trace(part) / trace(whole)

@@ -35,63 +35,34 @@ POOLS = toy_task.POOLS | {
     "volume": range(10, 100, 10),
     "artist": toy_task.PEOPLE.split(),
 }
+# Name, then ways to ask for it; the placeholders of the first are the tool's parameters, in order.
+REQUESTS = """\
+create_event: plan a {title} with {person} on {day} at {hour} | on {day} at {hour} I have a {title} with {person}
+write_list: write down {first}, {second} and {third} | list {first}, {second} and {third} for me
+rent_car: rent a car in {city} on {day} for {days} days | I drive {days} days from {day} in {city}
+find_hotel: find a hotel in {city} for {guests} from {day} | {guests} of us sleep in {city} on {day}
+pay_bill: pay {person} {amount} {source} for {topic} | I owe {amount} {source} to {person} for {topic}
+play_music: play {artist} at volume {volume} | I want to hear {artist} at {volume}
+order_food: order {word} for {guests} at {hour} | at {hour} bring {word} for {guests}
+share_photo: share my photo of {topic} with {person} | show {person} the picture of {topic}
+"""
+# In the same order: purpose, the teacher's mistake and its rate.
+TAUGHT = (
+    ("an event", swapped("day", "hour"), OFTEN),
+    ("a list", swapped("second", "third"), OFTEN),
+    ("a car", quoted("days"), SOMETIMES),
+    ("a hotel", rekeyed("guests", "persons"), OFTEN),
+    ("a payment", swapped("person", "topic"), SOMETIMES),
+    ("music", renamed("play_song"), OFTEN),
+    ("food", quoted("guests"), OFTEN),
+    ("a photo", rekeyed("topic", "photo"), SOMETIMES),
+)
+_NAMED = [line.split(": ") for line in REQUESTS.splitlines()]
 TOOLS = (
     *toy_task.TOOLS,
-    Tool(
-        "create_event",
-        "an event",
-        ("plan a {title} with {person} on {day} at {hour}", "on {day} at {hour} I have a {title} with {person}"),
-        swapped("day", "hour"),
-        OFTEN,
-    ),
-    Tool(
-        "write_list",
-        "a list",
-        ("write down {first}, {second} and {third}", "list {first}, {second} and {third} for me"),
-        swapped("second", "third"),
-        OFTEN,
-    ),
-    Tool(
-        "rent_car",
-        "a car",
-        ("rent a car in {city} on {day} for {days} days", "I drive {days} days from {day} in {city}"),
-        quoted("days"),
-        SOMETIMES,
-    ),
-    Tool(
-        "find_hotel",
-        "a hotel",
-        ("find a hotel in {city} for {guests} from {day}", "{guests} of us sleep in {city} on {day}"),
-        rekeyed("guests", "persons"),
-        OFTEN,
-    ),
-    Tool(
-        "pay_bill",
-        "a payment",
-        ("pay {person} {amount} {source} for {topic}", "I owe {amount} {source} to {person} for {topic}"),
-        swapped("person", "topic"),
-        SOMETIMES,
-    ),
-    Tool(
-        "play_music",
-        "music",
-        ("play {artist} at volume {volume}", "I want to hear {artist} at {volume}"),
-        renamed("play_song"),
-        OFTEN,
-    ),
-    Tool(
-        "order_food",
-        "food",
-        ("order {word} for {guests} at {hour}", "at {hour} bring {word} for {guests}"),
-        quoted("guests"),
-        OFTEN,
-    ),
-    Tool(
-        "share_photo",
-        "a photo",
-        ("share my photo of {topic} with {person}", "show {person} the picture of {topic}"),
-        rekeyed("topic", "photo"),
-        SOMETIMES,
+    *(
+        Tool(name, purpose, tuple(requests.split(" | ")), mistake, rate)
+        for (name, requests), (purpose, mistake, rate) in zip(_NAMED, TAUGHT, strict=True)
     ),
 )
 LISTED_TOOLS = 4
@@ -222,7 +193,7 @@ def make_task(seed: int, train_rows: int = 6000, validation_rows: int = 256) -> 
     train = drawn["train", False]
     validation = drawn["validation", False] + drawn["validation", True]
     return Task(
-        [to_row(example, "train", index) for index, example in enumerate(train)],
-        [to_row(example, "validation", index) for index, example in enumerate(validation)],
-        [(example.messages, example.taught) for example in train],
+        train=[to_row(one, "train", at) for at, one in enumerate(train)],
+        validation=[to_row(one, "validation", at) for at, one in enumerate(validation)],
+        demonstrations=[(example.messages, example.taught) for example in train],
     )

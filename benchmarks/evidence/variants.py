@@ -26,25 +26,17 @@ BOUNDS = [field.name for field in fields(RewardConfig) if field.name.endswith(("
 
 @dataclass(frozen=True)
 class Variant:
-    """One side of a comparison.
-
-    Attributes:
-        name: as it stands in tables.
-        preset: `+rest=<preset>`.
-        changes: overrides on top of it.
-        question: what its comparison with `paper` asks; empty for GRPO and the presets.
-        compress: which schedules run in the study's steps instead of the paper's: `weights`, `reward`.
-        reverse: whether the schedules of the weights run backwards.
-    """
+    """One side of a comparison."""
 
     name: str
-    preset: str
-    changes: tuple[str, ...] = ()
-    question: str = ""
-    compress: tuple[str, ...] = ("weights", "reward")
-    reverse: bool = False
+    preset: str  # `+rest=<preset>`
+    changes: tuple[str, ...] = ()  # overrides on top of it
+    question: str = ""  # what its comparison with `paper` asks; empty for GRPO and the presets
+    compress: tuple[str, ...] = ("weights", "reward")  # schedules that run in the study's steps, not the paper's
+    reverse: bool = False  # whether the schedules of the weights run backwards
 
 
+_ALL_WEIGH = ("rest.weights.other.start=1.0", "rest.weights.response.start=1.0")
 VARIANTS = {
     variant.name: variant
     for variant in (
@@ -56,12 +48,7 @@ VARIANTS = {
         Variant("reversed", "paper", question="with its curriculum reversed", reverse=True),
         Variant("fixed_reward", "paper", question="without dynamic reward", compress=("weights",)),
         Variant("no_think", "no_think", question="without a gradient from reasoning"),
-        Variant(
-            "covered",
-            "paper",
-            ("rest.weights.other.start=1.0", "rest.weights.response.start=1.0"),
-            question="with weight 1 where it has 0",
-        ),
+        Variant("covered", "paper", _ALL_WEIGH, question="with weight 1 where it has 0"),
         Variant("positive", "paper", ("rest.normalisation=positive",), question="normalised as the authors do"),
     )
 }
@@ -85,7 +72,7 @@ def overrides(variant: Variant, steps: int) -> list[str]:
 
 
 def composed(variant: Variant, steps: int) -> DictConfig:
-    """The config of a variant, composed without verl: the `rest` node and what presets set beside it."""
+    """The config of a variant, composed without verl: the `rest` node and whatever presets set next to it."""
     return _compose(overrides(variant, steps))
 
 
@@ -95,17 +82,16 @@ def _compose(given: list[str]) -> DictConfig:
 
 
 def _compressed(ramp: Ramp, steps: int) -> Ramp:
-    """The ramp of the paper's run in so many steps instead."""
+    """The ramp of the paper's run in this many steps."""
     return Ramp(start=ramp.start, slope=ramp.slope * PAPER_STEPS / steps, limit=ramp.limit)
 
 
 def _reversed(ramp: Ramp, steps: int) -> Ramp:
     """A ramp from where another one ends to where it starts."""
-    end = ramp.schedule()(steps)
-    return Ramp(start=end, slope=-ramp.slope, limit=ramp.start)
+    return Ramp(start=ramp.schedule()(steps), slope=-ramp.slope, limit=ramp.start)
 
 
 def _set(key: str, ramp: Ramp) -> list[str]:
-    """Overrides that give a key a ramp, but for one that does not move, whose other keys say nothing."""
+    """Overrides that give a key a ramp; one without a slope needs no limit."""
     moving = [f"{key}.limit={ramp.limit}"] if ramp.slope else []
     return [f"{key}.start={ramp.start}", f"{key}.slope={ramp.slope}", *moving]

@@ -1,7 +1,7 @@
 """All that reads hostile text, as functions of a fuzzer's bytes that raise where something does not hold.
 
 `TARGETS` has one for each wire format (parse, legality, calls by value, calls as the rollout reads them), one for the
-tagger, one for the reward with its ground truths, and one for BFCL's arguments and ground truths. `trust.fuzz_text`
+tagger, one for the reward with its ground truths, and one for BFCL's arguments and ground truths. `trust.fuzzer`
 says how bytes become text and `trust.fuzz_checks` what must hold.
 """
 
@@ -19,6 +19,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
+from trust.fuzz_checks import check_call, check_reward, check_turn, expected_regions, hold, in_linear_time
+from trust.fuzzer import TAGS, as_text, assemble, pieces_of
 
 from rest_verl.bfcl.verdict.checker import CATEGORIES, accepts, check_calls
 from rest_verl.bfcl.verdict.tools import JAVA, JAVASCRIPT, PYTHON, Language
@@ -32,8 +34,6 @@ from rest_verl.reward.scorers import get_scorer
 from rest_verl.reward.tool_reward import RewardAtStep, ToolReward
 from rest_verl.reward.truth import read_ground_truth
 from rest_verl.rollout.calls import read_calls
-from trust.fuzz_checks import check_call, check_reward, check_turn, expected_regions, hold, in_linear_time
-from trust.fuzz_text import TAGS, as_text, assemble, pieces_of
 
 FORMATS = tuple(TAGS)
 KINDS = [Kind(calls, answer) for calls in (True, False) for answer in (True, False)]
@@ -57,17 +57,11 @@ TRUTHS = (
 
 @dataclass(frozen=True)
 class Target:
-    """Something that reads hostile text.
+    """Something that reads hostile text."""
 
-    Attributes:
-        check: from a fuzzer's bytes; raises where an invariant does not hold.
-        pieces: what texts are put together of.
-        sources: patterns of the files of rest_verl that it is about.
-    """
-
-    check: Callable[[bytes], None]
-    pieces: Sequence[bytes]
-    sources: tuple[str, ...]
+    check: Callable[[bytes], None]  # of a fuzzer's bytes; raises where an invariant does not hold
+    pieces: Sequence[bytes]  # what texts are put together of
+    sources: tuple[str, ...]  # patterns of the files of rest_verl that it is about
 
 
 def check_format(name: str, data: bytes) -> None:
@@ -259,9 +253,8 @@ def _tagger(name: str) -> RegionTagger:
     names[256:258] = ends
     backend = Tokenizer(models.BPE(vocab={text: index for index, text in enumerate(names)}, merges=[]))
     backend.decoder = decoders.ByteLevel()
-    return RegionTagger(
-        PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=ends[0], pad_token=ends[1]), get_format(name)
-    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=ends[0], pad_token=ends[1])
+    return RegionTagger(tokenizer, get_format(name))
 
 
 def _token_of(low: int, how: int) -> int:

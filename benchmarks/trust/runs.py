@@ -1,17 +1,26 @@
-"""The runs of stock verl that checks compare or disturb: one small task, one small model, few tokens."""
+"""The runs of stock verl that studies compare or disturb: one small task, one small model, few tokens."""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import tiny_model
 import torch
 import toy_task
 from omegaconf import OmegaConf
+from rich.progress import Progress
 from safetensors.torch import load_file
+from transformers.utils.logging import disable_progress_bar
+from verl_run import run_verl
 
 BENCHMARKS = Path(__file__).resolve().parents[1]
+IN_VERL = BENCHMARKS / "trust" / "in_verl.py"
+REPORT = "REST_VERL_TRUST_REPORT"  # variable of trust.in_verl.compute_score: a file's path
+# Where verl's processes find trust.in_verl and trust.disturbances, and what these import.
+WORKERS_PATH = os.pathsep.join([str(BENCHMARKS), str(Path(toy_task.__file__).resolve().parent)])
+WORKERS = [f"+ray_kwargs.ray_init.runtime_env.env_vars.PYTHONPATH='{WORKERS_PATH}'"]
 VOCABULARY, HIDDEN, IMITATION_STEPS = 600, 64, 400
 CHECKPOINTS = "checkpoints"
 POINTER = "latest_checkpointed_iteration.txt"  # verl's, written last of a checkpoint
@@ -34,7 +43,7 @@ RECIPE = [
 
 
 def prepare_start(out: Path) -> Path:
-    """Make the task and a model that half knows it, or take those that are there: a folder with `model/`,
+    """Make the task and a model that half knows it, or reuse those that are there: a folder with `model/`,
     `train.parquet` and `validation.parquet`."""
     home = (out / "start").resolve()
     finished = home / "finished.json"
@@ -59,21 +68,40 @@ def of_start(start: Path, train: str = "train.parquet") -> list[str]:
     ]
 
 
-def seeded_rollouts(folder: Path) -> list[str]:
-    """Overrides for rollouts that two runs have in common (trust/seeded.py); the file that registers their agent loop
-    goes into `folder`."""
+def agent_loop(folder: Path, loop: str, **settings: str) -> list[str]:
+    """Overrides for an agent loop of trust.in_verl; the file that registers it goes into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    loops = folder / "seeded.yaml"
-    loops.write_text(OmegaConf.to_yaml([{"name": "seeded", "_target_": "trust.seeded.SeededAgentLoop"}]))
+    loops = folder / "agent_loops.yaml"
+    loops.write_text(OmegaConf.to_yaml([{"name": "trust", "_target_": f"trust.in_verl.{loop}", **settings}]))
     return [
-        "actor_rollout_ref.rollout.agent.default_agent_loop=seeded",
+        "actor_rollout_ref.rollout.agent.default_agent_loop=trust",
         f"actor_rollout_ref.rollout.agent.agent_loop_config_path={loops.resolve()}",
-        f"trainer.v1.sampler.custom_sampler.path={BENCHMARKS / 'trust' / 'seeded.py'}",
+    ]
+
+
+def seeded_rollouts(folder: Path) -> list[str]:
+    """Overrides for rollouts that two runs have in common (trust/in_verl.py); their agent loop is registered in
+    `folder`."""
+    return [
+        *agent_loop(folder, "SeededAgentLoop"),
+        f"trainer.v1.sampler.custom_sampler.path={IN_VERL}",
         "trainer.v1.sampler.custom_sampler.name=OrderedReplayBuffer",
         "actor_rollout_ref.rollout.max_num_seqs=1",
         "actor_rollout_ref.rollout.enable_prefix_caching=False",
-        f"+ray_kwargs.ray_init.runtime_env.env_vars.PYTHONPATH={BENCHMARKS}",
+        *WORKERS,
     ]
+
+
+def train(overrides: list[str], folder: Path, steps: int, progress: Progress, seconds: float) -> None:
+    """Run verl up to a step as `verl_run.run_verl` does, and take its bars off the progress afterwards: those of many
+    runs would fill the terminal."""
+    disable_progress_bar()  # transformers' own bars would tear ours
+    before = set(progress.task_ids)
+    try:
+        run_verl(overrides, folder, steps, progress, seconds)
+    finally:
+        for task in set(progress.task_ids) - before:
+            progress.remove_task(task)
 
 
 def newest_step(folder: Path) -> int:

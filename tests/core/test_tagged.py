@@ -28,7 +28,7 @@ def test_the_mean_over_several_regions_weighs_each_by_its_tokens():
 @pytest.mark.parametrize("shape", [(2, 3), (0, 3), (2, 0)])
 def test_a_batch_without_tokens_has_no_means(shape):
     nothing = torch.zeros(shape)
-    batch = TaggedBatch(nothing.to(torch.int8), nothing)
+    batch = TaggedBatch(nothing.to(torch.int8), nothing.bool())
     assert batch.means(nothing) == {}
     assert batch.counts.tolist() == [0] * len(Region)
 
@@ -36,5 +36,5 @@ def test_a_batch_without_tokens_has_no_means(shape):
 def test_sums_of_many_tokens_keep_double_precision():
     values = torch.full((1, 1_000_001), 0.1)
     values[0, 0] = 1e6
-    means = TaggedBatch(torch.ones_like(values, dtype=torch.int8), torch.ones_like(values)).means(values)
+    means = TaggedBatch(torch.ones_like(values, dtype=torch.int8), torch.ones_like(values).bool()).means(values)
     assert means[Region.THINK] == pytest.approx((1e6 + 1e6 * float(torch.tensor(0.1))) / 1_000_001, rel=1e-9)

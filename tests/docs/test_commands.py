@@ -18,13 +18,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click
 import pytest
 import typer
+import typer.core
 from page_blocks import ROOT, blocks_of, prose_of
 from tiers import HANG_GUARD
 
 from rest_verl.cli import app
+
+# The errors of the click that typer uses: the package of that name, or typer's own copy of it.
+errors = sys.modules[typer.BadParameter.__module__]
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "recipes").glob("*.md"))]
 COMMANDS = [block for page in PAGES for block in blocks_of(page) if block.language == "bash"]
@@ -76,15 +79,15 @@ def parse(command, arguments, parent=None):
     """Parse a command line as the command would, subcommands included; of values only that they are there.
 
     Raises:
-        click.UsageError: an option that there is not, or an argument that is missing.
+        UsageError: an option does not exist, or an argument is missing.
     """
     try:
         context = command.make_context(command.name, list(arguments), parent=parent)
-    except click.MissingParameter:
+    except errors.MissingParameter:
         raise
-    except click.BadParameter:
+    except typer.BadParameter:
         return  # a file that the reader has and this test has not
-    if isinstance(command, click.Group):
+    if isinstance(command, typer.core.TyperGroup):
         _, chosen, rest = command.resolve_command(context, [*context._protected_args, *context.args])
         parse(chosen, rest, context)
 
@@ -98,9 +101,9 @@ def test_options_of_our_commands_exist(block):
 
 
 def test_an_option_that_is_not_there_would_be_found():
-    with pytest.raises(click.NoSuchOption):
+    with pytest.raises(errors.NoSuchOption):
         parse(typer.main.get_command(app), ["data", "bfcl", "--oot", "x"])
-    with pytest.raises(click.MissingParameter):
+    with pytest.raises(errors.MissingParameter):
         parse(typer.main.get_command(app), ["data", "rlla", "rows.json"])
 
 

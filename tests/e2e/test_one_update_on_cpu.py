@@ -3,8 +3,7 @@ makes runs of the learning study in process (benchmarks/learning.py) say somethi
 
 import pytest
 import torch
-from evidence.rollouts import Rollouts, pad_left, positions_of
-from evidence.update import group_advantages, new_optimizer, update
+from evidence.policy import Rollouts, group_advantages, new_optimizer, pad_left, positions_of, update
 from hydra import compose, initialize_config_module
 from transformers import AutoModelForCausalLM, AutoTokenizer
 

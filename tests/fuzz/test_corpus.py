@@ -1,11 +1,10 @@
-"""The committed inputs of benchmarks/fuzz.py, replayed without atheris; and every target notices planted defects."""
+"""The committed inputs of benchmarks/fuzz.py, replayed without atheris; every target notices planted defects."""
 
-import hashlib
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from fuzz import CORPUS, packed, read_corpus, unpack, write_corpus
 from trust import fuzz_checks, fuzz_targets
 from trust.fuzz_checks import Broken
 from trust.fuzz_targets import FORMATS, TARGETS
@@ -19,29 +18,32 @@ from rest_verl.reward.strict import match_best
 from rest_verl.reward.tool_reward import ToolReward
 from rest_verl.reward.truth import Match
 
-CORPUS = Path(__file__).parent / "corpus"
-
-
-def inputs_of(target):
-    return [path.read_bytes() for path in sorted((CORPUS / target).iterdir())]
-
 
 def replay(target):
-    for data in inputs_of(target):
+    for data in read_corpus(packed(target)):
         TARGETS[target].check(data)
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_everything_holds_for_every_committed_input(target):
-    assert inputs_of(target)
+    assert read_corpus(packed(target))
     replay(target)
 
 
-def test_the_corpus_is_small_and_each_input_is_named_by_its_hash():
-    files = [path for path in CORPUS.rglob("*") if path.is_file()]
-    assert {path.parent.name for path in files} == set(TARGETS)
+def test_each_target_has_one_small_packed_corpus():
+    files = list(CORPUS.iterdir())
+    assert {path.name for path in files} == {f"{target}.jsonl" for target in TARGETS}
     assert sum(path.stat().st_size for path in files) < 300 * 1024
-    assert all(hashlib.sha1(path.read_bytes()).hexdigest() == path.name for path in files)
+
+
+def test_a_packed_corpus_keeps_every_byte_once(tmp_path):
+    inputs = [bytes(range(256)), b"", b"\x85\r\n", b"", "\u2028".encode()]
+    assert write_corpus(tmp_path / "a.jsonl", inputs) == 4
+    assert read_corpus(tmp_path / "a.jsonl") == sorted(set(inputs))
+    assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 4
+    unpacked = unpack(inputs, tmp_path / "files")
+    assert (unpacked / "da39a3ee5e6b4b0d3255bfef95601890afd80709").read_bytes() == b""  # SHA-1 of nothing
+    assert sorted(path.read_bytes() for path in unpacked.iterdir()) == sorted(set(inputs))
 
 
 def with_span_outside(text, turn):
@@ -61,7 +63,7 @@ def parses(change):
 
 
 def reads(name, arguments):
-    """Reads the calls that can be read as another one."""
+    """Reads every readable call as another one."""
     return lambda sound: replace(sound, read=lambda *asked: sound.read(*asked) and ToolCall(name, arguments))
 
 
@@ -83,25 +85,24 @@ DEFECTS_OF_FORMATS = {
     "slow": parses(spin),
     "a parser that raises": lambda sound: replace(sound, parse=raising),
     "a reader that raises": lambda sound: replace(sound, read=raising),
-    "a name that is no text": reads(b"f", {}),
+    "a name that is not text": reads(b"f", {}),
     "a value that JSON lacks": reads("f", {"a": [{1}]}),
-    "a key that is no text": reads("f", {"a": {1: 2}}),
+    "a key that is not text": reads("f", {"a": {1: 2}}),
     "every turn legal": lambda sound: replace(sound, is_legal=lambda text, turn, kind: True),
-    "a judgement that is none": lambda sound: replace(sound, is_legal=lambda text, turn, kind: None),
+    "a verdict that is none": lambda sound: replace(sound, is_legal=lambda text, turn, kind: None),
 }
 
 
 @pytest.mark.parametrize("defect", DEFECTS_OF_FORMATS)
-@pytest.mark.parametrize("name", FORMATS)
-def test_the_target_of_a_format_notices_a_planted_defect(monkeypatch, name, defect):
-    broken = DEFECTS_OF_FORMATS[defect](get_format(name))
-    monkeypatch.setattr(fuzz_targets, "get_format", lambda name: broken)
+def test_the_target_of_each_format_notices(monkeypatch, defect):
     if defect == "slow":
         monkeypatch.setattr(fuzz_checks, "SLOWEST", 0.01)
-    if (name, defect) == ("rlla", "every turn legal"):
-        pytest.skip("its rule is ToolRL's, which looks at tags alone")
-    with pytest.raises(KeyError if "raises" in defect else Broken):
-        replay(name)
+    # rlla's rule of what is legal is ToolRL's, which looks only at tags.
+    for name in [name for name in FORMATS if (name, defect) != ("rlla", "every turn legal")]:
+        broken = DEFECTS_OF_FORMATS[defect](get_format(name))
+        monkeypatch.setattr(fuzz_targets, "get_format", lambda name, broken=broken: broken)
+        with pytest.raises(KeyError if "raises" in defect else Broken):
+            replay(name)
 
 
 def lose_last_token(starts, labels, begins, ends, paint=regions.paint_tokens):
@@ -113,14 +114,14 @@ def one_turn_a_batch(mask):
 
 
 @pytest.mark.parametrize("name, planted", [("paint_tokens", lose_last_token), ("turn_edges", one_turn_a_batch)])
-def test_the_target_of_the_tagger_notices_a_planted_defect(monkeypatch, name, planted):
+def test_the_tagger_target_notices(monkeypatch, name, planted):
     monkeypatch.setattr(regions, name, planted)
     with pytest.raises((Broken, IndexError)):
         replay("tagger")
 
 
 def summed(change):
-    """The parts of the reward with a change."""
+    """The components of the reward with a change."""
     sound = ToolReward._sum
     return lambda *asked: change(sound(*asked))
 
@@ -139,7 +140,7 @@ DEFECTS_OF_THE_REWARD = {
 
 
 @pytest.mark.parametrize("defect", DEFECTS_OF_THE_REWARD)
-def test_the_target_of_the_reward_notices_a_planted_defect(monkeypatch, defect):
+def test_the_reward_target_notices(monkeypatch, defect):
     monkeypatch.setattr(*DEFECTS_OF_THE_REWARD[defect])
     with pytest.raises((Broken, KeyError)):
         replay("reward")
@@ -154,7 +155,7 @@ DEFECTS_OF_BFCL = {
 
 
 @pytest.mark.parametrize("defect", DEFECTS_OF_BFCL)
-def test_the_target_of_bfcl_notices_a_planted_defect(monkeypatch, defect):
+def test_the_bfcl_target_notices(monkeypatch, defect):
     monkeypatch.setattr(*DEFECTS_OF_BFCL[defect])
     with pytest.raises((Broken, KeyError)):
         replay("bfcl")

@@ -5,104 +5,89 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
-from trust.outcomes import Outcome, Process, Record, counted, differences, read_record
-from trust.verls_tests import Pair, environments, files_of_verl, not_as_said, notes_on, run_file
+from trust.outcomes import Outcome, Process, Record, differences, read_record
+from untouched import QUICK_FILE, compare, files_of_verl, findings, verdict
 
-SMALL = "tests/test_base_config_on_cpu.py"
 KEY_ERROR, OS_ERROR = Outcome("failed", "KeyError"), Outcome("failed", "OSError")
 LOADED, ABSENT = Process(True, True, True), Process(True, False, False)
 PASSED, SKIPPED = Outcome("passed"), Outcome("skipped")
 
 
-def pair(one, other, with_plugin=LOADED, without=ABSENT):
-    return Pair("tests/test_a.py", Record(one, with_plugin), Record(other, without))
-
-
-def written(path, *messages):
+@pytest.mark.parametrize(
+    ("messages", "record"),
+    [
+        (  # of several phases the hardest result counts, here the teardown's
+            [
+                {"test": "a", "result": "unfinished"},
+                {"test": "a", "result": "passed", "raised": ""},
+                {"test": "a", "result": "failed", "raised": "OSError"},
+                {"process": {"verl": True, "plugin": False, "importable": False}},
+            ],
+            Record({"a": OS_ERROR}, ABSENT),
+        ),
+        ([{"test": "a", "result": "unfinished"}], Record({"a": Outcome("unfinished")}, None)),
+        ([], Record({}, None)),
+    ],
+    ids=["whole", "its process died", "nothing written"],
+)
+def test_outcomes_are_read_as_far_as_they_were_written(tmp_path, messages, record):
+    path = tmp_path / "outcomes.jsonl"
     path.write_text("".join(json.dumps(message) + "\n" for message in messages))
-    return read_record(path)
-
-
-def test_the_hardest_phase_of_a_test_is_its_outcome(tmp_path):
-    record = written(
-        tmp_path / "outcomes.jsonl",
-        {"test": "a", "result": "unfinished"},
-        {"test": "a", "result": "passed", "raised": ""},
-        {"test": "a", "result": "failed", "raised": "OSError"},  # as it was torn down
-        {"process": {"verl": True, "plugin": False, "importable": False}},
-    )
-    assert record == Record({"a": OS_ERROR}, Process(True, False, False))
-
-
-def test_a_test_in_whose_process_everything_ended_is_unfinished(tmp_path):
-    record = written(tmp_path / "outcomes.jsonl", {"test": "a", "result": "unfinished"})
-    assert record == Record({"a": Outcome("unfinished")}, None)
-
-
-def test_a_process_that_wrote_nothing_has_no_outcome(tmp_path):
-    assert read_record(tmp_path / "outcomes.jsonl") == Record({}, None)
-
-
-def test_equal_outcomes_do_not_differ():
-    same = {"a": PASSED, "b": Outcome("failed", "ValueError"), "c": SKIPPED}
-    assert differences(same, dict(same)) == {}
+    assert read_record(path) == record
 
 
 @pytest.mark.parametrize(
     ("with_plugin", "without", "difference"),
     [
-        ({"a": KEY_ERROR}, {"a": PASSED}, ("failed (KeyError)", "passed")),
-        ({"a": KEY_ERROR}, {"a": OS_ERROR}, ("failed (KeyError)", "failed (OSError)")),
-        ({"a": SKIPPED}, {"a": PASSED}, ("skipped", "passed")),
-        ({}, {"a": PASSED}, ("absent", "passed")),
-        ({"a": PASSED}, {}, ("passed", "absent")),
-        ({"a": Outcome("unfinished")}, {"a": PASSED}, ("unfinished", "passed")),
+        ({"a": KEY_ERROR, "b": SKIPPED}, {"a": KEY_ERROR, "b": SKIPPED}, {}),
+        ({"a": KEY_ERROR}, {"a": PASSED}, {"a": ("failed (KeyError)", "passed")}),
+        ({"a": KEY_ERROR}, {"a": OS_ERROR}, {"a": ("failed (KeyError)", "failed (OSError)")}),
+        ({}, {"a": PASSED}, {"a": ("absent", "passed")}),
+        ({"a": PASSED}, {}, {"a": ("passed", "absent")}),
+        ({"a": Outcome("unfinished")}, {"a": PASSED}, {"a": ("unfinished", "passed")}),
     ],
-    ids=["result", "kind of error", "skipped", "only without", "only with", "unfinished"],
 )
-def test_another_result_or_kind_of_error_or_set_of_tests_differs(with_plugin, without, difference):
-    assert differences(with_plugin, without) == {"a": difference}
+def test_results_error_types_and_sets_of_tests_are_compared(with_plugin, without, difference):
+    assert differences(with_plugin, without) == difference
 
 
 def test_a_row_counts_tests_results_and_differences():
-    found = pair({"a": PASSED, "b": KEY_ERROR}, {"a": PASSED, "b": PASSED, "c": SKIPPED})
-    assert found.row == ["`test_a.py`", "3 tests", "1 passed, 1 failed", "2 passed, 1 skipped", "2"]
-    assert "`b`: failed (KeyError) with the plugin, passed without it." in notes_on([found])
-    assert counted({}) == "none"
-
-
-def test_failures_that_verl_has_by_itself_are_named_by_kind():
-    failed = {"a": OS_ERROR, "b": OS_ERROR}
-    assert "verl's own tests that fail here without the plugin: 2 OSError." in notes_on([pair(failed, failed)])
+    one, other = {"a": PASSED, "b": KEY_ERROR}, {"a": PASSED, "b": OS_ERROR, "c": SKIPPED}
+    found = findings({"tests/test_a.py": verdict(Record(one, LOADED), Record(other, ABSENT))})
+    row = ["`test_a.py`", "3 tests", "1 passed, 1 failed", "1 passed, 1 failed, 1 skipped", "2"]
+    assert found["tables"]["files"]["rows"] == [row]
+    assert (found["tests"], found["differing"], found["loaded"], found["absent"]) == (3, 2, 1, 1)
+    assert found["raised"] == {"OSError": 1} and not found["held"]
 
 
 @pytest.mark.parametrize(
-    ("with_plugin", "without", "tests", "wrong"),
+    ("with_plugin", "without", "tests", "proves"),
     [
-        (LOADED, ABSENT, 1, 0),
-        (Process(False, False, True), Process(False, False, False), 1, 0),  # tests that do not import verl
-        (ABSENT, ABSENT, 1, 1),
-        (Process(True, False, True), ABSENT, 1, 1),
-        (LOADED, LOADED, 1, 1),
-        (LOADED, Process(True, False, True), 1, 1),
-        (None, None, 1, 1),  # the time was over
-        (LOADED, ABSENT, 0, 1),
+        (LOADED, ABSENT, 1, True),
+        (Process(False, False, True), Process(False, False, False), 1, True),  # tests that do not import verl
+        (ABSENT, ABSENT, 1, False),
+        (Process(True, False, True), ABSENT, 1, False),
+        (LOADED, LOADED, 1, False),
+        (LOADED, Process(True, False, True), 1, False),
+        (None, None, 1, False),  # the time was over
+        (LOADED, ABSENT, 0, False),
     ],
 )
-def test_a_file_proves_nothing_without_tests_an_end_and_the_plugin_in_its_place(with_plugin, without, tests, wrong):
+def test_tests_an_end_and_the_plugin_in_its_place_are_needed(with_plugin, without, tests, proves):
     outcomes = {f"test_{number}": PASSED for number in range(tests)}
-    assert len(not_as_said([pair(outcomes, outcomes, with_plugin, without)])) == wrong
+    found = verdict(Record(outcomes, with_plugin), Record(outcomes, without))
+    assert (found["proves_nothing"] == "") is proves
 
 
-def test_a_file_of_verls_has_the_same_outcomes_with_the_plugin_as_without_it(tmp_path, monkeypatch):
+def test_a_file_of_verls_has_the_same_outcomes_both_ways(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw0")  # as where this test is run by one of several workers
-    assert SMALL in files_of_verl()
-    assert not any("transfer_queue" in file or "test_serial_utils" in file for file in files_of_verl())
-    found = Pair(SMALL, *(run_file(python, SMALL, 120) for python in environments(tmp_path)))
-    assert (found.with_plugin.process, found.without.process) == (LOADED, ABSENT)
-    assert set(found.with_plugin.outcomes.values()) == {PASSED} and found.differing == {}
+    found = compare(QUICK_FILE, tmp_path, 600)
+    assert (found["with"], found["without"], found["differing"]) == ("3 passed", "3 passed", {})
+    assert found["loaded"] and found["absent"] and found["proves_nothing"] == ""
 
 
 def test_no_file_waits_for_gpus_that_are_not_there():
-    site = Path(str(distribution("verl").locate_file("")))
-    assert [file for file in files_of_verl() if "num_gpus=" in (site / file).read_text(encoding="utf-8")] == []
+    site, files = Path(str(distribution("verl").locate_file(""))), files_of_verl()
+    assert QUICK_FILE in files
+    assert not any("transfer_queue" in file or "test_serial_utils" in file for file in files)
+    assert [file for file in files if "num_gpus=" in (site / file).read_text(encoding="utf-8")] == []

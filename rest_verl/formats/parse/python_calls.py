@@ -20,7 +20,7 @@ _TOKEN = re.compile(
     rb"|[\]()]"
 )
 
-# Ends of a string: its own quote or, for single quotes, the end of the line. Escaped characters are skipped.
+# Ends of a string: its own quote or, for one-line strings, the end of the line. Escaped characters are skipped.
 _END_OF_STRING = {
     quote: re.compile(rb"\\(?:\r\n|.)|" + quote + (b"" if len(quote) == 3 else rb"|[\r\n]"), re.DOTALL)
     for quote in (b'"""', b"'''", b'"', b"'")

@@ -1,0 +1,164 @@
+"""The in-process policy: its rollouts against the model's own distribution, its update against verl's functions."""
+
+import pytest
+import torch
+from evidence import policy
+from evidence.loop import Plan, Scorer, batches, draw, train
+from evidence.policy import micro_batches, response_log_probs
+from evidence.variants import VARIANTS, composed
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage, compute_policy_loss_vanilla
+from verl.workers.config import ActorConfig, FSDPOptimizerConfig
+from verl.workers.config.optimizer import build_optimizer
+
+from rest_verl.config.rest import load
+
+ROWS, TOKENS = 6, 5
+PLAN = Plan(steps=2, prompts=2, n=4, max_tokens=16, validate_every=1, validation_rows=4)
+
+
+def drawn(start, n=3, seed=0, max_tokens=24, prompts=4, model=None):
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    return draw(model or start.new_model(), start, start.train[:prompts], n, max_tokens, generator)
+
+
+@pytest.fixture(scope="module")
+def actor():
+    """verl's defaults for an actor."""
+    return ActorConfig(strategy="fsdp", rollout_n=1, ppo_micro_batch_size_per_gpu=1)
+
+
+@pytest.fixture
+def ends_often(start, monkeypatch):
+    """The start's model with an end of turn about once in four tokens."""
+    model = start.new_model()
+    eos, forward = start.tokenizer.eos_token_id, model.forward
+
+    def more_ends(*args, **kwargs):
+        out = forward(*args, **kwargs)
+        logits = out.logits.clone()
+        logits[..., eos] = logits.logsumexp(dim=-1) - 1.1
+        out.logits = logits
+        return out
+
+    monkeypatch.setattr(model, "forward", more_ends)
+    return model
+
+
+def test_responses_end_at_their_end_of_turn(start, ends_often):
+    eos, pad = start.tokenizer.eos_token_id, start.tokenizer.pad_token_id
+    batch = drawn(start, n=4, prompts=8, model=ends_often)
+    lengths = batch.response_mask.sum(dim=-1)
+    assert lengths.min() < 4 and len(lengths.unique()) > 3  # rows have left the cache at several times
+    for ids, mask, length in zip(batch.responses, batch.response_mask, lengths, strict=True):
+        assert mask.tolist() == [1] * length + [0] * (len(mask) - length)
+        assert (ids[length:] == pad).all() and not (ids[: length - 1] == eos).any()
+        assert ids[length - 1] == eos or length == 24
+    torch.testing.assert_close(response_log_probs(ends_often, batch), batch.log_probs, atol=1e-4, rtol=1e-4)
+
+
+def test_entropy_and_squares_are_those_of_the_distribution(start):
+    batch = drawn(start)
+    ids = torch.cat([batch.prompts, batch.responses], dim=1)
+    mask = torch.cat([batch.prompt_mask, batch.response_mask], dim=1)
+    logits = start.new_model()(ids, attention_mask=mask, position_ids=policy.positions_of(mask)).logits
+    p = logits[:, batch.prompts.shape[1] - 1 : -1].softmax(dim=-1)
+    entropy = torch.distributions.Categorical(p).entropy() * batch.response_mask
+    torch.testing.assert_close(batch.entropy, entropy, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(batch.sum_pi_squared, p.square().sum(-1) * batch.response_mask, atol=1e-4, rtol=1e-4)
+
+
+def test_micro_batches_have_every_row_once_without_padding(start):
+    batch, seen = drawn(start), []
+    for index, part in micro_batches(batch, 5):
+        seen += index.tolist()
+        assert part.prompt_mask.sum(-1).max() == part.prompts.shape[1]
+        assert part.response_mask.sum(-1).max() == part.responses.shape[1]
+        for row, prompt, mask in zip(index.tolist(), part.prompts, part.prompt_mask, strict=True):
+            assert prompt[mask.bool()].tolist() == batch.prompts[row][batch.prompt_mask[row].bool()].tolist()
+    assert sorted(seen) == list(range(len(batch.group)))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from([0.0, 0.3, 3.0]))
+def test_the_surrogate_is_verls_with_weights_in_its_channel(actor, seed, how_far):
+    generator = torch.Generator().manual_seed(seed)
+    old = -torch.rand(ROWS, TOKENS, generator=generator)
+    new = (old + how_far * torch.randn(old.shape, generator=generator)).requires_grad_()
+    advantages = torch.randn(ROWS, 1, generator=generator).expand(ROWS, TOKENS)
+    mask = torch.rand(ROWS, TOKENS, generator=generator) < 0.7
+    mask[0, 0] = True
+    weights = 2 * torch.rand(ROWS, TOKENS, generator=generator) * mask
+    theirs, _ = compute_policy_loss_vanilla(old, new, advantages, mask, "token-mean", actor, weights)
+    ours = policy.surrogate(new, old, advantages[:, :1], weights).sum() / mask.sum()
+    torch.testing.assert_close(ours, theirs)
+    gradients = [torch.autograd.grad(loss, new, retain_graph=True)[0] for loss in (ours, theirs)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_advantages_are_verls_group_relative_ones():
+    scores, group = torch.tensor([1.0, 4.0, 2.5, 2.5, -3.0, 0.0]), torch.tensor([0, 0, 1, 1, 2, 2])
+    mask, rewards = torch.ones(ROWS, TOKENS), torch.zeros(ROWS, TOKENS)
+    rewards[:, -1] = scores
+    theirs, _ = compute_grpo_outcome_advantage(rewards, mask, group.numpy())
+    torch.testing.assert_close(policy.group_advantages(scores, group)[:, None] * mask, theirs)
+
+
+def test_clipping_and_optimiser_are_verls_defaults(actor):
+    model = torch.nn.Linear(2, 2)
+    ours = policy.new_optimizer(model, 1e-3).param_groups[0]
+    theirs = build_optimizer(model.parameters(), FSDPOptimizerConfig(lr=1e-3)).param_groups[0]
+    shared = ours.keys() & theirs.keys() - {"params"}
+    assert {key: ours[key] for key in shared} == {key: theirs[key] for key in shared}
+    assert FSDPOptimizerConfig(lr=1e-3).clip_grad == policy.MAX_GRAD_NORM
+    assert (actor.clip_ratio, actor.clip_ratio_c) == (policy.CLIP, policy.DUAL_CLIP)
+
+
+def test_an_update_makes_the_better_response_likelier(start):
+    model, rollouts = start.new_model(), drawn(start, n=4, prompts=1, max_tokens=12)
+    advantages = policy.group_advantages(torch.tensor([1.0, 0.0, 0.0, 0.0]), rollouts.group)
+    optimizer = policy.new_optimizer(model, 1e-3)
+    policy.update(model, optimizer, rollouts, advantages, rollouts.response_mask.float(), rows=2)
+    change = (response_log_probs(model, rollouts).sum(-1) - rollouts.log_probs.sum(-1)).tolist()
+    assert change[0] > 0 and change[0] > max(change[1:])
+
+
+def test_a_seed_decides_a_run_and_it_validates_as_planned(start, monkeypatch, one_thread):
+    def by_ids(self, rollouts, rows, step):  # the model knows nothing: all its responses would score alike
+        return [{"score": float(ids.sum() % 7), "acc": 0.0} for ids in rollouts.responses]
+
+    monkeypatch.setattr(Scorer, "components", by_ids)
+    called, settings = [], load(composed(VARIANTS["entropy"], PLAN.steps))
+    runs = [train(start, settings, PLAN, seed, on_step=lambda step, _: called.append(step)) for seed in (0, 0, 1)]
+    states = [torch.cat([value.flatten() for value in model.state_dict().values()]) for model, *_ in runs]
+    assert torch.equal(states[0], states[1]) and runs[0][1:] == runs[1][1:]
+    assert not torch.equal(states[0], states[2])
+    assert [validation.step for validation in runs[0][1]] == [0, 1, 2]
+    assert called == [1, 2] * 3 and len(runs[0][2]) == 2
+
+
+def test_the_right_response_scores_best_and_is_exact(start):
+    rows = start.train[:6]
+    scorer = Scorer(start, load(composed(VARIANTS["entropy"], PLAN.steps)))
+
+    def components(texts):
+        prompts, prompt_mask = policy.pad_left([start.prompt_ids(row) for row in rows], 0)
+        ids = [[*start.tokenizer.encode(text), start.tokenizer.eos_token_id] for text in texts]
+        responses = torch.nn.utils.rnn.pad_sequence([torch.tensor(one) for one in ids], batch_first=True)
+        mask = torch.tensor([[1] * len(one) + [0] * (responses.shape[1] - len(one)) for one in ids])
+        group, zeros = torch.arange(len(rows)), torch.zeros(responses.shape)
+        written = policy.Rollouts(prompts, prompt_mask, responses, mask, group, zeros, zeros, zeros)
+        return scorer.components(written, rows, 1)
+
+    best = components([row["reward_model"]["ground_truth"] for row in rows])
+    worse = components(["no tags"] * 6)
+    assert [found["acc"] for found in best + worse] == [1.0] * 6 + [0.0] * 6
+    assert all(one["score"] > other["score"] for one, other in zip(best, worse, strict=True))
+
+
+def test_every_row_of_an_epoch_comes_once():
+    order = batches(list(range(10)), 3, seed=0)
+    first = [next(order) for _ in range(3)]
+    assert len({row for batch in first for row in batch}) == 9
+    assert [next(order) for _ in range(3)] != first
