@@ -170,12 +170,13 @@ def run_jobs(jobs: Sequence[Job], folder: Path, processes: int, show: Progress) 
     waiting = list(enumerate(jobs))
     running: dict[int, Running] = {}
     outcomes = [Outcome() for _ in jobs]
-    task = show.add_task("with faults" if any(job.fault for job in jobs) else "without", total=len(jobs))
+    kind = "with fault" if any(job.fault for job in jobs) else "without"
+    task = show.add_task(kind, total=len(jobs))
     while waiting or running:
         while free and waiting:
             number, job = waiting.pop(0)
             copy = free.pop()
-            running[number] = Running(job, copy, folder / f"{copy.name}.{number}.log")
+            running[number] = Running(job, copy, folder / f"{kind.replace(' ', '_')}.{number}.log")
         connection.wait([end for one in running.values() for end in one.waits_for], timeout=1.0)
         for number, one in list(running.items()):
             if (outcome := one.outcome()) is None:
@@ -209,6 +210,8 @@ def without_faults(tests: Iterable[str], folder: Path, processes: int, show: Pro
         passed = {node.partition("[")[0] for node in outcome.passed}
         failed = {node.partition("[")[0] for node in outcome.failed}
         unsound |= set(job.tests) - (passed - failed)
+    for test in sorted(unsound):
+        show.console.print(f"{test}: does not pass without a fault", markup=False)
     return unsound
 
 
