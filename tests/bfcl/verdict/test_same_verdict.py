@@ -143,8 +143,8 @@ def test_source_text_is_read_as_bfcl_reads_it(language):
         assert repr(value) == repr(expected), (source, declared, element)
         read[type(expected).__name__] += 1
     print(f"\n{language}: {dict(read)}")
-    assert min(read["list"], read["dict"], read["str"]) > SOURCES // 30
-    assert min(read["int"], read["float"]) > SOURCES // 300
+    assert min(read["list"], read["dict"], read["str"]) > in_full(50, 1000)
+    assert min(read["int"], read["float"]) > in_full(5, 100)
 
 
 CORNERS = {
