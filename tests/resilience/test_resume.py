@@ -104,5 +104,5 @@ def test_averages_of_measured_entropy_that_cannot_be_read_end_the_run(trainer, t
     trainer.actor_rollout_wg, trainer.use_critic, trainer.trainer_mode = Engine(), False, "sync"
     trainer.train_dataloader = SimpleNamespace(load_state_dict=lambda state: None)
     monkeypatch.setattr("torch.load", lambda *args, **kwargs: {})
-    with pytest.raises(CheckpointError, match=rf"{tmp_path}/global_step_4 goes on .*JSONDecodeError"):
+    with pytest.raises(CheckpointError, match=rf"{tmp_path}/global_step_4 to resume .*JSONDecodeError"):
         trainer._load_checkpoint()

@@ -18,7 +18,7 @@ from trust.runs import CHECKPOINTS, POINTER
 
 LOG = """\
 Traceback (most recent call last):
-(TaskRunner pid=7) rest_verl.resilience.interrupt.StalledRunError: reward worker 0 of 1 has died, and more
+(TaskRunner pid=7) rest_verl.resilience.interrupt.StalledRunError: reward worker 0 of 1 died, and more
 ray.exceptions.RayTaskError(OSError): ray::run() (pid=7)
 OSError: [Errno 28] No space left on device
 done
@@ -44,7 +44,7 @@ def folder(tmp_path):
 @pytest.mark.parametrize(
     ("log", "says", "ends", "said"),
     [
-        (LOG, "reward worker 0 of 1 has died", True, "reward worker 0 of 1 has died, and more"),
+        (LOG, "reward worker 0 of 1 died", True, "reward worker 0 of 1 died, and more"),
         (f"resume.CheckpointError: {TORN}", "cannot be read", True, TORN),
         (f"\x1b[36m(Worker pid=4)\x1b[0m WARNING:2026-11-27 09:12:18,933:{TORN}", "cannot be read", True, TORN),
         (LOG, "", True, "OSError: [Errno 28] No space left on device"),
