@@ -102,8 +102,9 @@ def sample(
         out = model(token, attention_mask=seen, position_ids=position, past_key_values=cache)
         logits, position = out.logits[:, -1], position + 1
     group = torch.arange(len(prompts), device=device).repeat_interleave(n)
-    written = (part[:, : at + 1] for part in (responses, response_mask))
-    return Rollouts(ids, mask, *written, group, *measured[:, :, : at + 1])
+    log_probs, entropy, squares = measured[:, :, : at + 1]
+    responses, response_mask = responses[:, : at + 1], response_mask[:, : at + 1]
+    return Rollouts(ids, mask, responses, response_mask, group, log_probs, entropy, squares)
 
 
 def response_log_probs(model: PreTrainedModel, rollouts: Rollouts) -> Tensor:

@@ -192,8 +192,8 @@ def make_task(seed: int, train_rows: int = 6000, validation_rows: int = 256) -> 
             drawn[split, example.unseen].append(example)
     train = drawn["train", False]
     validation = drawn["validation", False] + drawn["validation", True]
-    rows = [
-        [to_row(one, split, at) for at, one in enumerate(many)]
-        for split, many in (("train", train), ("validation", validation))
-    ]
-    return Task(*rows, [(example.messages, example.taught) for example in train])
+    return Task(
+        [to_row(example, "train", index) for index, example in enumerate(train)],
+        [to_row(example, "validation", index) for index, example in enumerate(validation)],
+        [(example.messages, example.taught) for example in train],
+    )
