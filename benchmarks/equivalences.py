@@ -198,14 +198,8 @@ def do_run(run: Run, start: Path, folder: Path, progress: Progress) -> str:
 
 
 def compared(pair: Pair, start: Path, out: Path) -> dict[str, Any]:
-    """How far apart the trained models of a pair are.
-
-    Returns:
-        the number of `steps`; `largest` difference of a parameter; norm of the difference as a `share` of the norm of
-        what training changed, and what of that is `allowed`; `metrics_apart`; and whether the pair `held`.
-
-    Raises:
-        RunFailed: the first run did not change its model.
+    """How far apart the trained models of a pair are: the `largest` difference of a parameter, and the norm of the
+    difference as a `share` of the norm of what training changed. RunFailed if the first run did not change its model.
     """
     before = parameters(start / "model")
     folders = [folder_of(out, name) for name in (pair.left, pair.right)]

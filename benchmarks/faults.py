@@ -176,16 +176,9 @@ def outcome(
     logged: tuple[list[int], list[int]],
     problems: list[str],
 ) -> dict[str, Any]:
-    """What became of a disturbed run, and of the one that resumed it.
-
-    Args:
-        said: the line of its log with the reason; empty for a run that continued without one.
-        seconds: from the fault to the end of the run; None for one that continued.
-        before: step of the newest checkpoint before it.
-        resumed_from: step that training was resumed from.
-        logged: steps that the disturbed run logged, and those that the resumed one did.
-        problems: what was not as it must be.
-    """
+    """What became of a disturbed run, and of the one that resumed it: the line of its log with the reason (empty if it
+    continued without one); seconds from the fault to its end (None if it continued); step of the newest checkpoint
+    before it, and the step that was resumed from; steps that both logged; and what was not as it must be."""
     return {
         "held": not problems,
         "said": printable(said).replace(f"{ROOT}/", ""),  # the result is for other machines too

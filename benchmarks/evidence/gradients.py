@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from evidence.loop import Plan, Scorer, Start, draw
+from evidence.policy import Rollouts, group_advantages, micro_batches, response_log_probs, surrogate
+from evidence.variants import BASELINE, VARIANTS, composed
 from torch import Tensor
 from toy_task import Row
 from transformers import PreTrainedModel
 
-from evidence.loop import Plan, Scorer, Start, draw
-from evidence.policy import Rollouts, group_advantages, micro_batches, response_log_probs, surrogate
-from evidence.variants import BASELINE, VARIANTS, composed
 from rest_verl.config.rest import RestConfig, load
 from rest_verl.core.entropy import variance_exact
 from rest_verl.core.regions import Region, TaggedBatch

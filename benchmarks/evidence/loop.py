@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import harness  # noqa: F401  (puts the CPU examples on the path)
 import tiny_model
 import torch
 import toy_task
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
-
 from evidence.policy import Rollouts, group_advantages, new_optimizer, sample, update
 from evidence.task import make_task
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+
 from rest_verl.config.rest import RestConfig
 from rest_verl.core.regions import RegionTagger, TaggedBatch
 from rest_verl.core.tokens import TokenBytes

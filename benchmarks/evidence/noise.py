@@ -18,9 +18,9 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-
 from evidence.gradients import SCHEMES, UNIFORM, VECTORS, Batch
 from evidence.intervals import Interval, difference_interval, mean_interval
+
 from rest_verl.core.regions import Region
 
 CHUNK = 1 << 14  # parameters at a time: all of them in double precision would not fit
