@@ -266,16 +266,16 @@ def _token_of(low: int, how: int) -> int:
 
 # Two bytes each: tokens of longer pieces, one outside of the mask, one outside of the vocabulary.
 _TOKENS = (*(bytes([place, 1]) for place in range(2, 16)), b"\0\x18", b"\0\x06")
-_READING = ("core/**/*.py", "reward/**/*.py", "reward_config.py")
+_READING = ("core/*.py", "formats/**/*.py", "reward/*.py", "config/reward.py")
 TARGETS: dict[str, Target] = {
     "reward": Target(check_rewards, pieces_of("rlla", *CHAT), _READING),
-    "bfcl": Target(check_bfcl, pieces_of("pythonic", *SOURCE), _READING),
-    "tagger": Target(check_tagger, _TOKENS, ("core/**/*.py",)),
+    "bfcl": Target(check_bfcl, pieces_of("pythonic", *SOURCE), (*_READING, "bfcl/verdict/*.py", "bfcl/scorer.py")),
+    "tagger": Target(check_tagger, _TOKENS, ("core/*.py", "formats/**/*.py")),
     **{
         name: Target(
             partial(check_format, name),
             pieces_of(name),
-            ("core/*.py", f"core/formats/{name.replace('-', '_')}.py", "rollout/calls.py"),
+            ("core/*.py", "formats/parse/*.py", f"formats/{name.replace('-', '_')}.py", "rollout/calls.py"),
         )
         for name in FORMATS
     },
