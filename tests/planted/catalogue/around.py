@@ -72,7 +72,7 @@ FAULTS = (
         "a run is taken up with other settings",
         "eval/manifest.py",
         "        if there[key] != value\n",
-        '        if there[key] != value and key != "temperature"\n',
+        "        if there[key] != value and not here\n",
         "tests/eval/test_eval_commands.py::test_a_run_is_not_taken_up_with_other_settings_and_the_difference_is_named",
     ),
     Planted(
