@@ -104,7 +104,7 @@ def run(train, folder):
     texts = [message["content"] for messages, _ in demonstrations for message in messages]
     tokenizer = tiny_model.train_tokenizer(texts, 400)
     model = tiny_model.new_model(tokenizer, hidden=64)
-    tiny_model.train_model(model, tokenizer, demonstrations, steps=250)
+    tiny_model.train_model(model, tokenizer, demonstrations, steps=400)
     tiny_model.save(model, tokenizer, folder / "model")
     further, path = recording(folder / "record", EXAMPLES, path=os.environ.get("PYTHONPATH", ""))
     overrides = [
