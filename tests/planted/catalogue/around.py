@@ -140,13 +140,6 @@ FAULTS = (
         "tests/commands/export/test_checkpoint.py::test_a_missing_shard_is_named",
     ),
     Planted(
-        "an export drops a weight",
-        "commands/export/trial.py",
-        '("missing_keys", "unexpected_keys", "mismatched_keys")',
-        '("unexpected_keys", "mismatched_keys")',
-        "tests/commands/export/test_export.py::test_a_weight_that_is_missing_is_found_by_loading",
-    ),
-    Planted(
         "the doctor calls a failure fine",
         "commands/doctor/findings.py",
         "all(finding.level is not Level.FAILURE for finding in findings)",
