@@ -36,3 +36,5 @@ export OMP_NUM_THREADS=1
 if (($#)); then exec "$BIN/python" -m pytest "${TIER[@]}" "$@"; fi
 "$BIN/python" -m pytest "${TIER[@]}" -n 2 --dist loadfile -m "not e2e" # so that a file's fixtures are made once
 "$BIN/python" -m pytest "${TIER[@]}" -m e2e # runs of verl one after the other: each takes the whole machine
+# Faults planted in a copy of the package: each must be caught by the fast test that is named for it.
+if ((${#TIER[@]})); then "$BIN/python" tests/planted/run.py; fi
