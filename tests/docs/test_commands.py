@@ -18,11 +18,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click
 import pytest
 import typer
 from page_blocks import ROOT, blocks_of, prose_of
 from tiers import HANG_GUARD
+from typer.core import TyperGroup
 
 from rest_verl.cli import app
 
@@ -72,21 +72,22 @@ def test_the_scripts_that_are_named_exist(block):
     assert [script for script in named if not (ROOT / script).is_file()] == []
 
 
-def parse(command, arguments, parent=None):
+def parse(command, arguments):
     """Parse a command line as the command would, subcommands included; of values only that they are there.
 
     Raises:
-        click.UsageError: an option that there is not, or an argument that is missing.
+        Exception: of click's, for an option that there is not, or an argument that is missing.
     """
     try:
-        context = command.make_context(command.name, list(arguments), parent=parent)
-    except click.MissingParameter:
-        raise
-    except click.BadParameter:
+        context = command.make_context(command.name, list(arguments))
+    except typer.BadParameter as error:
+        if "missing" in str(error).lower():
+            raise
         return  # a file that the reader has and this test has not
-    if isinstance(command, click.Group):
-        _, chosen, rest = command.resolve_command(context, [*context._protected_args, *context.args])
-        parse(chosen, rest, context)
+    if isinstance(command, TyperGroup):
+        chosen = command.get_command(context, arguments[0])
+        assert chosen is not None, f"no command {arguments[0]}"
+        parse(chosen, arguments[1:])
 
 
 @pytest.mark.parametrize("block", [block for block in COMMANDS if "rest-verl " in block.text], ids=str)
@@ -98,9 +99,9 @@ def test_options_of_our_commands_exist(block):
 
 
 def test_an_option_that_is_not_there_would_be_found():
-    with pytest.raises(click.NoSuchOption):
+    with pytest.raises(Exception, match="No such option"):
         parse(typer.main.get_command(app), ["data", "bfcl", "--oot", "x"])
-    with pytest.raises(click.MissingParameter):
+    with pytest.raises(typer.BadParameter, match=r"(?i)missing"):
         parse(typer.main.get_command(app), ["data", "rlla", "rows.json"])
 
 
