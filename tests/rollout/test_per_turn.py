@@ -6,7 +6,7 @@ import ray
 import torch
 import transfer_queue as tq
 from scripted_engine import compose_config
-from step import trainer_of
+from step import run_phases, trainer_of
 from tensordict import NonTensorStack, TensorDict
 from verl import DataProto
 from verl.trainer.ppo.v1.utils import compute_advantage_for_multi_trajectories
@@ -117,6 +117,6 @@ def test_the_trainer_with_rest_keeps_the_grouping(queue, chat):
     fields["uid"] = NonTensorStack.from_list([key.split("_")[0] for key in keys()])
     fields["extra_fields"] = NonTensorStack.from_list([{"reward_extra_info": {"acc": 1.0}}] * len(masks))
     batch = tq.kv_batch_put(keys=keys(), partition_id="train", fields=fields, tags=[{} for _ in keys()])
-    trainer._compute_advantage(batch, {})
+    run_phases(trainer, batch, {})
     held = tq.kv_batch_get(keys=keys(), partition_id="train", select_fields=["advantages"])
     torch.testing.assert_close(held["advantages"].to_padded_tensor(0.0), padded(expected(masks)))
