@@ -54,13 +54,20 @@ def test_every_array_in_a_signature_has_a_shape(path):
     "call",
     [
         lambda: normalise_rows(torch.ones(2, 3), torch.ones(2, 4, dtype=torch.bool)),
-        lambda: normalise_rows(torch.ones(2, 3), torch.ones(2, 3)),
+        lambda: normalise_rows(torch.ones(2, 3, dtype=torch.int64), torch.ones(2, 3)),
         lambda: per_region(torch.zeros(2, 3, dtype=torch.int64), {Region.NAME: 1.0}),
         lambda: TaggedBatch(torch.zeros(2, 3, dtype=torch.int8), torch.ones(3, 2, dtype=torch.int64)),
         lambda: StepBatch(1, None),
         lambda: TokenBytes.from_pieces([b"a"]).decode(torch.zeros(2, dtype=torch.int64)),
     ],
-    ids=["other length", "float mask", "wide regions", "transposed mask", "no regions", "tensor of ids"],
+    ids=[
+        "other length",
+        "weights that are integers",
+        "wide regions",
+        "transposed mask",
+        "no regions",
+        "tensor of ids",
+    ],
 )
 def test_what_does_not_fit_a_signature_is_an_error_in_tests(call):
     with pytest.raises(TypeCheckError):

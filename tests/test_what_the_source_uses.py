@@ -21,6 +21,8 @@ RUNS = re.compile(
 LIST = "a program of this environment with a list of arguments, no shell"
 OWN = "names that stand in the source"
 MAY_RUN = {
+    "rest_verl/__init__.py: importlib.import_module": OWN,
+    "rest_verl/common/names.py: importlib.import_module": OWN,
     "rest_verl/config/rest.py: importlib.import_module": "rest.modules: the config names code to import, and says so",
     "rest_verl/bfcl/data/answers.py: ast.literal_eval": "BFCL's own ground truths: literals of an installed package",
     "rest_verl/data/template.py: .compile": "Jinja's sandbox compiles the template of --template",
@@ -56,6 +58,7 @@ MAY_PRINT = {
 }
 
 CHOSEN_ATTRIBUTES = {
+    "rest_verl/__init__.py": OWN,
     "rest_verl/config/rest.py": "keys of our dataclasses",
     "rest_verl/cpu/cpu.py": "what verl asks a platform for",
     "rest_verl/cpu/gloo_weights.py": "a dtype that the run's own trainer announces",

@@ -22,8 +22,8 @@ from torch import Tensor
 from rest_verl.core.tokens import TokenBytes
 from rest_verl.core.tool_calls import Span, Turn, WireFormat
 
-# 1 where the policy generated the token; verl writes such masks as integers or as booleans.
-Mask = Bool[Tensor, "batch token"] | Integer[Tensor, "batch token"]
+# 1 where the policy generated the token; verl writes such masks in any dtype.
+Mask = Bool[Tensor, "batch token"] | Integer[Tensor, "batch token"] | Float[Tensor, "batch token"]
 
 
 class Region(IntEnum):

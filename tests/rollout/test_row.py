@@ -10,8 +10,8 @@ import pytest
     [
         ({"environment": "dsek", "environment_kwargs": "{}"}, "unknown environment 'dsek': did you mean 'desk'"),
         ({"environment": "desk", "environment_kwargs": '{"speed": 1}'}, "index=7: environment 'desk'.*speed"),
-        ({"environment": "desk", "environment_kwargs": "[1]"}, "must be a JSON object"),
-        ({"environment": "desk", "environment_kwargs": "{"}, "must be a JSON object"),
+        ({"environment": "desk", "environment_kwargs": "[1]"}, "Set it to a JSON object"),
+        ({"environment": "desk", "environment_kwargs": "{"}, "Set it to a JSON object"),
     ],
 )
 def test_a_wrong_row_raises_what_is_wrong_with_it(start, info, message):

@@ -75,7 +75,7 @@ def tag_example(tokenizer: Any, format: str) -> str:
     if wire_format.read_calls(back.tobytes(), turn) != written:
         raise ValueError(f"the example's calls cannot be recovered from its tokens: {back.tobytes()!r:.300}")
     tagger = RegionTagger(tokenizer, get_format(format))
-    regions = tagger(torch.from_numpy(ids)[None], torch.ones(1, len(ids)))[0].numpy()
+    regions = tagger(torch.from_numpy(ids)[None], torch.ones(1, len(ids), dtype=torch.bool))[0].numpy()
     for call in turn.calls:
         # the calls read above are complete, so they have both
         for region, span in ((Region.NAME, call.name), (Region.ARGS, call.arguments)):

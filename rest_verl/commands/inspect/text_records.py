@@ -134,7 +134,7 @@ def _constant_fields(row: TextRow, tokens: _Tokens, pieces: TokenBytes, tokenize
         "prompt_ids": tokenizer(prompt, add_special_tokens=False)["input_ids"] if prompt else [],
         "prompt": prompt.encode(),
         "ids": tokens.ids,
-        "bytes": pieces.of(np.array(tokens.ids)).to_pylist(),
+        "bytes": pieces.of(np.array(tokens.ids, dtype=np.int64)).to_pylist(),
         "generated": tokens.generated,
         "trained": tokens.generated,
         "turns": list(_turns(row.messages, tokens.ends, format)),

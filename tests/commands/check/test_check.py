@@ -155,7 +155,7 @@ def test_a_value_that_verl_takes_is_taken(composed, override):
         ),
         (
             ["trainer.v1.trainer_mode=rest_separate_async"],
-            "separate_async wants trainer.v1.separate_async.parameter_sync_step=4 * "
+            "separate_async requires trainer.v1.separate_async.parameter_sync_step=4 * "
             "actor_rollout_ref.actor.ppo_mini_batch_size=64 = 256",
         ),
     ],

@@ -32,7 +32,7 @@ def test_records_of_two_runs_are_never_mixed(run):
     write_step(run.parent / "other" / "records", [record([Part("a")])], 1)
     with pytest.raises(ValueError, match=r"records of several runs; name one: .*other.records, .*run.records"):
         find_steps([run.parent])
-    with pytest.raises(ValueError, match=r"step 2 is in .* and in .*: name one of them"):
+    with pytest.raises(ValueError, match=r"step 2 is both in .* and in .*: name one of them"):
         find_steps([run, run / "records" / "step_000002.parquet"])
 
 
