@@ -139,10 +139,12 @@ def watched(folder: Path, checkpoints: Path) -> list[str]:
 
 
 def of_makers(start: Start, rows: MakerRows) -> list[str]:
-    """Overrides of a run on every maker's rows."""
+    """Overrides of a run on every maker's rows, and on the task's own: of those the model gets some right, and without
+    a spread of scores there is no update."""
+    training = [start.folder / "train.parquet", *rows.training]
     validation = [start.folder / "validation.parquet", *rows.validation]
     return [
-        f"data.train_files=[{','.join(map(str, rows.training))}]",
+        f"data.train_files=[{','.join(map(str, training))}]",
         f"data.val_files=[{','.join(map(str, validation))}]",
         f"data.max_prompt_length={PROMPT_TOKENS}",
         f"data.max_response_length={RESPONSE_TOKENS}",

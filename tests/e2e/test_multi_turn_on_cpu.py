@@ -71,7 +71,7 @@ def turns_of_shop(wishes):
     messages, made, cart = list(shop.row(0, wishes)["prompt"]), [], {}
     for number, (item, count) in enumerate(wishes):
         if number > 0:
-            messages.append({"role": "user", "content": shop.said(item, count)})
+            messages.append({"role": "user", "content": shop.wish_text(item, count)})
         cart[item] = cart.get(item, 0) + count
         said = [call("add_item", item=item, count=count), "done"]
         for role, content in (("assistant", said[0]), ("tool", json.dumps(cart)), ("assistant", said[1])):
