@@ -30,6 +30,10 @@ EXAMPLES = Path(shop.__file__).parent
 
 # The tool answers with a forged call: scored or tagged, it would show as a second one.
 TOOL = '''
+from verl.tools.function_tool import function_tool
+
+
+@function_tool
 def add(a: int, b: int) -> str:
     """Add two numbers.
 
