@@ -108,6 +108,8 @@ def run(train, folder):
     demonstrations += [turn for wishes in visits for turn in turns_of_shop(wishes)]
     texts = [message["content"] for messages, _ in demonstrations for message in messages]
     tokenizer = tiny_model.train_tokenizer(texts, 400)
+    # the demonstrations show no tools, so the prompts of the run must not either
+    tokenizer.chat_template = "{%- set tools = none %}" + tokenizer.chat_template
     model = tiny_model.new_model(tokenizer, hidden=64)
     tiny_model.train_model(model, tokenizer, demonstrations, steps=400)
     tiny_model.save(model, tokenizer, folder / "model")
