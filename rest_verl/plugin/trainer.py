@@ -185,7 +185,8 @@ class RestTrainerMixin(WatchedTrainer):
     def _report(self, batch: KVBatchMeta, step_batch: StepBatch) -> dict[str, float]:
         """Phase 3: hand the records of a batch to the writer and return its metrics."""
         if step_batch.entropy is None:
-            step_batch.entropy = read_fields(batch, ["entropy"]).to_padded_tensor().get("entropy")
+            # With a field that always exists: in bypass mode verl writes no entropy, and a request for none may fail.
+            step_batch.entropy = read_fields(batch, ["response_mask", "entropy"]).to_padded_tensor().get("entropy")
         metrics = weight_metrics(step_batch) | self._weighting.metrics(step_batch.step)
         metrics |= reward_metrics(step_batch.extra_fields, step_batch.response_mask)
         if self._recorder is not None and self._recorder.wants(step_batch.step):
