@@ -11,9 +11,13 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-# Before anything imports these rooms: every call in them is checked against its annotations, shapes included.
+# Before anything imports them: every call in these modules is checked against its annotations, shapes included. Not in
+# core.tool_calls, which has no arrays: parsers make its spans by the hundred thousand, and each check costs 20 us.
 install_import_hook(
-    ["rest_verl.core", "rest_verl.weighting"],
+    [
+        *(f"rest_verl.core.{module}" for module in ("curriculum", "entropy", "regions", "tokens", "weights")),
+        "rest_verl.weighting",
+    ],
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",  # an int is a float
 )
 

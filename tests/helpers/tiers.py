@@ -49,9 +49,9 @@ def size(release: int) -> int:
 
 @contextmanager
 def soon() -> Iterator[None]:
-    """Fail where a block takes much more than linear time does: in CPU seconds of this process, so that it does not
-    matter how busy the machine is. A tenth of the size is a hundredth of quadratic time."""
-    limit = in_full(4.0, 40.0)
+    """Fail where a block takes much more than linear time does: in CPU seconds of this process, which a busy machine
+    stretches by a factor and no more. Linear time is below 2 s in either tier; quadratic time is minutes."""
+    limit = in_full(20.0, 60.0)
 
     def fail(*_: Any) -> None:
         raise AssertionError(f"more than {limit:g} s of CPU time")
