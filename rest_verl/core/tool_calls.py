@@ -6,11 +6,17 @@ the turn, so nothing is lost between bytes and text, whatever the model wrote.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 Span = tuple[int, int]
+
+# The tools that a turn may call: from a tool's name to the JSON schema of its parameters, as
+# {"type": "object", "properties": {...}, "required": [...]}.
+ToolSchemas = Mapping[str, Mapping[str, Any]]
+NO_TOOLS: ToolSchemas = MappingProxyType({})  # nothing is known about the tools
 
 
 @dataclass(frozen=True)
@@ -65,14 +71,15 @@ class WireFormat:
     Attributes:
         parse: from the bytes of one turn to its spans.
         is_legal: whether the bytes of one turn, given with its parse, are a legal turn of a kind.
-        read: from the bytes of one turn and one of its complete calls to the call by value; None where it cannot be
-            read.
+        read: from the bytes of one turn, one of its complete calls and the tools of the row to the call by value;
+            None where it cannot be read. Tools decide what the text leaves open: the type of a value, the name meant
+            by an id. Where they are not known (`NO_TOOLS`), the text alone decides.
     """
 
     parse: Callable[[bytes], Turn]
     is_legal: Callable[[bytes, Turn, Kind], bool]
-    read: Callable[[bytes, CallSpan], ToolCall | None]
+    read: Callable[[bytes, CallSpan, ToolSchemas], ToolCall | None]
 
-    def read_calls(self, text: bytes, turn: Turn) -> list[ToolCall | None]:
+    def read_calls(self, text: bytes, turn: Turn, tools: ToolSchemas = NO_TOOLS) -> list[ToolCall | None]:
         """Decode each call of a parsed turn; None stands for one that is incomplete or cannot be read."""
-        return [self.read(text, call) if call.complete else None for call in turn.calls]
+        return [self.read(text, call, tools) if call.complete else None for call in turn.calls]

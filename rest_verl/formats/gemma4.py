@@ -14,7 +14,7 @@ These models end a turn with `<turn|>`, which may differ from the tokenizer's en
 import json
 import re
 
-from rest_verl.core.tool_calls import CallSpan, Kind, ToolCall, Turn, WireFormat
+from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, Kind, ToolCall, ToolSchemas, Turn, WireFormat
 from rest_verl.formats.parse.json_calls import strict_json
 from rest_verl.formats.parse.tags import Tags, is_legal_outline, parse_tagged
 
@@ -47,7 +47,7 @@ def is_legal_gemma4(text: bytes, turn: Turn, kind: Kind) -> bool:
     return is_legal_outline(_OUTLINE, text, turn, kind) and all(call.name is not None for call in turn.calls)
 
 
-def read_gemma4(text: bytes, call: CallSpan) -> ToolCall | None:
+def read_gemma4(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> ToolCall | None:
     """Read a call through JSON (`WireFormat.read`).
 
     A call can be read if its bytes are UTF-8, it has a name, and keys, values, commas and braces are in place. As in

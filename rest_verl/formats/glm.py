@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 
-from rest_verl.core.tool_calls import CallSpan, Kind, ToolCall, Turn, WireFormat
+from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, Kind, ToolCall, ToolSchemas, Turn, WireFormat
 from rest_verl.formats.parse.json_calls import trimmed
 from rest_verl.formats.parse.tags import Tags, is_legal_outline, parse_tagged
 from rest_verl.formats.parse.xml_calls import Parameter, Parameters, is_well_formed, read_call, stripped_value
@@ -67,7 +67,7 @@ def is_legal_glm(text: bytes, turn: Turn, kind: Kind) -> bool:
     )
 
 
-def read_glm(text: bytes, call: CallSpan) -> ToolCall | None:
+def read_glm(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> ToolCall | None:
     """Read a complete call (`WireFormat.read`), which must be well-formed and UTF-8."""
     return read_call(text, call, _split(text, call), stripped_value)
 

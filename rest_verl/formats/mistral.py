@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 
-from rest_verl.core.tool_calls import CallSpan, Kind, ToolCall, Turn, WireFormat
+from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, Kind, ToolCall, ToolSchemas, Turn, WireFormat
 from rest_verl.formats.parse.json_calls import (
     ObjectScanner,
     call_of,
@@ -56,10 +56,10 @@ def is_legal_mistral(text: bytes, turn: Turn, kind: Kind) -> bool:
     )
 
 
-def read_mistral_call(text: bytes, call: CallSpan) -> ToolCall | None:
+def read_mistral_call(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> ToolCall | None:
     """Read a complete call in either form (`WireFormat.read`)."""
     is_object = text[call.whole[0] : call.whole[0] + 1] == b"{"
-    return read_json_call(text, call) if is_object else read_named_call(text, call)
+    return read_json_call(text, call, tools) if is_object else read_named_call(text, call, tools)
 
 
 def _scan_calls(text: bytes, start: int, turn: Turn) -> int:

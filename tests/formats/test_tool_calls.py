@@ -125,5 +125,5 @@ def test_an_unknown_format_is_answered_with_the_nearest_and_all_known_ones():
 def test_a_format_cannot_take_a_name_that_is_in_use():
     get_format("rlla")
     with pytest.raises(ValueError, match="'rlla' is already registered"):
-        register_format("rlla", WireFormat(Turn, lambda text, turn, kind: True, lambda text, call: None))
+        register_format("rlla", WireFormat(Turn, lambda text, turn, kind: True, lambda text, call, tools: None))
     assert get_format("rlla").is_legal(b"", get_format("rlla").parse(b""), Kind(True, False)) is False

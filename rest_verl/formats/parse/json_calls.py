@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rest_verl.core.tool_calls import CallSpan, Span, ToolCall, Turn
+from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, Span, ToolCall, ToolSchemas, Turn
 
 # A string ends at its quote or, unclosed, at the end of its line: JSON allows no raw line break in strings, so a
 # broken string spans its own line at most. The parts exclude each other: matching is linear.
@@ -183,11 +183,11 @@ def call_of(text: bytes, found: ObjectSpan) -> CallSpan:
     )
 
 
-def read_json_call(text: bytes, call: CallSpan) -> ToolCall | None:
+def read_json_call(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> ToolCall | None:
     """Read a call that is one JSON object (`WireFormat.read`).
 
     A call can be read if it is UTF-8 and strict JSON (no NaN, no infinities), its name is a string and its arguments
-    are an object. Nothing is evaluated.
+    are an object. Nothing is evaluated. JSON has types, so the tools decide nothing.
     """
     if call.name is None or call.arguments is None:
         return None
@@ -201,7 +201,7 @@ def read_json_call(text: bytes, call: CallSpan) -> ToolCall | None:
     return ToolCall(name, arguments) if isinstance(arguments, dict) else None
 
 
-def read_named_call(text: bytes, call: CallSpan) -> ToolCall | None:
+def read_named_call(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> ToolCall | None:
     """Read a call with its name as plain text before a JSON object of arguments (`WireFormat.read`)."""
     if call.name is None or call.arguments is None:
         return None

@@ -8,7 +8,7 @@ import re
 import warnings
 from typing import Any
 
-from rest_verl.core.tool_calls import CallSpan, Span, ToolCall, Turn
+from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, Span, ToolCall, ToolSchemas, Turn
 
 # A name may hold dots. A trailing dot is left to Python's parser, since the text may be cut there.
 NAME = rb"[A-Za-z_\x80-\xff][\w.\x80-\xff]*"
@@ -98,7 +98,7 @@ def _end_of_string(text: bytes, start: int, quote: bytes) -> int:
     return len(text)
 
 
-def read_python_call(text: bytes, call: CallSpan) -> ToolCall | None:
+def read_python_call(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> ToolCall | None:
     """Read a call (`WireFormat.read`): Python's own parser builds the syntax tree, and nothing is evaluated.
 
     A call can be read if it is UTF-8 and at most 64 KiB, and its arguments are given by keyword, none of them twice.

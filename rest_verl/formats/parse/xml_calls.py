@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from rest_verl.core.tool_calls import CallSpan, Kind, Span, ToolCall, Turn
+from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, Kind, Span, ToolCall, ToolSchemas, Turn
 from rest_verl.formats.parse.json_calls import strict_json, trimmed
 from rest_verl.formats.parse.tags import is_legal_order
 
@@ -161,7 +161,7 @@ class XmlCalls:
         turn.calls.append(CallSpan((header.start(), end), trimmed(text, *header.span("name")), arguments, complete))
         return end
 
-    def read(self, text: bytes, call: CallSpan) -> ToolCall | None:
+    def read(self, text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> ToolCall | None:
         """Read a complete call (`WireFormat.read`), which must be well-formed with readable values."""
         return read_call(text, call, self._split(text, call), self.value_of)
 
