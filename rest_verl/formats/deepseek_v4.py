@@ -9,7 +9,8 @@
 </｜DSML｜tool_calls>
 
 A value with `string="true"` is its text, including white space; one with `string="false"` is strict JSON. If it is
-not, the call cannot be read (verl would pass the text to a tool that expects another type).
+not, the call cannot be read (verl would pass the text to a tool that expects another type). The format has types, so
+the tool's schema decides nothing.
 """
 
 import re
@@ -23,7 +24,7 @@ from rest_verl.formats.parse.xml_calls import Parameter, Parameters, XmlCalls, c
 _CLOSING, _CALL_CLOSING = "</｜DSML｜tool_calls>".encode(), "</｜DSML｜invoke>".encode()
 
 
-def _value_of(parameter: Parameter) -> Any:
+def _value_of(parameter: Parameter, schema: Any) -> Any:
     text = closed_text(parameter)
     return text if parameter.tag["string"] == b"true" else strict_json(parameter.value)
 

@@ -8,10 +8,9 @@
 <arg_value>3</arg_value>
 </tool_call><|observation|>
 
-The name is the first line of the block, up to the first tag. White space around a value is not part of it. The format
-does not mark the type of a value: strict JSON is read as JSON, other text as a string. So a string that is itself
-JSON, such as the text `5`, is read as that JSON value, and a string loses white space at its ends, unless it is
-written as a JSON string.
+The name is the first line of the block, up to the first tag. The format does not mark the type of a value, and its
+template writes nothing around it: the tool's schema says how the text is read (`parse.typed`), and a string is the
+text to the letter. Without a schema strict JSON is read as JSON, so the text `5` as the number.
 
 These models end a turn with the token that opens the next one. It is not the tokenizer's end-of-sequence token, so it
 is part of the turn's text; at the very end of a turn it is a marker.
@@ -24,7 +23,7 @@ import re
 from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, Kind, ToolCall, ToolSchemas, Turn, WireFormat
 from rest_verl.formats.parse.json_calls import trimmed
 from rest_verl.formats.parse.tags import Tags, is_legal_outline, parse_tagged
-from rest_verl.formats.parse.xml_calls import Parameter, Parameters, is_well_formed, read_call, stripped_value
+from rest_verl.formats.parse.xml_calls import Parameter, Parameters, bare_value, is_well_formed, read_call
 
 _CLOSING = b"</tool_call>"
 _PARAMETERS = Parameters(
@@ -69,7 +68,7 @@ def is_legal_glm(text: bytes, turn: Turn, kind: Kind) -> bool:
 
 def read_glm(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> ToolCall | None:
     """Read a complete call (`WireFormat.read`), which must be well-formed and UTF-8."""
-    return read_call(text, call, _split(text, call), stripped_value)
+    return read_call(text, call, _split(text, call), bare_value, tools)
 
 
 def _split(text: bytes, call: CallSpan) -> list[Parameter] | None:

@@ -10,16 +10,16 @@
 </invoke>
 </minimax:tool_call>
 
-White space around a value is not part of it. The format does not mark the type of a value: strict JSON is read as
-JSON, other text as a string. So a string that is itself JSON, such as the text `5`, is read as that JSON value, and a
-string loses white space at its ends, unless it is written as a JSON string.
+The format does not mark the type of a value, and its template writes nothing around it: the tool's schema says how the
+text is read (`parse.typed`), and a string is the text to the letter. Without a schema strict JSON is read as JSON, so
+the text `5` as the number.
 """
 
 import re
 
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
 from rest_verl.formats.parse.tags import Tags, parse_tagged
-from rest_verl.formats.parse.xml_calls import Parameters, XmlCalls, stripped_value
+from rest_verl.formats.parse.xml_calls import Parameters, XmlCalls, bare_value
 
 _CLOSING, _CALL_CLOSING = b"</minimax:tool_call>", b"</invoke>"
 _CALLS = XmlCalls(
@@ -33,7 +33,7 @@ _CALLS = XmlCalls(
         closing=b"</parameter>",
         ends=(_CALL_CLOSING, _CLOSING),
     ),
-    value_of=stripped_value,
+    value_of=bare_value,
 )
 _TAGS = Tags(calls=(b"<minimax:tool_call>", _CLOSING), scan_calls=_CALLS.scan)
 # The prompt may have opened the reasoning: then the turn has its closing tag only.

@@ -12,10 +12,10 @@ Paris
 </function>
 </tool_call>
 
-One newline on each side of a value is not part of it. The format does not mark the type of a value: strict JSON is
-read as JSON, other text as a string. So a string that is itself JSON, such as the text `5`, is read as that JSON
-value. As in verl, several calls may share one block, and a value that ends with its call instead of its own tag can be
-read.
+One newline on each side of a value is the template's and not part of it. The format does not mark the type of a value:
+the tool's schema says how the text is read (`parse.typed`), and a string is the text to the letter. Without a schema
+strict JSON is read as JSON, so the text `5` as the number. As in verl, several calls may share one block, and a value
+that ends with its call instead of its own tag can be read.
 """
 
 import re
@@ -23,13 +23,14 @@ from typing import Any
 
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
 from rest_verl.formats.parse.tags import Tags, parse_tagged
-from rest_verl.formats.parse.xml_calls import Parameter, function_calls, json_or_text
+from rest_verl.formats.parse.typed import value_of_text
+from rest_verl.formats.parse.xml_calls import Parameter, function_calls
 
 _CLOSING = b"</tool_call>"
 
 
-def _value_of(parameter: Parameter) -> Any:
-    return json_or_text(parameter.value.decode("utf-8").removeprefix("\n").removesuffix("\n"))
+def _value_of(parameter: Parameter, schema: Any) -> Any:
+    return value_of_text(parameter.value.decode("utf-8").removeprefix("\n").removesuffix("\n"), schema)
 
 
 _CALLS = function_calls(_CLOSING, _value_of)

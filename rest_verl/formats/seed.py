@@ -8,9 +8,9 @@
 </function>
 </seed:tool_call>
 
-White space around a value is not part of it. The format does not mark the type of a value: strict JSON is read as
-JSON, other text as a string. So a string that is itself JSON, such as the text `5`, is read as that JSON value, and a
-string loses white space at its ends, unless it is written as a JSON string.
+The format does not mark the type of a value, and its template writes nothing around it: the tool's schema says how the
+text is read (`parse.typed`), and a string is the text to the letter. Without a schema strict JSON is read as JSON, so
+the text `5` as the number.
 A block holds one call: verl does not run a second one.
 """
 
@@ -18,10 +18,10 @@ import re
 
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
 from rest_verl.formats.parse.tags import Tags, parse_tagged
-from rest_verl.formats.parse.xml_calls import function_calls, stripped_value
+from rest_verl.formats.parse.xml_calls import bare_value, function_calls
 
 _CLOSING = b"</seed:tool_call>"
-_CALLS = function_calls(_CLOSING, stripped_value)
+_CALLS = function_calls(_CLOSING, bare_value)
 _TAGS = Tags(
     calls=(b"<seed:tool_call>", _CLOSING),
     scan_calls=_CALLS.scan,

@@ -95,8 +95,8 @@ def test_a_turn_with_a_tag_or_call_too_many_or_one_missing_is_never_legal(text):
     ("text", "expected"),
     [
         ("Paris", "Paris"),
-        (" \n Paris, France \r\n", "Paris, France"),
-        ("\u3000Paris\u00a0", "Paris"),
+        (" \n Paris, France \r\n", " \n Paris, France \r\n"),
+        ("\u3000Paris\u00a0", "\u3000Paris\u00a0"),
         ('" Paris\\n"', " Paris\n"),
         (" 3 ", 3),
         ("false", False),
@@ -106,7 +106,7 @@ def test_a_turn_with_a_tag_or_call_too_many_or_one_missing_is_never_legal(text):
         ("", ""),
     ],
 )
-def test_a_value_is_stripped_and_read_as_json_where_it_is_json(text, expected):
+def test_a_value_is_json_where_it_is_json_and_text_elsewhere(text, expected):
     (call,) = read_calls(CALL.replace("1", text))
     assert (type(call.arguments["a"]), call.arguments["a"]) == (type(expected), expected)
 

@@ -158,3 +158,18 @@ def _key(node: ast.expr | None) -> str:
         case ast.Constant(value=str() as key):
             return key
     raise ValueError("not a string")
+
+
+def python_literal(text: str) -> Any:
+    """Value of a Python literal that JSON can hold, as `read_python_call` reads arguments; ValueError for any other
+    text, or for one of more than 64 KiB. Nothing is evaluated."""
+    if len(text) > _MAX_BYTES:
+        raise ValueError("a literal of more than 64 KiB")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            value = _literal(ast.parse(text.strip(), mode="eval").body)
+        json.dumps(value, allow_nan=False)
+    except (SyntaxError, ValueError, OverflowError, MemoryError, RecursionError) as error:
+        raise ValueError(f"not a literal: {error}") from None
+    return value

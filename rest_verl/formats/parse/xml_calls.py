@@ -19,8 +19,9 @@ from functools import cached_property
 from typing import Any
 
 from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, Kind, Span, ToolCall, ToolSchemas, Turn
-from rest_verl.formats.parse.json_calls import strict_json, trimmed
+from rest_verl.formats.parse.json_calls import trimmed
 from rest_verl.formats.parse.tags import is_legal_order
+from rest_verl.formats.parse.typed import parameter_schema, value_of_text
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class Parameter:
     tag: re.Match[bytes]
     value: bytes
     closed: bool
+
+
+ValueOf = Callable[[Parameter, Any], Any]
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,8 @@ class XmlCalls:
         closing: the closing tag of a call.
         block_closing: the closing tag of a block.
         parameters: how the parameters are written.
-        value_of: function from a parameter to its value; raises ValueError or RecursionError if it has none.
+        value_of: function from a parameter and its schema (None if unknown) to its value; raises ValueError or
+            RecursionError if it has none.
     """
 
     opening: bytes
@@ -123,7 +128,7 @@ class XmlCalls:
     closing: bytes
     block_closing: bytes
     parameters: Parameters
-    value_of: Callable[[Parameter], Any]
+    value_of: ValueOf
 
     @cached_property
     def header(self) -> re.Pattern[bytes]:
@@ -163,7 +168,7 @@ class XmlCalls:
 
     def read(self, text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> ToolCall | None:
         """Read a complete call (`WireFormat.read`), which must be well-formed with readable values."""
-        return read_call(text, call, self._split(text, call), self.value_of)
+        return read_call(text, call, self._split(text, call), self.value_of, tools)
 
     def is_legal(self, order: re.Pattern[bytes], text: bytes, turn: Turn, kind: Kind) -> bool:
         """`is_legal_order`, and each call has a name and closed parameters with only white space between them."""
@@ -179,7 +184,7 @@ class XmlCalls:
         return self.parameters.split(text, header.end(), call.whole[1] - len(self.closing))
 
 
-def function_calls(block_closing: bytes, value_of: Callable[[Parameter], Any]) -> XmlCalls:
+def function_calls(block_closing: bytes, value_of: ValueOf) -> XmlCalls:
     """Calls as `<function=NAME>` and `</function>` around `<parameter=KEY>VALUE</parameter>`."""
     closing = b"</function>"
     return XmlCalls(
@@ -203,7 +208,7 @@ def is_well_formed(parameters: list[Parameter] | None) -> bool:
 
 
 def read_call(
-    text: bytes, call: CallSpan, parameters: list[Parameter] | None, value_of: Callable[[Parameter], Any]
+    text: bytes, call: CallSpan, parameters: list[Parameter] | None, value_of: ValueOf, tools: ToolSchemas
 ) -> ToolCall | None:
     """The call with a name and parameters; None if either is missing, a value cannot be read, or the bytes are not
     UTF-8. The last of repeated keys counts."""
@@ -211,7 +216,14 @@ def read_call(
         return None
     try:
         name = text[slice(*call.name)].decode("utf-8")
-        return ToolCall(name, {item.tag["key"].decode("utf-8").strip(): value_of(item) for item in parameters})
+        keys = [item.tag["key"].decode("utf-8").strip() for item in parameters]
+        return ToolCall(
+            name,
+            {
+                key: value_of(item, parameter_schema(tools, name, key))
+                for key, item in zip(keys, parameters, strict=True)
+            },
+        )
     except (ValueError, RecursionError):
         return None
 
@@ -223,14 +235,6 @@ def closed_text(parameter: Parameter) -> str:
     return parameter.value.decode("utf-8")
 
 
-def stripped_value(parameter: Parameter) -> Any:
-    """A closed value without a type (`XmlCalls.value_of`), without white space at its ends."""
-    return json_or_text(closed_text(parameter).strip())
-
-
-def json_or_text(text: str) -> Any:
-    """The value of strict JSON; the text itself if it is not JSON."""
-    try:
-        return strict_json(text.encode("utf-8"))
-    except (ValueError, RecursionError):
-        return text
+def bare_value(parameter: Parameter, schema: Any) -> Any:
+    """A closed value as bare text (`XmlCalls.value_of`), read by its schema; white space at its ends is kept."""
+    return value_of_text(closed_text(parameter), schema)
