@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 Span = tuple[int, int]
@@ -16,7 +15,7 @@ Span = tuple[int, int]
 # The tools that a turn may call: from a tool's name to the JSON schema of its parameters, as
 # {"type": "object", "properties": {...}, "required": [...]}.
 ToolSchemas = Mapping[str, Mapping[str, Any]]
-NO_TOOLS: ToolSchemas = MappingProxyType({})  # nothing is known about the tools
+NO_TOOLS: ToolSchemas = {}  # nothing is known about the tools
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rest_verl.data.files import read_rows
+from rest_verl.data.listed_tools import listed_tools
 from rest_verl.data.rows import Row, make_row, turn_of_calls
 
 LEVELS = (1, 2, 3)
@@ -70,7 +71,8 @@ def _row(raw: Mapping[str, Any], data_source: str, number: int, index: int) -> R
             )
     prompt = [{"role": role, "content": raw[role]} for role in ("system", "user")]
     truth = turn_of_calls(_calls(raw.get("answer")))
-    return make_row(data_source, index, f"{data_source}_{number}", "test", prompt, truth)
+    id = f"{data_source}_{number}"
+    return make_row(data_source, index, id, "test", prompt, truth, tools=listed_tools(prompt))
 
 
 def _calls(answer: Any) -> list[tuple[str, dict[str, Any]]]:

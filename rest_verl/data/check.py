@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from rest_verl.data.check_report import FileReport, Kind, Lengths, PairReport, Problem, Report
 from rest_verl.data.check_schema import columns_to_read, schema_differences, schema_faults
 from rest_verl.data.prompt import Prompt, Refused
+from rest_verl.formats.tools import read_tools
 from rest_verl.reward.scorers import get_scorer
 from rest_verl.rollout.environment import get_environment
 
@@ -61,13 +62,14 @@ def _check_file(
     problems: list[Problem] = []
     seen: dict[bytes, tuple[int, bytes]] = {}
     lengths: list[int] = []
-    done = 0
+    done = without_tools = 0
     with _open(path) as file:
         _require_rows(file)
         for rows in _batches(file):
             prompts = {}
             for number, row in enumerate(rows, start=done):
                 sources[str(row["data_source"])] += 1
+                without_tools += (row.get("extra_info") or {}).get("tools") is None
                 found = list(_row_problems(row))
                 if Kind.PROMPT not in dict(found):
                     prompts[number] = row["prompt"]
@@ -80,7 +82,9 @@ def _check_file(
             done += len(rows)
             watch(path, done, file.metadata.num_rows)
         first_rows = {prompt: number for prompt, (number, _) in seen.items()}
-        return FileReport(path, done, sources, tuple(problems), _summary(lengths), file.schema_arrow, first_rows)
+        return FileReport(
+            path, done, sources, without_tools, tuple(problems), _summary(lengths), file.schema_arrow, first_rows
+        )
 
 
 def _open(path: Path) -> pq.ParquetFile:
@@ -128,6 +132,10 @@ def _row_problems(row: Mapping[str, Any]) -> Iterator[tuple[Kind, str]]:
         fault = _environment_fault(row["data_source"], environment, kwargs)
     if fault is not None:
         yield Kind.TRUTH, fault
+    try:
+        read_tools((row.get("extra_info") or {}).get("tools"))
+    except ValueError as error:
+        yield Kind.TOOLS, str(error)
     if (row.get("extra_info") or {}).get("index") is None:
         yield Kind.INDEX, "no extra_info.index, by which verl's traces distinguish prompts"
 

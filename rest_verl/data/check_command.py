@@ -96,6 +96,7 @@ def _file_table(file: FileReport, measured: bool) -> Table:
     table.add_row("rows", str(file.rows))
     for source, rows in sorted(file.sources.items()):
         table.add_row(plain_text(f"of {source}"), str(rows))
+    table.add_row("without the tools that they offer (extra_info.tools)", str(file.without_tools))
     if file.lengths is not None:
         tokens = file.lengths
         table.add_row(

@@ -18,6 +18,7 @@ class Kind(Enum):
     FILE = ("files that cannot be used", True)
     PROMPT = ("rows without a readable prompt", True)
     TRUTH = ("rows that cannot be scored", True)
+    TOOLS = ("rows whose tools cannot be read", True)
     TEMPLATE = ("prompts that the chat template refuses", True)
     OVERLAP = ("prompts in both files", True)
     LONG = ("prompts that are too long", False)
@@ -57,11 +58,13 @@ class Lengths:
 
 @dataclass(frozen=True)
 class FileReport:
-    """The findings in one completely read file; rows count from 0."""
+    """The findings in one completely read file; rows count from 0. `without_tools` is the number of rows that do not
+    say which tools they offer, so that the types of bare values are unknown."""
 
     path: Path
     rows: int
     sources: Mapping[str, int]
+    without_tools: int
     problems: tuple[Problem, ...]
     lengths: Lengths | None
     schema: pa.Schema = field(repr=False)

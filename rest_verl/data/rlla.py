@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rest_verl.data.files import read_rows
+from rest_verl.data.listed_tools import listed_tools
 from rest_verl.data.rows import Row, make_row
+from rest_verl.formats.tools import read_tools, tools_text
 
 # alternative names of these fields in ToolRL's raw files
 _SYSTEM, _USER = ("system", "instruction"), ("user", "input")
@@ -52,7 +54,14 @@ def _row(raw: Mapping[str, Any], index: int) -> Row:
         )
     data_source = _text(raw, "data_source") or "rlla"
     id = _text(raw.get("extra_info"), "id") or f"{data_source}_{index}"
-    return make_row(data_source, index, id, "train", prompt, truth)
+    return make_row(data_source, index, id, "train", prompt, truth, tools=_tools(raw, prompt))
+
+
+def _tools(raw: Mapping[str, Any], prompt: list[dict[str, str]]) -> str | None:
+    """The tools of a row: those in its extra_info, or those that its system message lists."""
+    info = raw.get("extra_info")
+    given = info.get("tools") if isinstance(info, Mapping) else None
+    return tools_text(read_tools(given)) if given is not None else listed_tools(prompt)
 
 
 def _text(fields: Any, name: str) -> str | None:

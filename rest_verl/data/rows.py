@@ -11,7 +11,7 @@ import pyarrow as pa
 
 Row = dict[str, Any]
 
-_EXTRA_INFO = [("index", pa.int64()), ("id", pa.string()), ("split", pa.string())]
+_EXTRA_INFO = [("index", pa.int64()), ("id", pa.string()), ("split", pa.string()), ("tools", pa.string())]
 
 SCHEMA = pa.schema(
     [
@@ -23,7 +23,8 @@ SCHEMA = pa.schema(
     ]
 )
 
-# Rows with an environment. verl fills the two extra fields of other rows with None when it concatenates them.
+# Rows with an environment; a row whose tools are unknown has no field `tools`. verl fills the fields that other rows
+# lack with None when it concatenates them.
 ENVIRONMENT_SCHEMA = SCHEMA.set(
     SCHEMA.get_field_index("extra_info"),
     pa.field(
@@ -60,6 +61,7 @@ def make_row(
     prompt: list[dict[str, str]],
     ground_truth: str,
     environment: RowEnvironment | None = None,
+    tools: str | None = None,
 ) -> Row:
     """Return one row in the layout of SCHEMA, or of ENVIRONMENT_SCHEMA if it has an environment.
 
@@ -71,13 +73,16 @@ def make_row(
         prompt: [{"role": str, "content": str}, ...].
         ground_truth: read by the data source's scorer; an environment scores instead of it.
         environment: the environment that the row acts on.
+        tools: names and schemas of the tools that the prompt offers (`formats.tools.tools_text`), by which calls are
+            read; None if they are unknown.
     """
+    info = {"index": index, "id": id, "split": split} | ({} if tools is None else {"tools": tools})
     return {
         "data_source": data_source,
         "prompt": [{"role": message["role"], "content": message["content"]} for message in prompt],
         "ability": "tool_use",
         "reward_model": {"style": "rule", "ground_truth": ground_truth},
-        "extra_info": {"index": index, "id": id, "split": split} | (environment.extra_info() if environment else {}),
+        "extra_info": info | (environment.extra_info() if environment else {}),
     }
 
 

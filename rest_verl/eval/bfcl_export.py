@@ -106,7 +106,8 @@ def _entry(one: Replayed, wire_format: WireFormat) -> dict[str, Any]:
         return entry | {"result": wrong, "error": error}
     if "environment" in one.question.row["extra_info"]:
         return entry | {"result": [[_step_text(step) for step in turn] for turn in one.conversation.turns]}
-    response = read_response([text.encode("utf-8", "surrogatepass") for turn in texts for text in turn], wire_format)
+    written = [text.encode("utf-8", "surrogatepass") for turn in texts for text in turn]
+    response = read_response(written, wire_format, one.question.tools)
     calls = [ToolCall(NO_SUCH_TOOL, {})] if _stops_the_scorer(one.question, response.readable) else response.readable
     return entry | {"result": "\n".join(_as_qwen(call.name, call.arguments) for call in calls)}
 

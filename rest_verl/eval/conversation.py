@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rest_verl.config.reward import RewardConfig
-from rest_verl.core.tool_calls import WireFormat
+from rest_verl.core.tool_calls import ToolSchemas, WireFormat
 from rest_verl.eval.answers import Answer
 from rest_verl.eval.questions import Question
+from rest_verl.formats.tools import tools_of_row
 from rest_verl.reward.response import Response, read_response
 from rest_verl.reward.scorers import get_scorer
 from rest_verl.reward.tool_reward import RewardAtStep, ToolReward
@@ -121,7 +122,10 @@ class _SingleTurn:
 
     @property
     def turns(self) -> Sequence[Sequence[Step]]:
-        return [[] if self._text is None else [Step(self._text, _read(self._wire_format, self._text, 0))]]
+        return [[] if self._text is None else [Step(self._text, self._calls(self._text))]]
+
+    def _calls(self, text: str) -> list[Call]:
+        return _read(self._wire_format, text, 0, self._question.tools)
 
     async def begin(self) -> list[Message]:
         return list(self._question.row["prompt"])
@@ -132,7 +136,7 @@ class _SingleTurn:
 
     async def result(self) -> dict[str, float]:
         scorer = get_scorer(self._question.source)
-        response = _response([self._text or ""], self._wire_format)
+        response = _response([self._text or ""], self._wire_format, self._question.tools)
         truth = scorer.read(self._question.row["reward_model"]["ground_truth"])
         numbers = scorer.score(response, truth, RewardAtStep(ToolReward(RewardConfig()), step=0))
         shown = {key: value for key, value in numbers.items() if key not in (*_REWARD_PARTS, "skipped")}
@@ -153,6 +157,7 @@ class _Dialogue:
         self._environment: Environment = get_environment(info["environment"])(**json.loads(info["environment_kwargs"]))
         self._messages: list[Message] = []
         self._turns: list[list[Step]] = [[]]
+        self._tools = question.tools
         self._ended = False
 
     @property
@@ -161,11 +166,13 @@ class _Dialogue:
 
     async def begin(self) -> list[Message]:
         opening = await self._environment.reset()
+        self._tools = {**self._question.tools, **tools_of_row({"tools": opening.tools})}
         self._messages = [*self._question.row["prompt"], *opening.messages]
         return list(self._messages)
 
     async def answer(self, text: str) -> list[Message] | None:
-        calls = _read(self._wire_format, text, sum(len(step.calls) for turn in self._turns for step in turn))
+        before = sum(len(step.calls) for turn in self._turns for step in turn)
+        calls = _read(self._wire_format, text, before, self._tools)
         self._turns[-1].append(Step(text, calls))
         self._messages.append({"role": "assistant", "content": _sendable(text)})
         if calls:
@@ -183,7 +190,7 @@ class _Dialogue:
     async def result(self) -> dict[str, float]:
         judged = await self._environment.score()
         steps = [step for turn in self._turns for step in turn]
-        response = _response([step.text for step in steps], self._wire_format)
+        response = _response([step.text for step in steps], self._wire_format, self._tools)
         calls = [call for step in steps for call in step.calls]
         numbers = {
             "acc": float(judged["score"] == 1),
@@ -216,13 +223,13 @@ def _verdict(numbers: dict[str, float], broken_off: bool) -> dict[str, float]:
     return numbers | ({"acc": 0.0} if broken_off else {}) | {"broken_off": float(broken_off)}
 
 
-def _read(wire_format: WireFormat, text: str, first: int) -> list[Call]:
+def _read(wire_format: WireFormat, text: str, first: int, tools: ToolSchemas) -> list[Call]:
     """The calls of an answer, read as a turn whose only token is the whole text."""
-    return read_calls(wire_format, [_bytes(text), b""], [0], first)[1]
+    return read_calls(wire_format, [_bytes(text), b""], [0], first, tools)[1]
 
 
-def _response(texts: Sequence[str], wire_format: WireFormat) -> Response:
-    return read_response([_bytes(text) for text in texts], wire_format)
+def _response(texts: Sequence[str], wire_format: WireFormat, tools: ToolSchemas) -> Response:
+    return read_response([_bytes(text) for text in texts], wire_format, tools)
 
 
 def _bytes(text: str) -> bytes:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from rest_verl.bfcl.data.files import unique_categories
 from rest_verl.bfcl.data.multi_turn import MULTI_TURN_CATEGORIES, bfcl_multi_turn_rows
 from rest_verl.bfcl.data.single_turn import bfcl_rows
 from rest_verl.bfcl.verdict.checker import CATEGORIES
+from rest_verl.core.tool_calls import ToolSchemas
 from rest_verl.data.apibank import apibank_rows
 from rest_verl.data.rows import Row
 from rest_verl.data.template import PromptTemplate
+from rest_verl.formats.tools import tools_of_row
 
 BFCL_CATEGORIES = (*CATEGORIES, *MULTI_TURN_CATEGORIES)
 
@@ -38,6 +41,11 @@ class Question:
     def key(self) -> tuple[str, str]:
         """The key under which answers are found."""
         return self.source, self.id
+
+    @cached_property
+    def tools(self) -> ToolSchemas:
+        """The tools that the row offers."""
+        return tools_of_row(self.row["extra_info"])
 
 
 def bfcl_questions(

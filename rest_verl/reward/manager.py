@@ -15,7 +15,9 @@ from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 from rest_verl.common.logs import logger_of
 from rest_verl.config.rest import ConfigError, load
 from rest_verl.core.tokens import TokenBytes
+from rest_verl.core.tool_calls import ToolSchemas
 from rest_verl.formats import get_format
+from rest_verl.formats.tools import read_tools, tools_of_row
 from rest_verl.reward.scorers import Scorer, get_scorer, score_environment
 from rest_verl.reward.tool_reward import RewardAtStep, ToolReward, skipped_components
 
@@ -83,7 +85,7 @@ class RestToolRewardManager(RewardManagerBase):
 
     def _score(self, turns: Sequence[bytes], row: dict[str, Any]) -> dict[str, float]:
         """Reward components of a row."""
-        response = self._reward.read(turns, self._format)
+        response = self._reward.read(turns, self._format, _tools(row))
         reward = RewardAtStep(self._reward, int(row["global_steps"]))
         judged = (row.get("tool_extra_fields") or {}).get("rest_environment")
         if judged is not None:
@@ -100,6 +102,13 @@ class RestToolRewardManager(RewardManagerBase):
                 "dict of numbers in which 'score' is the reward"
             )
         return components | {"skipped": 0.0}
+
+
+def _tools(row: dict[str, Any]) -> ToolSchemas:
+    """The tools that the policy was offered: those of the row, and those that the agent loop added."""
+    added = (row.get("tool_extra_fields") or {}).get("rest_tools")
+    tools = tools_of_row(row.get("extra_info"))
+    return {**tools, **read_tools(added)} if added else tools
 
 
 def _response_length(output: Any) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from rest_verl.core.tool_calls import Kind, ToolCall, Turn, WireFormat
+from rest_verl.core.tool_calls import NO_TOOLS, Kind, ToolCall, ToolSchemas, Turn, WireFormat
 from rest_verl.formats.parse.tags import uncovered
 
 _ANY_KIND = (Kind(calls=True, answer=False), Kind(calls=False, answer=True), Kind(calls=True, answer=True))
@@ -65,13 +65,16 @@ class Response:
         return any(uncovered(text, turn).strip() for text, turn in zip(self.texts, self.turns, strict=True))
 
 
-def read_response(texts: Sequence[bytes], wire_format: WireFormat) -> Response:
+def read_response(texts: Sequence[bytes], wire_format: WireFormat, tools: ToolSchemas = NO_TOOLS) -> Response:
     """Parse the turns of a response.
 
     Args:
         texts: bytes of each turn that the policy generated, without tool output.
         wire_format: wire format of the policy.
+        tools: tools that the policy was offered.
     """
     turns = [wire_format.parse(text) for text in texts]
-    calls = [call for text, turn in zip(texts, turns, strict=True) for call in wire_format.read_calls(text, turn)]
+    calls = [
+        call for text, turn in zip(texts, turns, strict=True) for call in wire_format.read_calls(text, turn, tools)
+    ]
     return Response(texts, turns, wire_format, calls)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rest_verl.config.reward import RewardConfig
-from rest_verl.core.tool_calls import WireFormat
+from rest_verl.core.tool_calls import NO_TOOLS, ToolSchemas, WireFormat
 from rest_verl.reward.response import Response, read_response
 from rest_verl.reward.strict import is_strictly_legal, match_best
 from rest_verl.reward.toolrl import match_in_order, read_first_block
@@ -66,11 +66,12 @@ class ToolReward:
         self._correctness_max = settings.correctness_max.schedule()
         self._words = settings.length.words.schedule()
 
-    def read(self, texts: Sequence[bytes], wire_format: WireFormat) -> Response:
-        """Parse the turns that the policy generated, in the way that `rest.reward.reading` selects."""
+    def read(self, texts: Sequence[bytes], wire_format: WireFormat, tools: ToolSchemas = NO_TOOLS) -> Response:
+        """Parse the turns that the policy generated, in the way that `rest.reward.reading` selects, with the tools of
+        the row."""
         if self._settings.reading == "first_block":
             return read_first_block(texts)
-        return read_response(texts, wire_format)
+        return read_response(texts, wire_format, tools)
 
     def score(self, response: Response, truth: GroundTruth, step: int) -> dict[str, float]:
         """Score a response.

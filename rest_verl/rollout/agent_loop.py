@@ -17,6 +17,8 @@ from verl.experimental.agent_loop.tool_agent_loop import AgentData, AgentState
 from verl.experimental.agent_loop.tool_parser import ToolParser
 from verl.tools.schemas import ToolResponse
 
+from rest_verl.core.tool_calls import NO_TOOLS, ToolSchemas
+from rest_verl.formats.tools import tools_of_row, tools_text
 from rest_verl.rollout.calls import (
     UNREADABLE,
     Call,
@@ -32,7 +34,14 @@ from rest_verl.rollout.per_turn import split_turns
 from rest_verl.rollout.record import GeneratedTurn, Limits, Record
 from rest_verl.rollout.safe_text import cut, safe_message
 from rest_verl.rollout.settings import LoopSettings, settings_of
-from rest_verl.rollout.verl_loop import ExactToolAgentLoop, media_of, text_of_response, threaded_tool, to_function_call
+from rest_verl.rollout.verl_loop import (
+    ExactToolAgentLoop,
+    media_of,
+    offered_tools,
+    text_of_response,
+    threaded_tool,
+    to_function_call,
+)
 from rest_verl.rollout.waiting import wait_at_most
 
 
@@ -42,6 +51,7 @@ class CallReader(ToolParser):
     def __init__(self, settings: LoopSettings, record: Record):
         self._settings = settings
         self._record = record
+        self.tools: ToolSchemas = NO_TOOLS  # of the trajectory
 
     @property
     def stop_token_ids(self) -> list[int]:
@@ -50,7 +60,7 @@ class CallReader(ToolParser):
     async def extract_tool_calls(self, responses_ids: list[int], tools: Any = None) -> tuple[str, list[Any]]:
         """Answer and calls of a turn; verl passes the calls only to methods that `RestToolAgentLoop` overrides."""
         first = len(self._record.calls)
-        return read_calls(self._settings.wire_format, self._settings.pieces, responses_ids, first)
+        return read_calls(self._settings.wire_format, self._settings.pieces, responses_ids, first, self.tools)
 
 
 @register("rest_tool_agent")
@@ -59,7 +69,7 @@ class RestToolAgentLoop(ExactToolAgentLoop):
 
     Adds to `extra_fields`: `rest_turns`, bounds [start, end) of each generated turn in response tokens;
     `rest_turn_table`, the turns with their calls; `rest_rollout`, numbers for the metrics; `rest_environment`, the
-    score of the environment if the row has one.
+    score of the environment if the row has one; `rest_tools`, the tools that were offered besides those of the row.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -72,7 +82,7 @@ class RestToolAgentLoop(ExactToolAgentLoop):
         self.max_assistant_turns = self.max_user_turns = self.max_parallel_calls = None
         self.tools = {name: threaded_tool(tool) for name, tool in self.tools.items()}
         self._record = Record()
-        self.tool_parser = CallReader(self._settings, self._record)
+        self.tool_parser = self._reader = CallReader(self._settings, self._record)
         self._environment: Environment | None = None
 
     # verl's trainer also accepts a list, although the base class does not declare it.
@@ -80,17 +90,21 @@ class RestToolAgentLoop(ExactToolAgentLoop):
         self, sampling_params: dict[str, Any], **kwargs: Any
     ) -> AgentLoopOutput | list[AgentLoopOutput]:
         rollout = self._settings.rollout
+        extra_info = kwargs.get("extra_info") or {}
         score = {}
-        async with environment_of(kwargs.get("extra_info") or {}, rollout.call_seconds) as environment:
+        async with environment_of(extra_info, rollout.call_seconds) as environment:
             if environment is not None:
                 self._environment = environment
                 opening = await wait_at_most(rollout.max_seconds, environment.reset())
                 kwargs["raw_prompt"] = [*kwargs["raw_prompt"], *self._safe_messages(opening.messages)]
                 self.tools, self.tool_schemas = {}, [dict(tool) for tool in opening.tools]
+            offered = tools_of_row({"tools": offered_tools(self.tool_schemas, extra_info)})
+            self._reader.tools = {**tools_of_row(extra_info), **offered}
             output = await super().run(sampling_params, **kwargs)
             if environment is not None:
                 score = {"rest_environment": await score_of(environment, rollout.max_seconds)}
-        output.extra_fields |= self._record.fields(output.response_mask) | score
+        tools = {"rest_tools": tools_text(offered)} if offered else {}
+        output.extra_fields |= self._record.fields(output.response_mask) | score | tools
         return split_turns(output) if rollout.per_turn else output
 
     async def _handle_pending_state(self, agent_data: AgentData, sampling_params: dict[str, Any]) -> AgentState:

@@ -6,7 +6,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from rest_verl.core.tool_calls import WireFormat
+from rest_verl.core.tool_calls import NO_TOOLS, ToolSchemas, WireFormat
 from rest_verl.rollout.environment import ToolError
 from rest_verl.rollout.safe_text import text_of_error
 
@@ -66,7 +66,11 @@ class Failure(Exception):
 
 
 def read_calls(
-    wire_format: WireFormat, pieces: Sequence[bytes], ids: Sequence[int], first: int = 0
+    wire_format: WireFormat,
+    pieces: Sequence[bytes],
+    ids: Sequence[int],
+    first: int = 0,
+    tools: ToolSchemas = NO_TOOLS,
 ) -> tuple[str, list[Call]]:
     """Read a generated turn from the exact bytes of its ids.
 
@@ -75,6 +79,7 @@ def read_calls(
         pieces: bytes of each id; the last entry stands for all larger ids.
         ids: token ids of the turn.
         first: number of calls before this turn in the trajectory.
+        tools: tools that the policy was offered.
 
     Returns:
         The turn's answer, and its calls; a call that cannot be read is included, without arguments.
@@ -83,7 +88,7 @@ def read_calls(
     text = b"".join([pieces[min(token, last)] for token in ids])
     turn = wire_format.parse(text)
     calls = []
-    read = wire_format.read_calls(text, turn)
+    read = wire_format.read_calls(text, turn, tools)
     for number, (span, call) in enumerate(zip(turn.calls, read, strict=True), first):
         written = text[slice(*span.name)].decode(errors="replace") if span.name else None
         name = call.name if call else written

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -54,6 +55,12 @@ def with_continuous_tokens(wrapped: DictConfigWrap, processor: Any) -> DictConfi
     with open_dict(data):
         data.continuous_token.enable = True
     return DictConfigWrap(data)
+
+
+def offered_tools(schemas: Sequence[Mapping[str, Any]], extra_info: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The schemas of the tools that a row is offered: all, or those that its `tool_selection` names, as in verl."""
+    selected = extra_info.get("tool_selection")
+    return [schema for schema in schemas if not selected or schema.get("function", {}).get("name") in selected]
 
 
 def threaded_tool(tool: Any) -> Any:

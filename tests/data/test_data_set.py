@@ -14,8 +14,8 @@ ORIGIN = Origin("rlla", [{"file": "a.json", "sha256": "00"}], {"format": "rlla"}
 
 def rows(count, source="rlla"):
     return [
-        make_row(source, number, f"{source}_{number}", "train", [{"role": "user", "content": f"Q {number}"}], "t")
-        for number in range(count)
+        make_row(source, n, f"{source}_{n}", "train", [{"role": "user", "content": f"Q {n}"}], "t", tools="[]")
+        for n in range(count)
     ]
 
 

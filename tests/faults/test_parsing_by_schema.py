@@ -1,4 +1,4 @@
-"""What the tools of a row decide about a call: types of bare values, names, and ids of tools (faults P1, P2, P5, P6)."""
+"""What the tools of a row decide about a call: the types of bare values, names, and ids (faults P1, P2, P5, P6)."""
 
 import json
 import math
@@ -24,7 +24,8 @@ def read(format, text, tools=None):
 def written(format, key, value):
     """A call of `f` with one bare value, as the format's chat template writes it."""
     return {
-        "qwen3_coder": f"<tool_call>\n<function=f>\n<parameter={key}>\n{value}\n</parameter>\n</function>\n</tool_call>",
+        "qwen3_coder": f"<tool_call>\n<function=f>\n<parameter={key}>\n{value}\n</parameter>\n"
+        "</function>\n</tool_call>",
         "glm": f"<tool_call>f\n<arg_key>{key}</arg_key>\n<arg_value>{value}</arg_value>\n</tool_call>",
         "minimax": f'<minimax:tool_call>\n<invoke name="f">\n<parameter name="{key}">{value}</parameter>\n'
         "</invoke>\n</minimax:tool_call>",

@@ -18,6 +18,7 @@ from rest_verl.data.prompt import Message, later_messages, make_prompt, tool_lis
 from rest_verl.data.rows import Row, RowEnvironment, make_row
 from rest_verl.data.template import PromptTemplate
 from rest_verl.formats import get_format
+from rest_verl.formats.tools import tool_schemas, tools_text
 
 MULTI_TURN_CATEGORIES = (
     "multi_turn_base",
@@ -41,9 +42,13 @@ class _Question:
         """The tools that are added later, by the number of the turn that adds them."""
         return self.entry.get("missed_function", {})
 
+    def docs(self) -> dict[str, dict[str, Any]]:
+        """BFCL's docs of all tools by name, with those that a later turn adds."""
+        return {doc["name"]: doc for name in self.entry["involved_classes"] for doc in _docs(name)}
+
     def functions(self, names: Iterable[str] | None = None) -> list[dict[str, Any]]:
         """Docs of the tools as a model sees them: of these names, or of all tools in the first turn."""
-        docs = {doc["name"]: doc for name in self.entry["involved_classes"] for doc in _docs(name)}
+        docs = self.docs()
         if names is None:
             hidden = set[str]().union(*self.missed.values())
             names = [name for name in docs if name not in hidden]
@@ -60,7 +65,8 @@ def bfcl_multi_turn_rows(
 
     data_source is "bfcl_<category>", id is BFCL's own, split is "test". The prompt lists the tools and holds the first
     turn; the messages of later turns are arguments of the environment `bfcl_multi_turn`, ready for the chat template.
-    A turn that adds tools lists them. ground_truth is the calls of each turn as JSON text.
+    A turn that adds tools lists them; extra_info.tools has all of them. ground_truth is the calls of each turn as JSON
+    text.
 
     Args:
         categories: names from MULTI_TURN_CATEGORIES.
@@ -108,6 +114,7 @@ def _row(question: _Question, index: int, format: str, template: PromptTemplate 
         make_prompt(question.functions(), first, format, template),
         json.dumps(kwargs["ground_truth"], ensure_ascii=False),
         RowEnvironment("bfcl_multi_turn", kwargs),
+        tools_text(tool_schemas(question.functions(question.docs()))),
     )
 
 

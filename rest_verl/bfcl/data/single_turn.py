@@ -13,6 +13,7 @@ from rest_verl.data.prompt import make_prompt
 from rest_verl.data.rows import Row, make_row
 from rest_verl.data.template import PromptTemplate
 from rest_verl.formats import get_format
+from rest_verl.formats.tools import tool_schemas, tools_text
 
 # BFCL only checks whether these contain a call, and has no call to compare with
 _WITHOUT_ANSWERS = ("irrelevance", "live_irrelevance", "live_relevance")
@@ -29,7 +30,7 @@ def bfcl_rows(
     data_source is "bfcl_<category>", id is BFCL's own, split is "test". ground_truth is a JSON object as text:
     {"answer": one right answer in the rlla format, "functions": BFCL's unchanged docs, "possible_answer":
     [{name: {parameter: [accepted values]}}, ...], "category": str}. The prompt shows the docs with BFCL's hints about
-    the language.
+    the language; extra_info.tools has their types as shown there, so a Java value is text.
 
     Args:
         categories: names from CATEGORIES.
@@ -67,4 +68,5 @@ def _row(category: str, question: Question, index: int, format: str, template: P
         "category": category,
     }
     ground_truth = json.dumps(truth, ensure_ascii=False)
-    return make_row(f"bfcl_{category}", index, question.id, "test", prompt, ground_truth)
+    tools = tools_text(tool_schemas(functions))
+    return make_row(f"bfcl_{category}", index, question.id, "test", prompt, ground_truth, tools=tools)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from rest_verl.core.tool_calls import ToolSchemas
+from rest_verl.formats.tools import read_tools
 from rest_verl.records.schema import read_step, step_files
 
 MOST_STEPS = 12
@@ -104,12 +106,14 @@ class TextRow:
         messages: the response's messages, at least one.
         prompt: the prompt's text; empty if the line has none.
         score, data_source: None if the line has none.
+        tools: the tools that the model was offered; none if the line has none.
     """
 
     messages: tuple[Message, ...]
     prompt: str
     score: float | None
     data_source: str | None
+    tools: ToolSchemas = field(default_factory=dict)
 
 
 def read_rows(path: Path) -> list[TextRow]:
@@ -146,7 +150,8 @@ def _row(line: Any) -> TextRow:
     if source is not None and not isinstance(source, str):
         raise ValueError(f"data_source={source!r:.80} must be text or null")
     prompt = "" if prompt_key is None else _prompt(prompt_key, line[prompt_key])
-    return TextRow(_response(key, line[key]), prompt, None if score is None else float(score), source)
+    tools = read_tools(line.get("tools"))
+    return TextRow(_response(key, line[key]), prompt, None if score is None else float(score), source, tools)
 
 
 def _is_number(value: Any) -> bool:

@@ -19,6 +19,7 @@ from rest_verl.common.names import unknown_name
 from rest_verl.config.rest import RestConfig, load, preset_names
 from rest_verl.core.regions import Region, RegionTagger, TaggedBatch
 from rest_verl.core.tokens import TokenBytes
+from rest_verl.core.tool_calls import ToolSchemas
 from rest_verl.formats import get_format
 from rest_verl.records.schema import RecordMeta, StepRecords, with_meta
 from rest_verl.rollout.safe_text import replace_lone_surrogates
@@ -137,7 +138,7 @@ def _constant_fields(row: TextRow, tokens: _Tokens, pieces: TokenBytes, tokenize
         "bytes": pieces.of(np.array(tokens.ids, dtype=np.int64)).to_pylist(),
         "generated": tokens.generated,
         "trained": tokens.generated,
-        "turns": list(_turns(row.messages, tokens.ends, format)),
+        "turns": list(_turns(row, tokens.ends, format)),
     }
 
 
@@ -153,9 +154,9 @@ def _number_groups(lines: Sequence[dict[str, Any]], rows: Sequence[TextRow]) -> 
             lines[place] |= {"uid": str(number), "session": session, "group_scores": scores}
 
 
-def _turns(messages: Sequence[Message], ends: Sequence[int], format: str) -> Iterator[dict[str, Any]]:
+def _turns(row: TextRow, ends: Sequence[int], format: str) -> Iterator[dict[str, Any]]:
     """The model's turns; the tool messages after a turn are the results of its calls, in order."""
-    user_turn = 0
+    user_turn, messages = 0, row.messages
     for place, message in enumerate(messages):
         user_turn += message.role == "user"
         if message.role == "assistant":
@@ -164,17 +165,17 @@ def _turns(messages: Sequence[Message], ends: Sequence[int], format: str) -> Ite
                 if later.role != "tool":
                     break
                 results.append(later.content)
-            calls = list(_calls(message.content, format))
+            calls = list(_calls(message.content, format, row.tools))
             for call, result in zip(calls, results, strict=False):
                 call["result"] = replace_lone_surrogates(result)
             begin = ends[place - 1] if place else 0
             yield {"begin": begin, "end": ends[place], "user_turn": user_turn, "seconds": None, "calls": calls}
 
 
-def _calls(text: str, format: str) -> Iterator[dict[str, Any]]:
+def _calls(text: str, format: str, tools: ToolSchemas) -> Iterator[dict[str, Any]]:
     wire, raw = get_format(format), replace_lone_surrogates(text).encode()
     turn = wire.parse(raw)
-    for span, call in zip(turn.calls, wire.read_calls(raw, turn), strict=True):
+    for span, call in zip(turn.calls, wire.read_calls(raw, turn, tools), strict=True):
         name = None if span.name is None else raw[slice(*span.name)].decode("utf-8", "replace")
         yield {
             "name": name,

@@ -54,7 +54,10 @@ def test_a_row_has_verls_layout_and_the_package_is_never_imported(stand_in):
     assert row["prompt"][1]["content"] == "**Dialogue Records History**\n<user> Book it. </user>"
     assert row["ability"] == "tool_use"
     assert row["reward_model"]["style"] == "rule"
+    tools = json.loads(row["extra_info"].pop("tools"))
     assert row["extra_info"] == {"index": 0, "id": "q_0", "split": "test"}
+    parameters = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    assert tools == [{"name": "book", "parameters": parameters}]
     think, rest = right_answer(row).split("\n", 1)
     assert think.startswith("<think> ") and think.endswith(" </think>")
     assert rest == '<tool_call>\n{"name": "book", "parameters": {"city": "Rome"}}\n</tool_call>'
