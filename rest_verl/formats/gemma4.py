@@ -6,7 +6,7 @@ reasoning<channel|>
 
 Strings are raw text from one `<|"|>` to the next, and begin where a key or a value begins. Gemma sometimes omits the
 opening `<|"|>`; then the value is bare text, as verl reads it. A string is unclosed if it has no end, or if it would
-run past the closing tag of its block into another block: it ends at that tag.
+run past the closing tag of its block into another block: it ends at that tag. A name may have spaces, on one line.
 
 These models end a turn with `<turn|>`, which may differ from the tokenizer's end-of-sequence token.
 """
@@ -21,7 +21,9 @@ from rest_verl.formats.parse.tags import Tags, is_legal_outline, parse_tagged
 _OPENING, _CLOSING, _QUOTE = b"<|tool_call>", b"<tool_call|>", b'<|"|>'
 _CALL = b"call:"
 
-_STEP = re.compile(rb"call:\s*(?P<name>[^\s{}<]*)\s*(?P<brace>\{)?|<tool_call\|>")
+# A name of several words is one only if its brace follows; its length is bounded, so that matching is linear.
+_WORDS = rb"[^\s{}<](?:(?!call:)[^{}<\n]){0,200}(?=\{)"
+_STEP = re.compile(rb"call:\s*(?P<name>" + _WORDS + rb"|[^\s{}<]*)\s*(?P<brace>\{)?|<tool_call\|>")
 _STRUCTURE = re.compile(rb'[{\[:,]\s*(?P<quote><\|"\|>)?|[}\]]|<tool_call\|>')
 # The prompt may have opened the reasoning: then the turn has its closing tag only.
 _OUTLINE = re.compile(rb"((<\|channel>thought)?<channel\|>)?(<\|tool_call>call:\{\}<tool_call\|>)*(<turn\|>)?")
@@ -91,7 +93,8 @@ def _scan_block(text: bytes, start: int, turn: Turn) -> int:
             turn.markers.append(found.span())
             return position
         turn.markers.append((found.start(), found.start() + len(_CALL)))
-        name = found.span("name") if found["name"] else None
+        start, written = found.start("name"), found["name"].rstrip()
+        name = (start, start + len(written)) if written else None
         if found["brace"]:
             position, complete = _end_of_arguments(text, found.start("brace"))
             arguments = (found.start("brace"), position)

@@ -4,7 +4,10 @@
 <|start|>assistant<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>{"city": "Paris"}<|call|>
 
 The line breaks above are for reading; a turn has none between messages. The prompt ends with `<|start|>assistant`, so
-a turn begins inside of a header. The channel gives the type of a message: `analysis` is reasoning, any other (`final`,
+a turn begins inside of a header. A name may have spaces: it ends with its line, at the next tag, or before a type of
+content (`json`, `code`). Where the tools of the row are known and none has this name, it may be one with that type, or
+its first word. The
+channel gives the type of a message: `analysis` is reasoning, any other (`final`,
 `commentary`) is the answer. A message with a recipient, after the role or after the channel, is a call in any channel;
 `functions.` before the name is a marker.
 
@@ -17,7 +20,7 @@ from __future__ import annotations
 
 import re
 
-from rest_verl.core.tool_calls import CallSpan, Kind, Turn, WireFormat
+from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, Kind, Span, ToolCall, ToolSchemas, Turn, WireFormat
 from rest_verl.formats.parse.json_calls import find, json_arguments, read_named_call
 from rest_verl.formats.parse.tags import append, is_legal_order, take_answer
 
@@ -26,7 +29,8 @@ _BODY_ENDS = (_START, _CHANNEL, b"<|end|>", b"<|call|>", b"<|return|>")
 _BODY_END = re.compile(b"|".join(map(re.escape, _BODY_ENDS)))
 _HEADER_END = re.compile(rb"<\|message\|>|(?=<\|(?:start|end|call|return)\|>)")
 _OPEN_HEADER = re.compile(rb"\s*to=")
-_RECIPIENT = re.compile(rb"(?<!\S)to=(?:functions\.)?(?P<name>[^\s<]*)")
+_RECIPIENT = re.compile(rb"(?<!\S)to=(?:functions\.)?(?P<name>(?:[^\s<][^<\n]*)?)")
+_TYPES_OF_CONTENT = (b" json", b" code")
 _ANALYSIS = re.compile(rb"<\|channel\|>\s*analysis\b")
 _CALL_END = re.compile(rb"\s*(?:<\|call\|>|\Z)")
 _ARGUMENTS = json_arguments(*_BODY_ENDS)
@@ -82,7 +86,7 @@ def _take_message(text: bytes, start: int, turn: Turn) -> int:
 def _take_call(text: bytes, recipient: re.Match[bytes], turn: Turn) -> int:
     """Take the message with a recipient, found in its header; return where its body ends."""
     start, body = recipient.pos, recipient.endpos
-    name = recipient.span("name")
+    name = _name(text, *recipient.span("name"))
     append(turn.markers, start, name[0])
     append(turn.markers, name[1], body)
     arguments, is_closed = _ARGUMENTS(text, body)
@@ -92,4 +96,24 @@ def _take_call(text: bytes, recipient: re.Match[bytes], turn: Turn) -> int:
     return find(_BODY_END, text, end)[0]
 
 
-GPT_OSS = WireFormat(parse_gpt_oss, is_legal_gpt_oss, read_named_call)
+def _name(text: bytes, start: int, end: int) -> Span:
+    """The name at the beginning of a stretch of a header, without white space and a type of content after it."""
+    is_last = end == len(text) or text.startswith(_MESSAGE, end)
+    end = start + len(text[start:end].rstrip())
+    for kind in _TYPES_OF_CONTENT:
+        if is_last and text.endswith(kind, start, end):
+            return start, start + len(text[start : end - len(kind)].rstrip())
+    return start, end
+
+
+def read_gpt_oss(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> ToolCall | None:
+    """Read a complete call (`WireFormat.read`)."""
+    read = read_named_call(text, call, tools)
+    if read is None or not tools or read.name in tools:
+        return read
+    longer = [read.name + kind.decode() for kind in _TYPES_OF_CONTENT if text.startswith(kind, call.name[1])]
+    meant = [name for name in (*longer, read.name.split(maxsplit=1)[0]) if name in tools]
+    return ToolCall(meant[0], read.arguments) if meant else read
+
+
+GPT_OSS = WireFormat(parse_gpt_oss, is_legal_gpt_oss, read_gpt_oss)

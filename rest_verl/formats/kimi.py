@@ -6,7 +6,10 @@
 <|tool_calls_section_end|>
 
 The id of the call comes before its arguments. The name is the id without its prefix `functions.` and its number; if
-these are missing, it is the whole id, as in verl. An unclosed call ends at the next call's opening tag or with its
+these are missing, it is the whole id. Where the tools of the row are known and none has this name, the id is resolved
+as in verl: to the only tool whose name the id contains (`functions_get_weather_1`, `functionsexec5`), or else to the
+only one whose required parameters are all given. A call without arguments has the arguments {} if the tool requires
+none. An unclosed call ends at the next call's opening tag or with its
 section. A call outside of a section is answer text, which makes the turn illegal.
 
 These models end a turn with `<|im_end|>`, which is not the tokenizer's end-of-sequence token and so is part of the
@@ -16,9 +19,11 @@ turn's text.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
-from rest_verl.core.tool_calls import CallSpan, Kind, Span, Turn, WireFormat
-from rest_verl.formats.parse.json_calls import ends_in_string, find, json_arguments, read_named_call, trimmed
+from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, Kind, Span, ToolCall, ToolSchemas, Turn, WireFormat
+from rest_verl.formats.parse.json_calls import ends_in_string, find, json_arguments, strict_json, trimmed
 from rest_verl.formats.parse.tags import Tags, is_legal_order, parse_tagged
 
 _SECTION, _SECTION_END = b"<|tool_calls_section_begin|>", b"<|tool_calls_section_end|>"
@@ -79,7 +84,7 @@ def _take_call(text: bytes, opening: re.Match[bytes], turn: Turn) -> int:
     turn.markers.append((stop, body))
     arguments, is_closed = _ARGUMENTS(text, body)
     end = arguments[1] if arguments else body
-    closing = _CLOSING.match(text, end) if is_closed else None
+    closing = _CLOSING.match(text, end) if is_closed or arguments is None else None
     if closing is not None:
         turn.markers.append(closing.span(1))
         end = closing.end()
@@ -99,8 +104,42 @@ def _take_name(text: bytes, identity: Span, turn: Turn) -> Span | None:
     return (start, end) if end > start else None
 
 
+def read_kimi(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> ToolCall | None:
+    """Read a complete call (`WireFormat.read`): the arguments as strict JSON, the name by the id and the tools."""
+    begin = call.whole[0] + len(_CALL)
+    try:
+        name = text[slice(*call.name)].decode("utf-8") if call.name else ""
+        identity = text[begin : find(_STEP, text, begin)[0]].strip().decode("utf-8")
+        arguments = strict_json(text[slice(*call.arguments)]) if call.arguments else {}
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(arguments, dict):
+        return None
+    name = _resolve(name, identity, arguments, tools)
+    if not name or (call.arguments is None and (name not in tools or _required(tools[name]))):
+        return None
+    return ToolCall(name, arguments)
+
+
+def _resolve(name: str, identity: str, arguments: Mapping[str, Any], tools: ToolSchemas) -> str:
+    """The tool that an id means; the name that the id has by itself if no tool, or more than one, is meant."""
+    for written in (name, identity, identity.rpartition(":")[0]):
+        if not tools or written in tools:
+            return written
+    compact = identity.lower().replace("-", "_")
+    contained = [tool for tool in tools if tool.lower() in compact]
+    fitting = [tool for tool, schema in tools.items() if (due := _required(schema)) and due <= arguments.keys()]
+    return next((found[0] for found in (contained, fitting) if len(found) == 1), name)
+
+
+def _required(schema: Any) -> set[str]:
+    """The parameters that a tool requires."""
+    required = schema.get("required") if isinstance(schema, Mapping) else None
+    return {name for name in required if isinstance(name, str)} if isinstance(required, list) else set()
+
+
 _TAGS = Tags(
     calls=(_SECTION, _SECTION_END), scan_calls=_scan_section, stops=(b"<|im_end|>",), in_string=ends_in_string
 )
 
-KIMI = WireFormat(parse_kimi, is_legal_kimi, read_named_call)
+KIMI = WireFormat(parse_kimi, is_legal_kimi, read_kimi)

@@ -2,8 +2,8 @@
 
 [THINK]reasoning[/THINK]answer[TOOL_CALLS]get_weather[ARGS]{"city": "Paris"}[TOOL_CALLS]get_time[ARGS]{}
 
-Between name and arguments there may be `[CALL_ID]` with an id, and `[ARGS]` may be missing. Older models write one
-JSON list of all calls, or one JSON object:
+A name may have spaces, on one line. Between name and arguments there may be `[CALL_ID]` with an id, and `[ARGS]` may
+be missing. Older models write one JSON list of all calls, or one JSON object:
 
 [TOOL_CALLS][{"name": "get_weather", "arguments": {"city": "Paris"}}, {"name": "get_time", "arguments": {}}]
 
@@ -33,7 +33,7 @@ _LIST = re.compile(rb"\s*(\[)(?!(?:TOOL_CALLS|CALL_ID|ARGS|/?THINK)\])")
 _LIST_STEP = re.compile(rb"[{,\]]|" + re.escape(_OPENING))
 _OBJECT = re.compile(rb"\s*\{")
 _NAMED = re.compile(
-    rb"\s*(?P<name>[^\s\[{]+)(?:\s*(?P<id>\[CALL_ID\][^\s\[{]*))?(?:\s*(?P<arguments>\[ARGS\]|(?=\{)))?"
+    rb"\s*(?P<name>[^\s\[{][^\[{\n]*(?=\[ARGS\]|\[CALL_ID\]|\{)|[^\s\[{]+)(?:\s*(?P<id>\[CALL_ID\][^\s\[{]*))?(?:\s*(?P<arguments>\[ARGS\]|(?=\{)))?"
 )
 _STRAY = re.compile(rb"\[(?:CALL_ID|ARGS)\]")
 # The prompt may have opened the reasoning: then the turn has its closing tag only.
@@ -77,14 +77,15 @@ def _scan_calls(text: bytes, start: int, turn: Turn) -> int:
 def _take_named(text: bytes, named: re.Match[bytes], turn: Turn) -> int:
     """Take the call that begins with its name; return where it ends."""
     arguments, complete = None, False
-    end = named.end()
+    start, end = named.start("name"), named.end()
+    name = (start, start + len(named["name"].rstrip()))
     if named["id"] is not None:
         turn.markers.append(named.span("id"))
     if named["arguments"] is not None:
         append(turn.markers, *named.span("arguments"))
         arguments, complete = _ARGUMENTS(text, end)
         end = arguments[1] if arguments else end
-    turn.calls.append(CallSpan((named.start("name"), end), named.span("name"), arguments, complete))
+    turn.calls.append(CallSpan((start, end), name, arguments, complete))
     return end
 
 

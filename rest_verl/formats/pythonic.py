@@ -4,8 +4,9 @@
 [get_weather(city="Paris", days=3), math.factorial(n=-5)]
 
 A turn holds calls if the first text after its reasoning is `[`, a name and `(`, or a beginning of that; text with
-other brackets (`[1]`, `[note (1)]`, `[]`) is an answer. Names are Python identifiers, with or without dots. Llama 4
-may write the list between `<|python_start|>` and `<|python_end|>`.
+other brackets (`[1]`, `[note (1)]`, `[]`) is an answer. Names are Python identifiers, with or without dots, or any
+text right before keyword arguments, as ToolACE writes them: `[Market Trends API(country="us")]`. Llama 4 may write the
+list between `<|python_start|>` and `<|python_end|>`.
 
 Parsers of this format (vLLM's, BFCL's) accept a list without other text. So a list after other text is part of an
 answer, and text after a list is an answer that makes the turn illegal.
@@ -15,7 +16,7 @@ import re
 from itertools import pairwise
 
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
-from rest_verl.formats.parse.python_calls import NAME, read_python_call, scan_python_calls
+from rest_verl.formats.parse.python_calls import LOOSE_NAME, NAME, read_python_call, scan_python_calls
 from rest_verl.formats.parse.tags import Tags, parse_tagged, take_answer, uncovered
 
 _START, _END = b"<|python_start|>", b"<|python_end|>"
@@ -24,7 +25,7 @@ _TAGS = Tags(calls=(_START, _END), scan_calls=lambda text, start, turn: start)
 
 _OPENING = re.compile(
     rb"\s*(?:(?P<start>" + re.escape(_START) + rb")\s*)?"
-    rb"(?P<bracket>\[)\s*(?=" + NAME + rb"\(|(?:" + NAME + rb")?\Z)"
+    rb"(?P<bracket>\[)\s*(?=" + NAME + rb"\(|(?:" + NAME + rb")?\Z|" + LOOSE_NAME + rb")"
 )
 _ENDING = re.compile(rb"\s*(?P<end>" + re.escape(_END) + rb")")
 # The prompt may have opened the reasoning: then the turn has its closing tag only.

@@ -13,9 +13,18 @@ from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, Span, ToolCall, ToolSc
 # A name may hold dots. A trailing dot is left to Python's parser, since the text may be cut there.
 NAME = rb"[A-Za-z_\x80-\xff][\w.\x80-\xff]*"
 
+# Names that are no identifiers, as a fifth of ToolACE's: with spaces, slashes, hyphens, a leading digit, or a part in
+# parentheses. White space before a parenthesis, or something other than a keyword after it, is how prose is written.
+_WORDS = rb"[^\s\[\](),=\"'`{}<>][^\[\](),=\"'`{}<>\n\r]*"
+_KEYWORD = rb"[^\s\[\](),=\"'{}]+"
+LOOSE_NAME = (
+    _WORDS + rb"(?:\([^\[\]()=\"'`{}<>\n\r]*\)(?:" + _WORDS + rb")?)*(?<!\s)"
+    rb"(?=\(\s*(?:" + _KEYWORD + rb"\s*=(?!=)|\)\s*[\],]|(?:" + _KEYWORD + rb"|\))?\s*\Z))"
+)
+
 _TOKEN = re.compile(
     rb"(?P<quote>\"\"\"|'''|\"|')"
-    rb"|[\[,]\s*(?P<item>" + NAME + rb")?"
+    rb"|[\[,]\s*(?:(?P<loose>" + LOOSE_NAME + rb")|(?P<item>" + NAME + rb"))?"
     rb"|(?P<name>(?<![\w.\x80-\xff])" + NAME + rb"(?=\())"
     rb"|[\]()]"
 )
@@ -35,7 +44,8 @@ _JSON_NAMES = {"true": True, "false": False, "null": None}
 def scan_python_calls(text: bytes, start: int, turn: Turn) -> int:
     """Take the calls of a list and its closing bracket.
 
-    A call begins at a name that opens the list, follows a comma or precedes a parenthesis. It ends at its closing
+    A call begins at a name that opens the list, follows a comma or precedes a parenthesis; a name that is no
+    identifier opens the list or follows a comma, and keyword arguments follow it. It ends at its closing
     parenthesis or, incomplete, at the closing bracket of the list.
 
     Args:
@@ -69,7 +79,7 @@ def scan_python_calls(text: bytes, start: int, turn: Turn) -> int:
                     turn.calls.append(_call(text, name, token.start(), complete=False))
                 turn.markers.append(token.span())
                 return position
-        if token.lastgroup in ("item", "name") and name is None and brackets == 1:
+        if token.lastgroup in ("loose", "item", "name") and name is None and brackets == 1:
             found = token.span(token.lastgroup)
             if text.startswith(b"(", found[1]):
                 name, parentheses = found, 0
@@ -111,7 +121,8 @@ def read_python_call(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS)
         return None
     try:
         name = text[slice(*call.name)].decode("utf-8")
-        arguments = _arguments(text[start:end].decode("utf-8"))
+        # The name is not Python's business: it may be a keyword, or no identifier at all.
+        arguments = _arguments("f" + text[call.name[1] : end].decode("utf-8"))
     except (SyntaxError, ValueError, OverflowError, MemoryError, RecursionError):
         return None
     return ToolCall(name, arguments)
