@@ -213,6 +213,11 @@ def load(config: DictConfig | Mapping[str, Any]) -> RestConfig:
         raise ConfigError("\n".join(_describe(item) for item in error.errors())) from None
 
 
+def model_of(config: DictConfig | Mapping[str, Any]) -> str | None:
+    """The model of a run as its config names it; None without one."""
+    return OmegaConf.select(OmegaConf.create(config), "actor_rollout_ref.model.path")  # type: ignore[arg-type]
+
+
 def import_run_module(module: str) -> None:
     """Import a module of `rest.modules`, which registers the user's own code; ConfigError if that fails."""
     try:

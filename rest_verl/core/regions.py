@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int8, Int64, Integer
 from torch import Tensor
 
+from rest_verl.core.stops import at_ends, end_ids, stop_ids
 from rest_verl.core.tokens import TokenBytes
 from rest_verl.core.tool_calls import Span, Turn, WireFormat
 
@@ -45,10 +47,20 @@ class Region(IntEnum):
 class RegionTagger:
     """Tags responses of one tokenizer in one wire format."""
 
-    def __init__(self, tokenizer: Any, wire_format: WireFormat):
-        """Raises TypeError for a tokenizer whose bytes cannot be read exactly."""
+    def __init__(self, tokenizer: Any, wire_format: WireFormat, model: str | Path | None = None):
+        """
+        Args:
+            tokenizer: a Hugging Face tokenizer.
+            wire_format: how the policy writes.
+            model: folder or hub name of the model (`stop_ids`).
+
+        Raises:
+            TypeError: the bytes of the tokenizer's tokens cannot be read exactly.
+            ValueError: the model's generation_config.json cannot be read.
+        """
         self._parse = wire_format.parse
         self._table = TokenBytes.from_tokenizer(tokenizer)
+        self._ends = end_ids(tokenizer, wire_format, stop_ids(tokenizer, model))
 
     def __call__(self, responses: Integer[Tensor, "batch token"], response_mask: Mask) -> Int8[Tensor, "batch token"]:
         """Region of every response token.
@@ -64,14 +76,15 @@ class RegionTagger:
             the `Region` of each token; OTHER where the mask is 0.
         """
         mask = response_mask.numpy().astype(bool)
-        text, starts = self._table.gather(responses.numpy()[mask])
+        ids, edges = responses.numpy()[mask], turn_edges(mask)
+        text, starts = self._table.gather(np.where(at_ends(ids, edges, self._ends), -1, ids))
         raw = text.tobytes()
         # Three lists of numbers and not one of tuples: tens of thousands of those would set off the garbage collector,
         # which takes longer over all that a trainer process holds than the parse does.
         labels: list[int] = []
         begins: list[int] = []
         ends: list[int] = []
-        for begin, end in pairwise(starts[turn_edges(mask)].tolist()):
+        for begin, end in pairwise(starts[edges].tolist()):
             for region, (start, stop) in region_spans(self._parse(raw[begin:end])):
                 if start < stop:
                     labels.append(int(region))

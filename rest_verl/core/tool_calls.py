@@ -73,11 +73,14 @@ class WireFormat:
         read: from the bytes of one turn, one of its complete calls and the tools of the row to the call by value;
             None where it cannot be read. Tools decide what the text leaves open: the type of a value, the name meant
             by an id. Where they are not known (`NO_TOOLS`), the text alone decides.
+        markup: the tags of the format, which may be special tokens of a model. Any other special token at the very end
+            of a turn ends it and is no text (`core.stops`). None: only the model's stop tokens end a turn.
     """
 
     parse: Callable[[bytes], Turn]
     is_legal: Callable[[bytes, Turn, Kind], bool]
     read: Callable[[bytes, CallSpan, ToolSchemas], ToolCall | None]
+    markup: tuple[bytes, ...] | None = None
 
     def read_calls(self, text: bytes, turn: Turn, tools: ToolSchemas = NO_TOOLS) -> list[ToolCall | None]:
         """Decode each call of a parsed turn; None stands for one that is incomplete or cannot be read."""

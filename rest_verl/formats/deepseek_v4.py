@@ -60,4 +60,4 @@ def is_legal_deepseek_v4(text: bytes, turn: Turn, kind: Kind) -> bool:
     return _CALLS.is_legal(_ORDER, text, turn, kind)
 
 
-DEEPSEEK_V4 = WireFormat(parse_deepseek_v4, is_legal_deepseek_v4, _CALLS.read)
+DEEPSEEK_V4 = WireFormat(parse_deepseek_v4, is_legal_deepseek_v4, _CALLS.read, _TAGS.markup + _CALLS.markup)

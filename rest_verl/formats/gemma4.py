@@ -141,4 +141,4 @@ _TAGS = Tags(
     in_string=lambda text, start: text.count(_QUOTE, start) % 2 == 1,
 )
 
-GEMMA4 = WireFormat(parse_gemma4, is_legal_gemma4, read_gemma4)
+GEMMA4 = WireFormat(parse_gemma4, is_legal_gemma4, read_gemma4, (*_TAGS.markup, _QUOTE))

@@ -76,4 +76,6 @@ def _split(text: bytes, call: CallSpan) -> list[Parameter] | None:
     return None if call.name is None else _PARAMETERS.split(text, call.name[1], call.whole[1])
 
 
-GLM = WireFormat(parse_glm, is_legal_glm, read_glm)
+GLM = WireFormat(
+    parse_glm, is_legal_glm, read_glm, (*_TAGS.markup, b"<arg_key></arg_key>", b"<arg_value></arg_value>")
+)

@@ -26,6 +26,8 @@ from rest_verl.formats.parse.tags import append, is_legal_order, take_answer
 
 _START, _CHANNEL, _MESSAGE = b"<|start|>", b"<|channel|>", b"<|message|>"
 _BODY_ENDS = (_START, _CHANNEL, b"<|end|>", b"<|call|>", b"<|return|>")
+# Without the tokens that end a turn: it may lack them.
+_MARKUP = (_START, _CHANNEL, _MESSAGE, b"<|end|>", b"<|constrain|>")
 _BODY_END = re.compile(b"|".join(map(re.escape, _BODY_ENDS)))
 _HEADER_END = re.compile(rb"<\|message\|>|(?=<\|(?:start|end|call|return)\|>)")
 _OPEN_HEADER = re.compile(rb"\s*to=")
@@ -116,4 +118,4 @@ def read_gpt_oss(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> 
     return ToolCall(meant[0], read.arguments) if meant else read
 
 
-GPT_OSS = WireFormat(parse_gpt_oss, is_legal_gpt_oss, read_gpt_oss)
+GPT_OSS = WireFormat(parse_gpt_oss, is_legal_gpt_oss, read_gpt_oss, _MARKUP)

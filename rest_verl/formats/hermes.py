@@ -27,4 +27,4 @@ def is_legal_hermes(text: bytes, turn: Turn, kind: Kind) -> bool:
     return is_legal_outline(_OUTLINE, text, turn, kind)
 
 
-HERMES = WireFormat(parse_hermes, is_legal_hermes, read_json_call)
+HERMES = WireFormat(parse_hermes, is_legal_hermes, read_json_call, _TAGS.markup)

@@ -142,4 +142,6 @@ _TAGS = Tags(
     calls=(_SECTION, _SECTION_END), scan_calls=_scan_section, stops=(b"<|im_end|>",), in_string=ends_in_string
 )
 
-KIMI = WireFormat(parse_kimi, is_legal_kimi, read_kimi)
+_MARKUP = (*_TAGS.markup, _CALL, _CALL_ARGUMENTS, _CALL_END)
+
+KIMI = WireFormat(parse_kimi, is_legal_kimi, read_kimi, _MARKUP)

@@ -84,4 +84,4 @@ def _take_between(body: bytes, start: int, end: int, turn: Turn) -> None:
     take_answer(body, start, end, turn)
 
 
-LLAMA3_JSON = WireFormat(parse_llama3_json, is_legal_llama3_json, read_json_call)
+LLAMA3_JSON = WireFormat(parse_llama3_json, is_legal_llama3_json, read_json_call, (b"<|python_tag|>",))

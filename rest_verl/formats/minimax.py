@@ -52,4 +52,4 @@ def is_legal_minimax(text: bytes, turn: Turn, kind: Kind) -> bool:
     return _CALLS.is_legal(_ORDER, text, turn, kind)
 
 
-MINIMAX = WireFormat(parse_minimax, is_legal_minimax, _CALLS.read)
+MINIMAX = WireFormat(parse_minimax, is_legal_minimax, _CALLS.read, _TAGS.markup + _CALLS.markup)

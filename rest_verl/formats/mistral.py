@@ -114,4 +114,4 @@ def _take_object(text: bytes, start: int, turn: Turn) -> int:
 
 _TAGS = Tags(calls=(_OPENING, None), scan_calls=_scan_calls, think=(b"[THINK]", b"[/THINK]"), in_string=ends_in_string)
 
-MISTRAL = WireFormat(parse_mistral, is_legal_mistral, read_mistral_call)
+MISTRAL = WireFormat(parse_mistral, is_legal_mistral, read_mistral_call, (*_TAGS.markup, b"[ARGS]", b"[CALL_ID]"))

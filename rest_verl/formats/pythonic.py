@@ -77,4 +77,4 @@ def is_legal_pythonic(text: bytes, turn: Turn, kind: Kind) -> bool:
     )
 
 
-PYTHONIC = WireFormat(parse_pythonic, is_legal_pythonic, read_python_call)
+PYTHONIC = WireFormat(parse_pythonic, is_legal_pythonic, read_python_call, _TAGS.markup)

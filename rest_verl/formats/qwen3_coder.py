@@ -49,4 +49,4 @@ def is_legal_qwen3_coder(text: bytes, turn: Turn, kind: Kind) -> bool:
     return _CALLS.is_legal(_ORDER, text, turn, kind)
 
 
-QWEN3_CODER = WireFormat(parse_qwen3_coder, is_legal_qwen3_coder, _CALLS.read)
+QWEN3_CODER = WireFormat(parse_qwen3_coder, is_legal_qwen3_coder, _CALLS.read, _TAGS.markup + _CALLS.markup)

@@ -41,4 +41,4 @@ def is_legal_rlla(text: bytes, turn: Turn, kind: Kind) -> bool:
     return re.search(pattern, text, re.DOTALL) is not None
 
 
-RLLA = WireFormat(parse_rlla, is_legal_rlla, read_json_call)
+RLLA = WireFormat(parse_rlla, is_legal_rlla, read_json_call, _TAGS.markup)

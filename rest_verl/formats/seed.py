@@ -43,4 +43,4 @@ def is_legal_seed(text: bytes, turn: Turn, kind: Kind) -> bool:
     return _CALLS.is_legal(_ORDER, text, turn, kind)
 
 
-SEED = WireFormat(parse_seed, is_legal_seed, _CALLS.read)
+SEED = WireFormat(parse_seed, is_legal_seed, _CALLS.read, _TAGS.markup + _CALLS.markup)

@@ -33,7 +33,7 @@ from verl.utils.debug import marked_timer
 from verl.workers.utils.padding import response_from_nested
 
 from rest_verl.common.logs import logger_of
-from rest_verl.config.rest import ConfigError
+from rest_verl.config.rest import ConfigError, model_of
 from rest_verl.core.regions import RegionTagger, TaggedBatch
 from rest_verl.formats import get_format
 from rest_verl.plugin.background import BackgroundCall
@@ -74,7 +74,7 @@ class RestTrainerMixin(WatchedTrainer):
     def _init_tokenizer(self) -> None:
         super()._init_tokenizer()
         # Before any worker starts: a tokenizer that cannot be read exactly must not fail an hour later.
-        self._tagger = RegionTagger(self.tokenizer, get_format(self._rest.format))
+        self._tagger = RegionTagger(self.tokenizer, get_format(self._rest.format), model_of(self.config))
 
     def _init_dataloader(self) -> None:
         super()._init_dataloader()

@@ -13,7 +13,8 @@ from verl.experimental.reward_loop.reward_manager import NaiveRewardManager, reg
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
 from rest_verl.common.logs import logger_of
-from rest_verl.config.rest import ConfigError, load
+from rest_verl.config.rest import ConfigError, load, model_of
+from rest_verl.core.stops import end_ids, stop_ids, without_ends
 from rest_verl.core.tokens import TokenBytes
 from rest_verl.core.tool_calls import ToolSchemas
 from rest_verl.formats import get_format
@@ -55,6 +56,7 @@ class RestToolRewardManager(RewardManagerBase):
         rest = load(config)
         self._format = get_format(rest.format)
         self._table = TokenBytes.from_tokenizer(tokenizer)
+        self._ends = end_ids(tokenizer, self._format, stop_ids(tokenizer, model_of(config)))
         self._reward = ToolReward(rest.reward)
         self._custom = None
         if config.reward.custom_reward_function.path is not None:
@@ -81,7 +83,7 @@ class RestToolRewardManager(RewardManagerBase):
         """The bytes of each turn that the policy generated."""
         responses = output.batch["responses"].numpy()
         bounds = _turn_bounds(output.non_tensor_batch, length)
-        return [self._table.decode(responses[start:end]) for start, end in bounds]
+        return [self._table.decode(without_ends(responses[start:end], self._ends)) for start, end in bounds]
 
     def _score(self, turns: Sequence[bytes], row: dict[str, Any]) -> dict[str, float]:
         """Reward components of a row."""

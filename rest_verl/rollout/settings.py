@@ -12,8 +12,9 @@ from typing import Any
 from omegaconf import DictConfig
 from verl.experimental.agent_loop.tool_parser import ToolParser
 
-from rest_verl.config.rest import load
+from rest_verl.config.rest import load, model_of
 from rest_verl.config.rollout import RolloutConfig
+from rest_verl.core.stops import end_ids, stop_ids
 from rest_verl.core.tokens import TokenBytes
 from rest_verl.core.tool_calls import WireFormat
 from rest_verl.formats import get_format
@@ -29,6 +30,7 @@ class LoopSettings:
         wire_format: wire format of the policy.
         pieces: bytes of each token; the last entry, which is empty, stands for every id outside of the vocabulary. A
             plain list: for the ids of one turn it is faster than Arrow, which releases the interpreter's lock.
+        ends: ids that are no text at the end of a turn.
         make_safe: function that makes text of tools and users safe.
         stop_token_ids: tokens at which verl ends a generation in this format; empty if verl does not know the format.
     """
@@ -36,6 +38,7 @@ class LoopSettings:
     rollout: RolloutConfig
     wire_format: WireFormat
     pieces: list[bytes]
+    ends: frozenset[int]
     make_safe: SafeText
     stop_token_ids: list[int]
 
@@ -57,10 +60,12 @@ def settings_of(config: DictConfig | Mapping[str, Any], tokenizer: Any) -> LoopS
 
 def _build(config: DictConfig | Mapping[str, Any], tokenizer: Any) -> LoopSettings:
     rest = load(config)
+    wire_format = get_format(rest.format)
     return LoopSettings(
         rollout=rest.rollout,
-        wire_format=get_format(rest.format),
+        wire_format=wire_format,
         pieces=TokenBytes.from_tokenizer(tokenizer).pieces.to_pylist(),
+        ends=end_ids(tokenizer, wire_format, stop_ids(tokenizer, model_of(config))),
         make_safe=safe_text(tokenizer),
         stop_token_ids=_stop_token_ids(rest.format, tokenizer),
     )

@@ -41,11 +41,15 @@ class Tags:
     stops: tuple[bytes, ...] = ()
     in_string: Callable[[bytes, int], bool] | None = None
 
+    @property
+    def markup(self) -> tuple[bytes, ...]:
+        """All tags of the blocks (`WireFormat.markup`)."""
+        return tuple(tag for tag in (*self.think, *self.calls, *(self.answer or ())) if tag is not None)
+
     @cached_property
     def any_tag(self) -> re.Pattern[bytes]:
         """Finds the next tag of any block."""
-        tags = [*self.think, *self.calls, *(self.answer or ())]
-        return re.compile(b"|".join(re.escape(tag) for tag in tags if tag is not None))
+        return re.compile(b"|".join(map(re.escape, self.markup)))
 
     @cached_property
     def think_tag(self) -> re.Pattern[bytes]:

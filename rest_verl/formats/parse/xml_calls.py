@@ -130,6 +130,11 @@ class XmlCalls:
     parameters: Parameters
     value_of: ValueOf
 
+    @property
+    def markup(self) -> tuple[bytes, ...]:
+        """The tags of calls and parameters (`WireFormat.markup`)."""
+        return self.opening, self.closing, self.parameters.opening, self.parameters.closing
+
     @cached_property
     def header(self) -> re.Pattern[bytes]:
         """A call's opening tag, perhaps cut off: its `name`, and its `end`, which is empty if missing."""
