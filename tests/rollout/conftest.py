@@ -139,10 +139,10 @@ def start(chat, config_of):
     """Function from turns to an engine and a coroutine that runs a trajectory on a desk; inside of an event loop."""
     Desk.made.clear()
 
-    def begin(turns, *overrides, desk=None, tools=(), wait=None, prompt="Begin.", log_probs=True, **row):
+    def begin(turns, *overrides, desk=None, tools=(), wait=None, prompt="Begin.", log_probs=True, extra=(), **row):
         turns = [chat.encode(turn, add_special_tokens=False) if isinstance(turn, str) else turn for turn in turns]
         engine = ScriptedEngine(turns, chat.eos_token_id, log_probs, wait)
-        info = {"index": 0} | row
+        info = {"index": 0} | row | dict(extra)
         if desk is not None:
             info |= {"environment": "desk", "environment_kwargs": json.dumps(desk)}
         loop = make_loop(config_of(*overrides), chat, engine, tools=tools)

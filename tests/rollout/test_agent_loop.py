@@ -187,3 +187,32 @@ def test_generation_stops_where_verls_parser_of_the_format_says(play, call, chat
     played = play(["ok"], "rest.format=kimi")
     assert played.engine.parameters[0]["stop_token_ids"] == [chat.convert_tokens_to_ids("<|im_end|>")]
     assert "stop_token_ids" not in play(["ok"]).engine.parameters[0]
+
+
+def coder(name, **values):
+    """A call of qwen3_coder, whose values have no types."""
+    written = "".join(f"<parameter={key}>\n{value}\n</parameter>\n" for key, value in values.items())
+    return f"<tool_call>\n<function={name}>\n{written}</function>\n</tool_call>"
+
+
+SAY = {"name": "say", "parameters": {"type": "object", "properties": {"text": {"type": "string"}}}}
+LONG = {"name": "long", "parameters": {"type": "object", "properties": {"length": {"type": "integer"}}}}
+
+
+@pytest.mark.parametrize("source", ["environment", "row", "both"])
+def test_calls_are_read_by_the_schemas_of_environment_and_row(play, source):
+    """A zip code stays text; without a schema it would be a number, which `say` returns and which is no text."""
+    opening = {"tools": [{"type": "function", "function": {"description": "", **SAY}}]} if source != "row" else {}
+    row = {"tools": json.dumps([SAY, LONG] if source == "row" else [LONG])} if source != "environment" else {}
+    turns = [coder("say", text="94107"), coder("long", length="3"), "done"]
+    played = play(turns, "rest.format=qwen3_coder", desk=opening, extra=row)
+    assert [call["arguments"] for call in played.calls] == [{"text": "94107"}, {"length": 3}]
+    assert [call["result"] for call in played.calls] == ["94107", "xxx"]
+    added = json.loads(played.fields.get("rest_tools", "[]"))
+    assert [tool["name"] for tool in added] == ([] if source == "row" else ["say"])
+
+
+def test_tools_that_cannot_be_read_leave_a_trajectory_as_it_was(play):
+    for tools in ("{", "[1]", "3"):
+        played = play([coder("long", length="3"), "done"], "rest.format=qwen3_coder", desk={}, extra={"tools": tools})
+        assert [call["result"] for call in played.calls] == ["xxx"]

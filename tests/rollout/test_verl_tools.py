@@ -1,6 +1,7 @@
 """verl's own tools in `rest_tool_agent`: as in verl's loop, with our parser, limits and turn table."""
 
 import asyncio
+import json
 from uuid import uuid4
 
 import pytest
@@ -132,3 +133,16 @@ def test_a_row_with_an_environment_has_its_tools_only(play, call):
 def test_a_number_that_json_text_cannot_hold_is_not_passed_on(play, chat):
     played = play([f"[add(a=0x{'f' * 5000}, b=1)]", "ok"], "rest.format=pythonic", desk=None, tools=TOOLS)
     assert [call["error"] for call in played.calls] == ["unreadable"]
+
+
+def test_a_call_is_read_by_the_schema_of_verls_own_tool(play):
+    """`repeat` takes a text, so 12 stays one; a tool that the row does not offer says nothing about types."""
+    text = (
+        "<tool_call>\n<function=repeat>\n<parameter=text>\n12\n</parameter>\n<parameter=times>\n2\n</parameter>\n"
+        "</function>\n</tool_call>"
+    )
+    played = play([text, "ok"], "rest.format=qwen3_coder", desk=None, tools=TOOLS)
+    assert [(call["arguments"], call["result"]) for call in played.calls] == [({"text": "12", "times": 2}, "1212")]
+    assert "repeat" in [tool["name"] for tool in json.loads(played.fields["rest_tools"])]
+    played = play([text, "ok"], "rest.format=qwen3_coder", desk=None, tools=TOOLS, tool_selection=["add"])
+    assert played.calls[0]["arguments"] == {"text": 12, "times": 2}
