@@ -73,6 +73,25 @@ def check_call(call: ToolCall | None) -> None:
             hold(value is None or type(value) in (str, int, float, bool), "a value that JSON lacks", type(value))
 
 
+# The Python types of each JSON type, as a schema declares it.
+TYPES: Mapping[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "null": (type(None),),
+    "array": (list,),
+    "object": (dict,),
+}
+
+
+def check_types(call: ToolCall | None, declared: str) -> None:
+    """Each argument of a call that was read by schema is of the declared type, and finite."""
+    for key, value in (call.arguments if call else {}).items():
+        hold(type(value) in TYPES[declared], "a value outside of its declared type", declared, key, value)
+        hold(type(value) is not float or math.isfinite(value), "a number that JSON lacks", value)
+
+
 def expected_regions(pieces: Sequence[bytes], turn: Turn) -> list[int]:
     """The regions of a turn's tokens the slow way: a label for every byte, the greatest of those in a token."""
     labels = bytearray(sum(map(len, pieces)))

@@ -19,7 +19,16 @@ import torch
 from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
-from trust.fuzz_checks import check_call, check_reward, check_turn, expected_regions, hold, in_linear_time
+from trust.fuzz_checks import (
+    TYPES,
+    check_call,
+    check_reward,
+    check_turn,
+    check_types,
+    expected_regions,
+    hold,
+    in_linear_time,
+)
 from trust.fuzzer import TAGS, as_text, assemble, pieces_of
 
 from rest_verl.bfcl.verdict.checker import CATEGORIES, accepts, check_calls
@@ -27,7 +36,7 @@ from rest_verl.bfcl.verdict.tools import JAVA, JAVASCRIPT, PYTHON, Language
 from rest_verl.config.rest import load
 from rest_verl.config.reward import RewardConfig
 from rest_verl.core.regions import Region, RegionTagger
-from rest_verl.core.tool_calls import Kind, ToolCall
+from rest_verl.core.tool_calls import Kind, ToolCall, Turn, WireFormat
 from rest_verl.formats import get_format
 from rest_verl.formats.parse.json_calls import strict_json
 from rest_verl.reward.scorers import get_scorer
@@ -36,6 +45,8 @@ from rest_verl.reward.truth import read_ground_truth
 from rest_verl.rollout.calls import read_calls
 
 FORMATS = tuple(TAGS)
+UNTYPED = ("qwen3_coder", "seed", "minimax", "glm")
+TYPE_NAMES = tuple(TYPES)
 KINDS = [Kind(calls, answer) for calls in (True, False) for answer in (True, False)]
 PRESETS = ("paper", "toolrl", "strict")
 STEPS = (0, 1, 75, 149, 150, 10**7)
@@ -69,7 +80,7 @@ def check_format(name: str, data: bytes) -> None:
 
     Spans and calls are sound (`check_turn`, `check_call`). A turn that is legal for calls has calls, all of them
     complete, and one that is legal for an answer has one. The rollout reads as many calls, under names of their own,
-    and an answer that is whole text.
+    and an answer that is whole text. Read by schema (`check_schemas`), no value is of another type than declared.
     """
     wire_format, text = get_format(name), assemble(data, pieces_of(name))
     with in_linear_time(len(text)):
@@ -87,9 +98,28 @@ def check_format(name: str, data: bytes) -> None:
     hold(len(calls) == len(turn.calls), "a call is lost", text)
     for call in calls:
         check_call(call)
+    check_schemas(name, wire_format, text, turn, TYPE_NAMES[len(data) % len(TYPE_NAMES)])
     answer, rolled = read_calls(wire_format, [text, b""], [0])
     answer.encode()
     hold(len({call.tool_call_id for call in rolled}) == len(calls), "calls of one name in the rollout", text)
+
+
+def check_schemas(name: str, wire_format: WireFormat, text: bytes, turn: Turn, declared: str) -> None:
+    """Reading with tools never raises. Without types it is the reading without tools, and in formats that write no
+    types each value is of the type that is declared for all of them."""
+    names = [text[slice(*call.name)].decode(errors="replace") for call in turn.calls if call.name is not None]
+    with in_linear_time(len(text)):
+        typed = wire_format.read_calls(
+            text, turn, {one: {"additionalProperties": {"type": declared}} for one in names}
+        )
+        untyped = wire_format.read_calls(text, turn, {one: {} for one in names})
+    for call in typed:
+        check_call(call)
+        if name in UNTYPED:
+            check_types(call, declared)
+    # Kimi's tools decide about a call without arguments, whatever their types.
+    if name != "kimi":
+        hold(repr(untyped) == repr(wire_format.read_calls(text, turn)), "another reading without types", text)
 
 
 def check_tagger(data: bytes) -> None:

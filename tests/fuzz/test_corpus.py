@@ -7,7 +7,7 @@ import pytest
 from fuzz import CORPUS, packed, read_corpus, unpack, write_corpus
 from trust import fuzz_checks, fuzz_targets
 from trust.fuzz_checks import Broken
-from trust.fuzz_targets import FORMATS, TARGETS
+from trust.fuzz_targets import FORMATS, TARGETS, UNTYPED
 
 import rest_verl.bfcl.verdict.checker as bfcl_checker
 import rest_verl.core.regions as regions
@@ -105,6 +105,15 @@ def test_the_target_of_each_format_notices(monkeypatch, defect):
         monkeypatch.setattr(fuzz_targets, "get_format", lambda name, broken=broken: broken)
         with pytest.raises(KeyError if "raises" in defect else Broken):
             replay(name)
+
+
+@pytest.mark.parametrize("format", UNTYPED)
+def test_the_target_of_a_format_notices_a_reader_that_ignores_the_schema(monkeypatch, format):
+    sound = get_format(format)
+    deaf = replace(sound, read=lambda text, call, tools: sound.read(text, call, {}))
+    monkeypatch.setattr(fuzz_targets, "get_format", lambda name: deaf)
+    with pytest.raises(Broken, match="declared type"):
+        replay(format)
 
 
 def lose_last_token(starts, labels, begins, ends, paint=regions.paint_tokens):
