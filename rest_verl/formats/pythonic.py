@@ -4,19 +4,19 @@
 [get_weather(city="Paris", days=3), math.factorial(n=-5)]
 
 A turn holds calls if the first text after its reasoning is `[`, a name and `(`, or a beginning of that; text with
-other brackets (`[1]`, `[note (1)]`, `[]`) is an answer. Names are Python identifiers, with or without dots. Llama 4
-may write the list between `<|python_start|>` and `<|python_end|>`.
+other brackets (`[1]`, `[note (1)]`, `[]`) is an answer. Names are Python identifiers, with or without dots; names of
+arguments may be any text before `=` (`from=`, `user-id=`). Llama 4 may write the list between `<|python_start|>` and
+`<|python_end|>`. The commas between calls are markers like the brackets.
 
 Parsers of this format (vLLM's, BFCL's) accept a list without other text. So a list after other text is part of an
 answer, and text after a list is an answer that makes the turn illegal.
 """
 
 import re
-from itertools import pairwise
 
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
 from rest_verl.formats.parse.python_calls import NAME, read_python_call, scan_python_calls
-from rest_verl.formats.parse.tags import Tags, parse_tagged, take_answer, uncovered
+from rest_verl.formats.parse.tags import Tags, is_legal_outline, parse_tagged, take_answer
 
 _START, _END = b"<|python_start|>", b"<|python_end|>"
 # Blocks of a turn without calls: there Llama 4's tags are only markers.
@@ -28,7 +28,9 @@ _OPENING = re.compile(
 )
 _ENDING = re.compile(rb"\s*(?P<end>" + re.escape(_END) + rb")")
 # The prompt may have opened the reasoning: then the turn has its closing tag only.
-_ORDER = re.compile(rb"((<think>)?</think>)?(\[\]|<\|python_start\|>\[\](<\|python_end\|>)?)?")
+_OUTLINE = re.compile(
+    rb"((<think>)?</think>)?(\[\{\}(,\{\})*\]|<\|python_start\|>\[\{\}(,\{\})*\](<\|python_end\|>)?)?"
+)
 
 
 def parse_pythonic(text: bytes) -> Turn:
@@ -64,16 +66,7 @@ def _end_of_reasoning(text: bytes) -> int:
 def is_legal_pythonic(text: bytes, turn: Turn, kind: Kind) -> bool:
     """At most one reasoning block, at the beginning; then either one closed list of complete calls with one comma
     between them and no text after it, or an answer if one is due. No turn has both."""
-    between = [text[call.whole[1] : following.whole[0]].strip() for call, following in pairwise(turn.calls)]
-    return (
-        _ORDER.fullmatch(b"".join(text[slice(*span)] for span in turn.markers)) is not None
-        and all(call.complete for call in turn.calls)
-        and bool(turn.calls) == kind.calls
-        and (bool(turn.response) or not kind.answer)
-        and not (turn.calls and turn.response)
-        and all(separator == b"," for separator in between)
-        and len(b"".join(uncovered(text, turn).split())) == len(between)
-    )
+    return is_legal_outline(_OUTLINE, text, turn, kind) and not (turn.calls and turn.response)
 
 
 PYTHONIC = WireFormat(parse_pythonic, is_legal_pythonic, read_python_call)
