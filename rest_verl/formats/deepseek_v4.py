@@ -41,7 +41,9 @@ _CALLS = XmlCalls(
     ),
     value_of=_value_of,
 )
-_TAGS = Tags(calls=("<｜DSML｜tool_calls>".encode(), _CLOSING), scan_calls=_CALLS.scan)
+_TAGS = Tags(
+    calls=("<｜DSML｜tool_calls>".encode(), _CLOSING), scan_calls=_CALLS.scan, in_value=_CALLS.parameters.in_value
+)
 # The prompt may have opened the reasoning: then the turn has its closing tag only.
 _ORDER = re.compile(
     "((<think>)?</think>)?"

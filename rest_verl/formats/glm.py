@@ -50,7 +50,12 @@ def _scan(text: bytes, start: int, turn: Turn) -> int:
     return stop.end()
 
 
-_TAGS = Tags(calls=(b"<tool_call>", _CLOSING), scan_calls=_scan, stops=(b"<|observation|>", b"<|user|>"))
+_TAGS = Tags(
+    calls=(b"<tool_call>", _CLOSING),
+    scan_calls=_scan,
+    stops=(b"<|observation|>", b"<|user|>"),
+    in_value=_PARAMETERS.in_value,
+)
 # The prompt may have opened the reasoning: then the turn has its closing tag only.
 _OUTLINE = re.compile(rb"((<think>)?</think>)?(<tool_call>\{\}</tool_call>)*(<\|(observation|user)\|>)?")
 

@@ -12,7 +12,7 @@ from rest_verl.core.tool_calls import Kind, Turn, WireFormat
 from rest_verl.formats.parse.json_calls import ends_in_string, json_calls, read_json_call
 from rest_verl.formats.parse.tags import Tags, is_legal_outline, parse_tagged
 
-_TAGS = Tags(calls=(b"<tool_call>", b"</tool_call>"), scan_calls=json_calls(b"</tool_call>"), in_string=ends_in_string)
+_TAGS = Tags(calls=(b"<tool_call>", b"</tool_call>"), scan_calls=json_calls(b"</tool_call>"), in_value=ends_in_string)
 # The prompt may have opened the reasoning: then the turn has its closing tag only.
 _OUTLINE = re.compile(rb"((<think>)?</think>)?(<tool_call>\{\}</tool_call>)*")
 

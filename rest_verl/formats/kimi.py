@@ -99,8 +99,6 @@ def _take_name(text: bytes, identity: Span, turn: Turn) -> Span | None:
     return (start, end) if end > start else None
 
 
-_TAGS = Tags(
-    calls=(_SECTION, _SECTION_END), scan_calls=_scan_section, stops=(b"<|im_end|>",), in_string=ends_in_string
-)
+_TAGS = Tags(calls=(_SECTION, _SECTION_END), scan_calls=_scan_section, stops=(b"<|im_end|>",), in_value=ends_in_string)
 
 KIMI = WireFormat(parse_kimi, is_legal_kimi, read_named_call)

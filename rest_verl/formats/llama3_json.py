@@ -71,7 +71,7 @@ def _take_calls(body: bytes, start: int, turn: Turn) -> None:
         if found.complete and found.last(b"name") is None:
             turn.response.append((found.start, found.end))
         else:
-            turn.calls.append(call_of(body, found))
+            turn.calls.append(call_of(body, found, b"parameters"))
         position = found.end
     _take_between(body, position, len(body), turn)
 

@@ -35,7 +35,7 @@ _CALLS = XmlCalls(
     ),
     value_of=stripped_value,
 )
-_TAGS = Tags(calls=(b"<minimax:tool_call>", _CLOSING), scan_calls=_CALLS.scan)
+_TAGS = Tags(calls=(b"<minimax:tool_call>", _CLOSING), scan_calls=_CALLS.scan, in_value=_CALLS.parameters.in_value)
 # The prompt may have opened the reasoning: then the turn has its closing tag only.
 _ORDER = re.compile(
     rb'((<think>)?</think>)?(<minimax:tool_call>(<invoke name=""></invoke>)+</minimax:tool_call>)*',

@@ -107,10 +107,10 @@ def _take_list(text: bytes, start: int, turn: Turn) -> int:
 def _take_object(text: bytes, start: int, turn: Turn) -> int:
     """Take the call that is the object at text[start]; return where it ends."""
     found = _OBJECTS.scan(text, start)
-    turn.calls.append(call_of(text, found))
+    turn.calls.append(call_of(text, found, b"arguments"))
     return found.end
 
 
-_TAGS = Tags(calls=(_OPENING, None), scan_calls=_scan_calls, think=(b"[THINK]", b"[/THINK]"), in_string=ends_in_string)
+_TAGS = Tags(calls=(_OPENING, None), scan_calls=_scan_calls, think=(b"[THINK]", b"[/THINK]"), in_value=ends_in_string)
 
 MISTRAL = WireFormat(parse_mistral, is_legal_mistral, read_mistral_call)

@@ -33,7 +33,7 @@ def _value_of(parameter: Parameter) -> Any:
 
 
 _CALLS = function_calls(_CLOSING, _value_of)
-_TAGS = Tags(calls=(b"<tool_call>", _CLOSING), scan_calls=_CALLS.scan)
+_TAGS = Tags(calls=(b"<tool_call>", _CLOSING), scan_calls=_CALLS.scan, in_value=_CALLS.parameters.in_value)
 # The prompt may have opened the reasoning: then the turn has its closing tag only.
 _ORDER = re.compile(rb"((<think>)?</think>)?(<tool_call>(<function=></function>)+</tool_call>)*")
 

@@ -16,9 +16,9 @@ from rest_verl.formats.parse.tags import Tags, parse_tagged
 
 _TAGS = Tags(
     calls=(b"<tool_call>", b"</tool_call>"),
-    scan_calls=json_calls(b"</tool_call>"),
+    scan_calls=json_calls(b"</tool_call>", b"parameters"),
     answer=(b"<response>", b"</response>"),
-    in_string=ends_in_string,
+    in_value=ends_in_string,
 )
 
 _THINK = rb"^<think>.*?</think>"

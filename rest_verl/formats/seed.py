@@ -26,6 +26,7 @@ _TAGS = Tags(
     calls=(b"<seed:tool_call>", _CLOSING),
     scan_calls=_CALLS.scan,
     think=(b"<seed:think>", b"</seed:think>"),
+    in_value=_CALLS.parameters.in_value,
 )
 # The prompt may have opened the reasoning: then the turn has its closing tag only.
 _ORDER = re.compile(

@@ -48,9 +48,9 @@ def test_arguments_may_come_before_the_name():
     ]
 
 
-@pytest.mark.parametrize("key", ["parameters", "arguments"])
-def test_arguments_go_by_either_key(key):
-    assert calls_of(json.dumps({"name": "f", key: {"a": 1}})) == [("f", '{"a": 1}', True)]
+@pytest.mark.parametrize(("key", "arguments"), [("parameters", '{"a": 1}'), ("arguments", None)])
+def test_arguments_go_by_the_key_of_the_format(key, arguments):
+    assert calls_of(json.dumps({"name": "f", key: {"a": 1}})) == [("f", arguments, True)]
 
 
 def test_a_key_called_name_inside_of_the_arguments_is_no_tool_name():

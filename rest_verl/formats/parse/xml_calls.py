@@ -5,21 +5,22 @@
 </function>
 
 A value is text and ends at the first of four tags: its own closing tag or, if that is missing, the next opening tag of
-a parameter, the closing tag of the call or that of the block. All other tags in it are text. No value can hold these
-four, because the text does not distinguish quoted tags. verl's parsers end values, calls and blocks at the same
-closing tags, but read a parameter inside of an unclosed one as text of the first.
+a parameter, the closing tag of the call or that of the block. All other tags in it are text, those of reasoning too.
+No value can hold these four, because the text does not distinguish quoted tags. verl's parsers end values, calls and
+blocks at the same closing tags, but read a parameter inside of an unclosed one as text of the first.
 """
 
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from rest_verl.core.tool_calls import CallSpan, Kind, Span, ToolCall, Turn
-from rest_verl.formats.parse.json_calls import strict_json, trimmed
+from rest_verl.formats.parse.json_calls import BeyondRange, strict_json, trimmed
 from rest_verl.formats.parse.tags import is_legal_order
 
 
@@ -81,6 +82,11 @@ class Parameters:
             return None, stop
         end = len(text) if stop is None else stop.start()
         return trimmed(text, first, end) if is_open else (first, last), stop
+
+    def in_value(self, text: bytes, start: int) -> bool:
+        """Whether a value is open at the end of the text of a call that begins at `start` (`Tags.in_value`)."""
+        tags = deque(self.any_tag.finditer(text, start), maxlen=1)
+        return bool(tags) and tags[0]["key"] is not None
 
     def split(self, text: bytes, start: int, end: int) -> list[Parameter] | None:
         """The parameters in the body of a call; None if an opening tag is malformed, or if there is text other than
@@ -229,8 +235,11 @@ def stripped_value(parameter: Parameter) -> Any:
 
 
 def json_or_text(text: str) -> Any:
-    """The value of strict JSON; the text itself if it is not JSON."""
+    """The value of strict JSON; the text itself if it is not JSON. BeyondRange if all that keeps it from being JSON is
+    a number too large for a double: text would not be what the model meant."""
     try:
         return strict_json(text.encode("utf-8"))
+    except BeyondRange:
+        raise
     except (ValueError, RecursionError):
         return text
