@@ -56,6 +56,10 @@ class Kind:
     answer: bool
 
 
+def _never(text: bytes, turn: Turn) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class WireFormat:
     """One way in which a policy writes its turns.
@@ -67,11 +71,15 @@ class WireFormat:
         is_legal: whether the bytes of one turn, given with its parse, are a legal turn of a kind.
         read: from the bytes of one turn and one of its complete calls to the call by value; None where it cannot be
             read.
+        is_malformed_call: whether the bytes of one turn, given with its parse, hold no call but text that begins like
+            one. In all formats of this package that text is a malformed call: such a turn is never an answer, neither
+            legal nor exact (`formats.parse.markup` says what begins like a call). Default: never.
     """
 
     parse: Callable[[bytes], Turn]
     is_legal: Callable[[bytes, Turn, Kind], bool]
     read: Callable[[bytes, CallSpan], ToolCall | None]
+    is_malformed_call: Callable[[bytes, Turn], bool] = _never
 
     def read_calls(self, text: bytes, turn: Turn) -> list[ToolCall | None]:
         """Decode each call of a parsed turn; None stands for one that is incomplete or cannot be read."""

@@ -19,6 +19,7 @@ import re
 
 from rest_verl.core.tool_calls import CallSpan, Kind, ToolCall, Turn, WireFormat
 from rest_verl.formats.parse.json_calls import strict_json
+from rest_verl.formats.parse.markup import call_markup
 from rest_verl.formats.parse.tags import Tags, is_legal_outline, parse_tagged
 
 _OPENING, _CLOSING, _QUOTE = b"<|tool_call>", b"<tool_call|>", b'<|"|>'
@@ -30,6 +31,7 @@ _STRUCTURE = re.compile(rb'[{\[:,]\s*(?P<quote><\|"\|>|["\'])?|[}\]]|<tool_call\
 _STRING_REST = {
     quote: re.compile(rb"(?:[^%b\\\n]|\\[^\n])*(?:(?P<closing>%b)|\\?)" % (quote, quote)) for quote in (b'"', b"'")
 }
+_MARKUP = call_markup(b"<|tool_call", b"<tool_call|", others=(rb"call:\s*[\w.-]+\s*\{",))
 # The prompt may have opened the reasoning: then the turn has its closing tag only.
 _OUTLINE = re.compile(rb"((<\|channel>thought)?<channel\|>)?(<\|tool_call>call:\{\}<tool_call\|>)*(<turn\|>)?")
 
@@ -52,7 +54,11 @@ def parse_gemma4(text: bytes) -> Turn:
 def is_legal_gemma4(text: bytes, turn: Turn, kind: Kind) -> bool:
     """At most one reasoning block; every tag closed; one complete call with a name in each call block; an answer if
     one is due."""
-    return is_legal_outline(_OUTLINE, text, turn, kind) and all(call.name is not None for call in turn.calls)
+    return (
+        is_legal_outline(_OUTLINE, text, turn, kind)
+        and all(call.name is not None for call in turn.calls)
+        and not _MARKUP.is_in_answer(text, turn)
+    )
 
 
 def read_gemma4(text: bytes, call: CallSpan) -> ToolCall | None:
@@ -180,4 +186,4 @@ _TAGS = Tags(
     in_value=_in_value,
 )
 
-GEMMA4 = WireFormat(parse_gemma4, is_legal_gemma4, read_gemma4)
+GEMMA4 = WireFormat(parse_gemma4, is_legal_gemma4, read_gemma4, _MARKUP.is_malformed_call)

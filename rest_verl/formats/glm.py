@@ -23,6 +23,7 @@ import re
 
 from rest_verl.core.tool_calls import CallSpan, Kind, ToolCall, Turn, WireFormat
 from rest_verl.formats.parse.json_calls import trimmed
+from rest_verl.formats.parse.markup import call_markup
 from rest_verl.formats.parse.tags import Tags, is_legal_outline, parse_tagged
 from rest_verl.formats.parse.xml_calls import Parameter, Parameters, is_well_formed, read_call, stripped_value
 
@@ -56,6 +57,7 @@ _TAGS = Tags(
     stops=(b"<|observation|>", b"<|user|>"),
     in_value=_PARAMETERS.in_value,
 )
+_MARKUP = call_markup(b"<tool_call", b"</tool_call", b"<arg_key", b"</arg_key", b"<arg_value", b"</arg_value")
 # The prompt may have opened the reasoning: then the turn has its closing tag only.
 _OUTLINE = re.compile(rb"((<think>)?</think>)?(<tool_call>\{\}</tool_call>)*(<\|(observation|user)\|>)?")
 
@@ -67,8 +69,10 @@ def parse_glm(text: bytes) -> Turn:
 
 def is_legal_glm(text: bytes, turn: Turn, kind: Kind) -> bool:
     """At most one reasoning block; every tag closed; one call in each call block; an answer if one is due."""
-    return is_legal_outline(_OUTLINE, text, turn, kind) and all(
-        is_well_formed(_split(text, call)) for call in turn.calls
+    return (
+        is_legal_outline(_OUTLINE, text, turn, kind)
+        and all(is_well_formed(_split(text, call)) for call in turn.calls)
+        and not _MARKUP.is_in_answer(text, turn)
     )
 
 
@@ -82,4 +86,4 @@ def _split(text: bytes, call: CallSpan) -> list[Parameter] | None:
     return None if call.name is None else _PARAMETERS.split(text, call.name[1], call.whole[1])
 
 
-GLM = WireFormat(parse_glm, is_legal_glm, read_glm)
+GLM = WireFormat(parse_glm, is_legal_glm, read_glm, _MARKUP.is_malformed_call)

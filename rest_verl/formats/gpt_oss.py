@@ -19,6 +19,7 @@ import re
 
 from rest_verl.core.tool_calls import CallSpan, Kind, Turn, WireFormat
 from rest_verl.formats.parse.json_calls import find, json_arguments, read_named_call
+from rest_verl.formats.parse.markup import call_markup
 from rest_verl.formats.parse.tags import append, is_legal_order, take_answer
 
 _START, _CHANNEL, _MESSAGE = b"<|start|>", b"<|channel|>", b"<|message|>"
@@ -30,6 +31,13 @@ _RECIPIENT = re.compile(rb"(?<!\S)to=(?:functions\.)?(?P<name>[^\s<]*)")
 _ANALYSIS = re.compile(rb"<\|channel\|>\s*analysis\b")
 _CALL_END = re.compile(rb"\s*(?:<\|call\|>|\Z)")
 _ARGUMENTS = json_arguments(*_BODY_ENDS)
+
+# A header that is not finished may be that of a call.
+_MARKUP = call_markup(
+    *(tag[:-1] for tag in (_START, _CHANNEL, b"<|constrain|>", _MESSAGE, b"<|call|>")),
+    others=(rb"\bto=functions\.",),
+    in_markers=rb"<\|call\|>|<\|(?:start|channel)\|>(?!(?s:.*)<\|message\|>\Z)",
+)
 
 _BEGIN = rb"(\A|<\|start\|>assistant)"
 _TO, _ON = rb" to=functions\.", rb"<\|channel\|>(analysis|commentary)"
@@ -62,6 +70,7 @@ def is_legal_gpt_oss(text: bytes, turn: Turn, kind: Kind) -> bool:
         is_legal_order(_ORDER, text, turn, kind)
         and all(call.name is not None for call in turn.calls)
         and all(text.endswith(_MESSAGE, 0, start) for start, _ in turn.response)
+        and not _MARKUP.is_in_answer(text, turn)
     )
 
 
@@ -92,4 +101,4 @@ def _take_call(text: bytes, recipient: re.Match[bytes], turn: Turn) -> int:
     return find(_BODY_END, text, end)[0]
 
 
-GPT_OSS = WireFormat(parse_gpt_oss, is_legal_gpt_oss, read_named_call)
+GPT_OSS = WireFormat(parse_gpt_oss, is_legal_gpt_oss, read_named_call, _MARKUP.is_malformed_call)

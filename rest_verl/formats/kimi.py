@@ -19,6 +19,7 @@ import re
 
 from rest_verl.core.tool_calls import CallSpan, Kind, Span, Turn, WireFormat
 from rest_verl.formats.parse.json_calls import ends_in_string, find, json_arguments, read_named_call, trimmed
+from rest_verl.formats.parse.markup import call_markup
 from rest_verl.formats.parse.tags import Tags, is_legal_order, parse_tagged
 
 _SECTION, _SECTION_END = b"<|tool_calls_section_begin|>", b"<|tool_calls_section_end|>"
@@ -29,6 +30,7 @@ _PREFIX = b"functions."
 # The digits may be missing: a turn may be cut after the colon.
 _NUMBER = re.compile(rb":\d*\Z")
 _ARGUMENTS = json_arguments(_SECTION_END, _CALL, _CALL_END)
+_MARKUP = call_markup(b"<|tool_call")  # all of its tags begin so
 # The prompt may have opened the reasoning: then the turn has its closing tag only.
 _ORDER = re.compile(
     rb"((<think>)?</think>)?"
@@ -49,7 +51,7 @@ def is_legal_kimi(text: bytes, turn: Turn, kind: Kind) -> bool:
     return (
         is_legal_order(_ORDER, text, turn, kind)
         and all(call.name is not None for call in turn.calls)
-        and not any(_STEP.search(text, *span) for span in turn.response)
+        and not _MARKUP.is_in_answer(text, turn)
     )
 
 
@@ -101,4 +103,4 @@ def _take_name(text: bytes, identity: Span, turn: Turn) -> Span | None:
 
 _TAGS = Tags(calls=(_SECTION, _SECTION_END), scan_calls=_scan_section, stops=(b"<|im_end|>",), in_value=ends_in_string)
 
-KIMI = WireFormat(parse_kimi, is_legal_kimi, read_named_call)
+KIMI = WireFormat(parse_kimi, is_legal_kimi, read_named_call, _MARKUP.is_malformed_call)

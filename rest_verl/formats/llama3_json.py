@@ -15,13 +15,15 @@ import re
 
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
 from rest_verl.formats.parse.json_calls import ObjectScanner, call_of, read_json_call
+from rest_verl.formats.parse.markup import JSON_CALL, call_markup
 from rest_verl.formats.parse.tags import is_legal_outline, take_answer
 
 _OBJECTS = ObjectScanner()
 _TAG, _BRACKET, _BRACE = re.compile(rb"\s*(<\|python_tag\|>)"), re.compile(rb"\s*(\[)"), re.compile(rb"\s*\{")
 _SEPARATOR = re.compile(rb"\s*([;,\]])")
 _ENDS = (b"<|eom_id|>", b"<|eot_id|>")
-_STRAY = re.compile(rb"<\|(?:python_tag|eom_id|eot_id)\|>")
+_STRAY = re.compile(rb"<\|(?:eom_id|eot_id)\|>")
+_MARKUP = call_markup(b"<|python_tag|", others=(JSON_CALL,))
 _CALLS = re.compile(rb"(<\|python_tag\|>)?(\{\}(;?\{\})*|\[\{\}(,\{\})*\])(<\|eom_id\|>|<\|eot_id\|>)?")
 _ANSWER = re.compile(rb"[\[\];,]*(<\|eom_id\|>|<\|eot_id\|>)?")
 
@@ -48,8 +50,10 @@ def is_legal_llama3_json(text: bytes, turn: Turn, kind: Kind) -> bool:
     """Complete calls and nothing else, or an answer without tags and nothing else."""
     if turn.calls:
         return not turn.response and is_legal_outline(_CALLS, text, turn, kind)
-    return is_legal_outline(_ANSWER, text, turn, kind) and not any(
-        _STRAY.search(text, *span) for span in turn.response
+    return (
+        is_legal_outline(_ANSWER, text, turn, kind)
+        and not any(_STRAY.search(text, *span) for span in turn.response)
+        and not _MARKUP.is_in_answer(text, turn)
     )
 
 
@@ -84,4 +88,4 @@ def _take_between(body: bytes, start: int, end: int, turn: Turn) -> None:
     take_answer(body, start, end, turn)
 
 
-LLAMA3_JSON = WireFormat(parse_llama3_json, is_legal_llama3_json, read_json_call)
+LLAMA3_JSON = WireFormat(parse_llama3_json, is_legal_llama3_json, read_json_call, _MARKUP.is_malformed_call)

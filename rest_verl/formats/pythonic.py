@@ -15,7 +15,8 @@ answer, and text after a list is an answer that makes the turn illegal.
 import re
 
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
-from rest_verl.formats.parse.python_calls import NAME, read_python_call, scan_python_calls
+from rest_verl.formats.parse.markup import call_markup
+from rest_verl.formats.parse.python_calls import ARGUMENT, NAME, read_python_call, scan_python_calls
 from rest_verl.formats.parse.tags import Tags, is_legal_outline, parse_tagged, take_answer
 
 _START, _END = b"<|python_start|>", b"<|python_end|>"
@@ -27,6 +28,7 @@ _OPENING = re.compile(
     rb"(?P<bracket>\[)\s*(?=" + NAME + rb"\(|(?:" + NAME + rb")?\Z)"
 )
 _ENDING = re.compile(rb"\s*(?P<end>" + re.escape(_END) + rb")")
+_MARKUP = call_markup(_START[:-1], _END[:-1], others=(rb"\[\s*" + NAME + rb"\(\s*(?:" + ARGUMENT + rb"|\))",))
 # The prompt may have opened the reasoning: then the turn has its closing tag only.
 _OUTLINE = re.compile(
     rb"((<think>)?</think>)?(\[\{\}(,\{\})*\]|<\|python_start\|>\[\{\}(,\{\})*\](<\|python_end\|>)?)?"
@@ -66,7 +68,31 @@ def _end_of_reasoning(text: bytes) -> int:
 def is_legal_pythonic(text: bytes, turn: Turn, kind: Kind) -> bool:
     """At most one reasoning block, at the beginning; then either one closed list of complete calls with one comma
     between them and no text after it, or an answer if one is due. No turn has both."""
-    return is_legal_outline(_OUTLINE, text, turn, kind) and not (turn.calls and turn.response)
+    return (
+        is_legal_outline(_OUTLINE, text, turn, kind)
+        and not (turn.calls and turn.response)
+        and not _is_call_in_answer(text, turn)
+    )
 
 
-PYTHONIC = WireFormat(parse_pythonic, is_legal_pythonic, read_python_call)
+def _is_malformed_call(text: bytes, turn: Turn) -> bool:
+    """`WireFormat.is_malformed_call`."""
+    return _MARKUP.is_malformed_call(text, turn) or (not turn.calls and _is_call_in_answer(text, turn))
+
+
+def _is_call_in_answer(text: bytes, turn: Turn) -> bool:
+    """Whether an answer holds a list of calls, or is one but for its brackets."""
+    return _MARKUP.is_in_answer(text, turn) or any(_is_bare_list(text[slice(*span)]) for span in turn.response)
+
+
+def _is_bare_list(answer: bytes) -> bool:
+    """Whether an answer is calls without brackets, perhaps in a code fence: BFCL's reader adds the brackets."""
+    text = b"[" + answer.strip(b"` \t\r\n").removeprefix(b"python\n") + b"]"
+    if _OPENING.match(text) is None:
+        return False
+    turn = Turn()
+    end = scan_python_calls(text, 0, turn)
+    return end == len(text) and all(call.complete and read_python_call(text, call) for call in turn.calls)
+
+
+PYTHONIC = WireFormat(parse_pythonic, is_legal_pythonic, read_python_call, _is_malformed_call)

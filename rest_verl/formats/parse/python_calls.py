@@ -33,8 +33,9 @@ _END_OF_STRING = {
 # What stands between an opening parenthesis or a comma and the name of an argument.
 _BLANK = re.compile(rb"\s+|#[^\r\n]*")
 
-# The name of an argument: it ends with a letter, a digit or the like, so that `a<=1`, `a:=1` and `a-=1` have none.
-_ARGUMENT = re.compile(rb"(?P<name>[\w$@\x80-\xff-](?:[\w$@.:/ \x80-\xff-]*[\w$?\x80-\xff])?(?:\[\w*\])*)\s*=(?!=)")
+# The name of an argument before its `=`. It ends with a letter, a digit or the like: `a<=1` and `a:=1` have none.
+ARGUMENT = rb"[\w$@\x80-\xff-](?:[\w$@.:/ \x80-\xff-]*[\w$?\x80-\xff])?(?:\[\w*\])*(?=\s*=(?!=))"
+_ARGUMENT = re.compile(b"(?P<name>" + ARGUMENT + rb")\s*=")
 _STRUCTURE = re.compile(rb"(?P<quote>\"\"\"|'''|\"|')|[\[({\])},]|#[^\r\n]*")
 
 # A chain of operators of about 400 kB overflows the stack of CPython 3.10 and ends the process.
