@@ -59,7 +59,8 @@ def parse_deepseek_v4(text: bytes) -> Turn:
 
 
 def is_legal_deepseek_v4(text: bytes, turn: Turn, kind: Kind) -> bool:
-    """At most one reasoning block; every tag closed; calls in each call block; an answer if one is due."""
+    """At most one reasoning block; every tag closed; calls in each call block; an answer if one is due,
+    without markup of calls."""
     return _CALLS.is_legal(_ORDER, text, turn, kind) and not _MARKUP.is_in_answer(text, turn)
 
 

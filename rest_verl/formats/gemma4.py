@@ -53,7 +53,7 @@ def parse_gemma4(text: bytes) -> Turn:
 
 def is_legal_gemma4(text: bytes, turn: Turn, kind: Kind) -> bool:
     """At most one reasoning block; every tag closed; one complete call with a name in each call block; an answer if
-    one is due."""
+    one is due, without markup of calls."""
     return (
         is_legal_outline(_OUTLINE, text, turn, kind)
         and all(call.name is not None for call in turn.calls)

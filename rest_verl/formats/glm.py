@@ -68,7 +68,8 @@ def parse_glm(text: bytes) -> Turn:
 
 
 def is_legal_glm(text: bytes, turn: Turn, kind: Kind) -> bool:
-    """At most one reasoning block; every tag closed; one call in each call block; an answer if one is due."""
+    """At most one reasoning block; every tag closed; one call in each call block; an answer if one is due,
+    without markup of calls."""
     return (
         is_legal_outline(_OUTLINE, text, turn, kind)
         and all(is_well_formed(_split(text, call)) for call in turn.calls)

@@ -64,8 +64,8 @@ def parse_gpt_oss(text: bytes) -> Turn:
 
 
 def is_legal_gpt_oss(text: bytes, turn: Turn, kind: Kind) -> bool:
-    """Any number of closed reasoning or answer messages, then calls or a final message; an answer if one is due. The
-    last message may lack its closing token, which may have no bytes."""
+    """Any number of closed reasoning or answer messages, then calls or a final message; an answer if one is due,
+    without markup of calls. The last message may lack its closing token, which may have no bytes."""
     return (
         is_legal_order(_ORDER, text, turn, kind)
         and all(call.name is not None for call in turn.calls)

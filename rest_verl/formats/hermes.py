@@ -25,7 +25,8 @@ def parse_hermes(text: bytes) -> Turn:
 
 
 def is_legal_hermes(text: bytes, turn: Turn, kind: Kind) -> bool:
-    """At most one reasoning block; every tag closed; one complete call in each call block; an answer if one is due."""
+    """At most one reasoning block; every tag closed; one complete call in each call block; an answer if one is due,
+    without markup of calls."""
     return is_legal_outline(_OUTLINE, text, turn, kind) and not _MARKUP.is_in_answer(text, turn)
 
 

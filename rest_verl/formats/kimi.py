@@ -47,7 +47,7 @@ def parse_kimi(text: bytes) -> Turn:
 
 def is_legal_kimi(text: bytes, turn: Turn, kind: Kind) -> bool:
     """At most one reasoning block; every tag closed; complete calls with names in each section; an answer if one is
-    due, without tags of calls."""
+    due, without markup of calls."""
     return (
         is_legal_order(_ORDER, text, turn, kind)
         and all(call.name is not None for call in turn.calls)

@@ -2,11 +2,12 @@
 
 <|python_tag|>{"name": "get_weather", "parameters": {"city": "Paris"}}; {"name": "get_time", "parameters": {}}
 
-The leading tag is optional, `arguments` may replace `parameters`, and the calls may be one JSON list. Reasoning has no
-tags. A turn that begins with anything but the tag, a brace or a bracket is an answer as a whole. In all other turns,
-an object with a member "name" is a call, and so is an unclosed object, whose name may still follow. A closed object
-without a name is answer text, like everything that is neither call nor separator, so an answer may be JSON. An
-end-of-turn tag is a marker at the very end only.
+The leading tag is optional, and the calls may be one JSON list. Arguments go by `parameters`, the key that the chat
+template writes (vLLM reads `arguments` as well). Reasoning has no tags. A turn that begins with anything but the tag,
+a brace or a bracket is an answer as a whole, illegal if it holds a call. In all other turns, an object with a member
+"name" is a call, and so is an unclosed object, whose name may still follow. A closed object without a name is answer
+text, like everything that is neither call nor separator, so an answer may be JSON. An end-of-turn tag is a marker at
+the very end only.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def parse_llama3_json(text: bytes) -> Turn:
 
 
 def is_legal_llama3_json(text: bytes, turn: Turn, kind: Kind) -> bool:
-    """Complete calls and nothing else, or an answer without tags and nothing else."""
+    """Complete calls and nothing else, or an answer without tags and markup of calls and nothing else."""
     if turn.calls:
         return not turn.response and is_legal_outline(_CALLS, text, turn, kind)
     return (

@@ -51,7 +51,7 @@ def parse_mistral(text: bytes) -> Turn:
 
 def is_legal_mistral(text: bytes, turn: Turn, kind: Kind) -> bool:
     """At most one reasoning block, which is closed; complete calls after each `[TOOL_CALLS]`; an answer if one is due,
-    without markers of calls."""
+    without markup of calls."""
     return is_legal_outline(_OUTLINE, text, turn, kind) and not _MARKUP.is_in_answer(text, turn)
 
 

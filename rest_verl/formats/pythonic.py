@@ -8,8 +8,9 @@ other brackets (`[1]`, `[note (1)]`, `[]`) is an answer. Names are Python identi
 arguments may be any text before `=` (`from=`, `user-id=`). Llama 4 may write the list between `<|python_start|>` and
 `<|python_end|>`. The commas between calls are markers like the brackets.
 
-Parsers of this format (vLLM's, BFCL's) accept a list without other text. So a list after other text is part of an
-answer, and text after a list is an answer that makes the turn illegal.
+Parsers of this format (vLLM's, BFCL's) accept a list without other text. So a list after other text is a malformed
+call in an answer, and text after a list is an answer; either makes the turn illegal. So do calls without the brackets,
+to which BFCL adds them.
 """
 
 import re
@@ -67,7 +68,7 @@ def _end_of_reasoning(text: bytes) -> int:
 
 def is_legal_pythonic(text: bytes, turn: Turn, kind: Kind) -> bool:
     """At most one reasoning block, at the beginning; then either one closed list of complete calls with one comma
-    between them and no text after it, or an answer if one is due. No turn has both."""
+    between them and no text after it, or an answer without calls if one is due. No turn has both."""
     return (
         is_legal_outline(_OUTLINE, text, turn, kind)
         and not (turn.calls and turn.response)

@@ -6,6 +6,9 @@
 {"name": "get_time", "parameters": {}}
 </tool_call>
 <response> final answer </response>
+
+The format's own rule of what is legal goes by the parse: tags inside of reasoning, arguments or an answer are text.
+ToolRL's rule looks at the text alone (`reward.toolrl`).
 """
 
 import re

@@ -128,6 +128,20 @@ FAULTS = (
         "tests/formats/test_json_spans.py::test_of_a_repeated_key_the_last_member_counts",
     ),
     Planted(
+        "markup that a cut breaks off is an answer",
+        "formats/parse/markup.py",
+        "(span[1] >= end and self.cut.search(text, *span))",
+        "(span[1] > end and self.cut.search(text, *span))",
+        "tests/faults/test_legality.py::test_a_turn_cut_after_its_first_byte_of_a_call_is_no_answer",
+    ),
+    Planted(
+        "a block of calls without a call is no malformed call",
+        "formats/parse/markup.py",
+        "or any(self.in_markers.match(text, *span) for span in turn.markers)",
+        "or False",
+        "tests/faults/test_legality.py::test_markup_of_calls_that_holds_no_call_is_no_answer",
+    ),
+    Planted(
         "keys of JSON are compared as written",
         "formats/parse/json_calls.py",
         "if _decoded(member.key) in keys:",
