@@ -61,6 +61,10 @@ class Kind:
     answer: bool
 
 
+def _never(text: bytes, turn: Turn) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class WireFormat:
     """One way in which a policy writes its turns.
@@ -75,12 +79,16 @@ class WireFormat:
             by an id. Where they are not known (`NO_TOOLS`), the text alone decides.
         markup: the tags of the format, which may be special tokens of a model. Any other special token at the very end
             of a turn ends it and is no text (`core.stops`). None: only the model's stop tokens end a turn.
+        is_malformed_call: whether the bytes of one turn, given with its parse, hold no call but text that begins like
+            one. In all formats of this package that text is a malformed call: such a turn is never an answer, neither
+            legal nor exact (`formats.parse.markup` says what begins like a call). Default: never.
     """
 
     parse: Callable[[bytes], Turn]
     is_legal: Callable[[bytes, Turn, Kind], bool]
     read: Callable[[bytes, CallSpan, ToolSchemas], ToolCall | None]
     markup: tuple[bytes, ...] | None = None
+    is_malformed_call: Callable[[bytes, Turn], bool] = _never
 
     def read_calls(self, text: bytes, turn: Turn, tools: ToolSchemas = NO_TOOLS) -> list[ToolCall | None]:
         """Decode each call of a parsed turn; None stands for one that is incomplete or cannot be read."""

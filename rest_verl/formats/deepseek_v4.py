@@ -18,6 +18,7 @@ from typing import Any
 
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
 from rest_verl.formats.parse.json_calls import strict_json
+from rest_verl.formats.parse.markup import call_markup
 from rest_verl.formats.parse.tags import Tags, parse_tagged
 from rest_verl.formats.parse.xml_calls import Parameter, Parameters, XmlCalls, closed_text
 
@@ -42,7 +43,10 @@ _CALLS = XmlCalls(
     ),
     value_of=_value_of,
 )
-_TAGS = Tags(calls=("<｜DSML｜tool_calls>".encode(), _CLOSING), scan_calls=_CALLS.scan)
+_TAGS = Tags(
+    calls=("<｜DSML｜tool_calls>".encode(), _CLOSING), scan_calls=_CALLS.scan, in_value=_CALLS.parameters.in_value
+)
+_MARKUP = call_markup("<｜DSML｜".encode(), "</｜DSML｜".encode())
 # The prompt may have opened the reasoning: then the turn has its closing tag only.
 _ORDER = re.compile(
     "((<think>)?</think>)?"
@@ -56,8 +60,15 @@ def parse_deepseek_v4(text: bytes) -> Turn:
 
 
 def is_legal_deepseek_v4(text: bytes, turn: Turn, kind: Kind) -> bool:
-    """At most one reasoning block; every tag closed; calls in each call block; an answer if one is due."""
-    return _CALLS.is_legal(_ORDER, text, turn, kind)
+    """At most one reasoning block; every tag closed; calls in each call block; an answer if one is due,
+    without markup of calls."""
+    return _CALLS.is_legal(_ORDER, text, turn, kind) and not _MARKUP.is_in_answer(text, turn)
 
 
-DEEPSEEK_V4 = WireFormat(parse_deepseek_v4, is_legal_deepseek_v4, _CALLS.read, _TAGS.markup + _CALLS.markup)
+DEEPSEEK_V4 = WireFormat(
+    parse_deepseek_v4,
+    is_legal_deepseek_v4,
+    _CALLS.read,
+    markup=_TAGS.markup + _CALLS.markup,
+    is_malformed_call=_MARKUP.is_malformed_call,
+)

@@ -4,9 +4,13 @@
 reasoning<channel|>
 <|tool_call>call:get_weather{city:<|"|>Paris<|"|>,days:3,units:{metric:true}}<tool_call|>
 
-Strings are raw text from one `<|"|>` to the next, and begin where a key or a value begins. Gemma sometimes omits the
-opening `<|"|>`; then the value is bare text, as verl reads it. A string is unclosed if it has no end, or if it would
-run past the closing tag of its block into another block: it ends at that tag. A name may have spaces, on one line.
+Strings are raw text from one `<|"|>` to the next, and begin where a key or a value begins. Gemma sometimes writes JSON
+or Python instead: a key or a value in their quotes is decoded, on one line as in these languages. Where it omits the
+opening `<|"|>` the value is bare text, as verl reads it; a quote at either end of bare text is not part of any value,
+so such a call cannot be read (verl would pass the quotes on).
+A string is unclosed if it has no end, or if it would run past the closing tag of its block into another block: it ends
+at that tag.
+A name may have spaces, on one line.
 
 These models end a turn with `<turn|>`, which may differ from the tokenizer's end-of-sequence token.
 """
@@ -16,6 +20,7 @@ import re
 
 from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, Kind, ToolCall, ToolSchemas, Turn, WireFormat
 from rest_verl.formats.parse.json_calls import strict_json
+from rest_verl.formats.parse.markup import call_markup
 from rest_verl.formats.parse.tags import Tags, is_legal_outline, parse_tagged
 
 _OPENING, _CLOSING, _QUOTE = b"<|tool_call>", b"<tool_call|>", b'<|"|>'
@@ -24,13 +29,19 @@ _CALL = b"call:"
 # A name of several words is one only if its brace follows; its length is bounded, so that matching is linear.
 _WORDS = rb"[^\s{}<](?:(?!call:)[^{}<\n]){0,200}(?=\{)"
 _STEP = re.compile(rb"call:\s*(?P<name>" + _WORDS + rb"|[^\s{}<]*)\s*(?P<brace>\{)?|<tool_call\|>")
-_STRUCTURE = re.compile(rb'[{\[:,]\s*(?P<quote><\|"\|>)?|[}\]]|<tool_call\|>')
+_STRUCTURE = re.compile(rb'[{\[:,]\s*(?P<quote><\|"\|>|["\'])?|[}\]]|<tool_call\|>')
+# The rest of a string of JSON or Python after its quote: to its closing quote or, unclosed, to the end of its line.
+_STRING_REST = {
+    quote: re.compile(rb"(?:[^%b\\\n]|\\[^\n])*(?:(?P<closing>%b)|\\?)" % (quote, quote)) for quote in (b'"', b"'")
+}
+_MARKUP = call_markup(b"<|tool_call", b"<tool_call|", others=(rb"call:\s*[\w.-]+\s*\{",))
 # The prompt may have opened the reasoning: then the turn has its closing tag only.
 _OUTLINE = re.compile(rb"((<\|channel>thought)?<channel\|>)?(<\|tool_call>call:\{\}<tool_call\|>)*(<turn\|>)?")
 
 # No alternative backtracks: each consumes what it starts to match, so matching is linear.
 _TOKEN = re.compile(
-    r'(?P<colon>(?::\s*)?)<\|"\|>(?P<string>.*?)<\|"\|>'
+    r'(?P<colon>(?::\s*)?)(?:<\|"\|>(?P<string>.*?)<\|"\|>'
+    r"""|(?P<quoted>"(?:[^"\\\n]|\\[^\n])*"|'(?:[^'\\\n]|\\[^\n])*'))"""
     r"|:(?P<value>[^{}\[\],]*)"
     r"|(?P<bare>[^\s{}\[\],:][^{}\[\],:]*)",
     re.DOTALL,
@@ -45,15 +56,19 @@ def parse_gemma4(text: bytes) -> Turn:
 
 def is_legal_gemma4(text: bytes, turn: Turn, kind: Kind) -> bool:
     """At most one reasoning block; every tag closed; one complete call with a name in each call block; an answer if
-    one is due."""
-    return is_legal_outline(_OUTLINE, text, turn, kind) and all(call.name is not None for call in turn.calls)
+    one is due, without markup of calls."""
+    return (
+        is_legal_outline(_OUTLINE, text, turn, kind)
+        and all(call.name is not None for call in turn.calls)
+        and not _MARKUP.is_in_answer(text, turn)
+    )
 
 
 def read_gemma4(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> ToolCall | None:
     """Read a call through JSON (`WireFormat.read`).
 
-    A call can be read if its bytes are UTF-8, it has a name, and keys, values, commas and braces are in place. As in
-    verl, a bare value is true, false or null in upper or lower case, a number, or else text.
+    A call can be read if its bytes are UTF-8, it has a name, and keys, values, quotes, commas and braces are in place.
+    As in verl, a bare value is true, false or null in upper or lower case, a number, or else text.
     """
     if call.name is None or call.arguments is None:
         return None
@@ -67,21 +82,38 @@ def read_gemma4(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> T
 
 
 def _as_json(token: re.Match[str]) -> str:
-    """JSON for a key, an item of a list, or a value with the colon before it."""
+    """JSON for a key, an item of a list, or a value with the colon before it; ValueError for quotes out of place."""
     if token["string"] is not None:
         return token["colon"] + json.dumps(token["string"])
+    if token["quoted"] is not None:
+        return token["colon"] + _quoted_as_json(token["quoted"])
     if token["value"] is not None:
         value = token["value"].strip()
         return ":" + _scalar(value) if value else ":"
     bare = token["bare"].strip()
     is_key = token.string.startswith(":", token.end())
-    return json.dumps(bare) if is_key else _scalar(bare)
+    return _text(bare) if is_key else _scalar(bare)
+
+
+def _quoted_as_json(quoted: str) -> str:
+    """JSON for a string in the quotes of JSON or Python; if it has escapes that JSON does not know, it is no JSON."""
+    if quoted.startswith('"'):
+        return quoted
+    others = {"\\'": "'", '"': '\\"'}
+    return '"' + re.sub(r'\\.|"', lambda found: others.get(found.group(), found.group()), quoted[1:-1]) + '"'
 
 
 def _scalar(bare: str) -> str:
     """JSON for a bare value."""
     lowered = bare.lower()
-    return lowered if _SCALAR.fullmatch(lowered) else json.dumps(bare)
+    return lowered if _SCALAR.fullmatch(lowered) else _text(bare)
+
+
+def _text(bare: str) -> str:
+    """JSON for bare text; ValueError if quotes stand around it, or at one end of it."""
+    if bare[0] in "\"'" or bare[-1] in "\"'" or '<|"|>' in bare:
+        raise ValueError(f"quotes out of place: {bare:.40}")
+    return json.dumps(bare)
 
 
 def _scan_block(text: bytes, start: int, turn: Turn) -> int:
@@ -96,7 +128,7 @@ def _scan_block(text: bytes, start: int, turn: Turn) -> int:
         start, written = found.start("name"), found["name"].rstrip()
         name = (start, start + len(written)) if written else None
         if found["brace"]:
-            position, complete = _end_of_arguments(text, found.start("brace"))
+            position, complete, _ = _end_of_arguments(text, found.start("brace"))
             arguments = (found.start("brace"), position)
             turn.calls.append(CallSpan(((name or arguments)[0], position), name, arguments, complete))
         elif name is not None:
@@ -104,28 +136,45 @@ def _scan_block(text: bytes, start: int, turn: Turn) -> int:
     return len(text)
 
 
-def _end_of_arguments(text: bytes, start: int) -> tuple[int, bool]:
-    """End of the arguments whose opening brace is at `start`, and whether their own brace closes them."""
-    depth, position = 0, start
+def _end_of_arguments(text: bytes, start: int) -> tuple[int, bool, bool]:
+    """End of the arguments whose opening brace is at `start`; whether their own brace closes them; whether the text
+    ends inside of a string."""
+    depth, position, in_string = 0, start, False
     while found := _STRUCTURE.search(text, position):
         position = found.end()
         kind = found.group()[:1]
         if kind == b"<":
-            return _end_of_text(text, start, found.start()), False
+            return _end_of_text(text, start, found.start()), False, False
         if kind in b"{[":
             depth += 1
         elif kind in b"}]":
             depth -= 1
             if depth == 0:
-                return position, True
+                return position, True, False
         if found["quote"]:
-            end = text.find(_QUOTE, position)
-            until = end if end >= 0 else len(text)
+            end, until = _end_of_string(text, position, found["quote"])
             closing = text.find(_CLOSING, position, until)
-            if closing >= 0 and (end < 0 or text.find(_OPENING, closing, until) >= 0):
-                return _end_of_text(text, start, closing), False
-            position = until + len(_QUOTE)
-    return _end_of_text(text, start, len(text)), False
+            if closing >= 0 and (end is None or text.find(_OPENING, closing, until) >= 0):
+                return _end_of_text(text, start, closing), False, False
+            in_string = end is None and until == len(text)
+            # The text after a quote that is never closed on its line is bare: it may hold braces.
+            position = until if in_string else position if end is None else end
+    return _end_of_text(text, start, len(text)), False, in_string
+
+
+def _end_of_string(text: bytes, start: int, quote: bytes) -> tuple[int | None, int]:
+    """Where a string ends whose opening quote is before `start`, None if it is not closed; and the end of its text."""
+    if quote == _QUOTE:
+        until = text.find(quote, start)
+        return (None, len(text)) if until < 0 else (until + len(quote), until)
+    rest = next(_STRING_REST[quote].finditer(text, start))  # there is one: it matches at any position
+    return (rest.end(), rest.start("closing")) if rest["closing"] else (None, rest.end())
+
+
+def _in_value(text: bytes, start: int) -> bool:
+    """Whether a string is open at the end of the text of a call that begins at `start` (`Tags.in_value`)."""
+    brace = text.find(b"{", start)
+    return brace >= 0 and _end_of_arguments(text, brace)[2]
 
 
 def _end_of_text(text: bytes, start: int, end: int) -> int:
@@ -138,7 +187,13 @@ _TAGS = Tags(
     scan_calls=_scan_block,
     think=(b"<|channel>thought", b"<channel|>"),
     stops=(b"<turn|>",),
-    in_string=lambda text, start: text.count(_QUOTE, start) % 2 == 1,
+    in_value=_in_value,
 )
 
-GEMMA4 = WireFormat(parse_gemma4, is_legal_gemma4, read_gemma4, (*_TAGS.markup, _QUOTE))
+GEMMA4 = WireFormat(
+    parse_gemma4,
+    is_legal_gemma4,
+    read_gemma4,
+    markup=(*_TAGS.markup, _QUOTE),
+    is_malformed_call=_MARKUP.is_malformed_call,
+)

@@ -22,6 +22,7 @@ import re
 
 from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, Kind, ToolCall, ToolSchemas, Turn, WireFormat
 from rest_verl.formats.parse.json_calls import trimmed
+from rest_verl.formats.parse.markup import call_markup
 from rest_verl.formats.parse.tags import Tags, is_legal_outline, parse_tagged
 from rest_verl.formats.parse.xml_calls import Parameter, Parameters, bare_value, is_well_formed, read_call
 
@@ -49,7 +50,13 @@ def _scan(text: bytes, start: int, turn: Turn) -> int:
     return stop.end()
 
 
-_TAGS = Tags(calls=(b"<tool_call>", _CLOSING), scan_calls=_scan, stops=(b"<|observation|>", b"<|user|>"))
+_TAGS = Tags(
+    calls=(b"<tool_call>", _CLOSING),
+    scan_calls=_scan,
+    stops=(b"<|observation|>", b"<|user|>"),
+    in_value=_PARAMETERS.in_value,
+)
+_MARKUP = call_markup(b"<tool_call", b"</tool_call", b"<arg_key", b"</arg_key", b"<arg_value", b"</arg_value")
 # The prompt may have opened the reasoning: then the turn has its closing tag only.
 _OUTLINE = re.compile(rb"((<think>)?</think>)?(<tool_call>\{\}</tool_call>)*(<\|(observation|user)\|>)?")
 
@@ -60,9 +67,12 @@ def parse_glm(text: bytes) -> Turn:
 
 
 def is_legal_glm(text: bytes, turn: Turn, kind: Kind) -> bool:
-    """At most one reasoning block; every tag closed; one call in each call block; an answer if one is due."""
-    return is_legal_outline(_OUTLINE, text, turn, kind) and all(
-        is_well_formed(_split(text, call)) for call in turn.calls
+    """At most one reasoning block; every tag closed; one call in each call block; an answer if one is due,
+    without markup of calls."""
+    return (
+        is_legal_outline(_OUTLINE, text, turn, kind)
+        and all(is_well_formed(_split(text, call)) for call in turn.calls)
+        and not _MARKUP.is_in_answer(text, turn)
     )
 
 
@@ -77,5 +87,9 @@ def _split(text: bytes, call: CallSpan) -> list[Parameter] | None:
 
 
 GLM = WireFormat(
-    parse_glm, is_legal_glm, read_glm, (*_TAGS.markup, b"<arg_key></arg_key>", b"<arg_value></arg_value>")
+    parse_glm,
+    is_legal_glm,
+    read_glm,
+    markup=(*_TAGS.markup, b"<arg_key></arg_key>", b"<arg_value></arg_value>"),
+    is_malformed_call=_MARKUP.is_malformed_call,
 )

@@ -22,12 +22,13 @@ import re
 
 from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, Kind, Span, ToolCall, ToolSchemas, Turn, WireFormat
 from rest_verl.formats.parse.json_calls import find, json_arguments, read_named_call
+from rest_verl.formats.parse.markup import call_markup
 from rest_verl.formats.parse.tags import append, is_legal_order, take_answer
 
 _START, _CHANNEL, _MESSAGE = b"<|start|>", b"<|channel|>", b"<|message|>"
 _BODY_ENDS = (_START, _CHANNEL, b"<|end|>", b"<|call|>", b"<|return|>")
 # Without the tokens that end a turn: it may lack them.
-_MARKUP = (_START, _CHANNEL, _MESSAGE, b"<|end|>", b"<|constrain|>")
+_ALL_TAGS = (_START, _CHANNEL, _MESSAGE, b"<|end|>", b"<|constrain|>")
 _BODY_END = re.compile(b"|".join(map(re.escape, _BODY_ENDS)))
 _HEADER_END = re.compile(rb"<\|message\|>|(?=<\|(?:start|end|call|return)\|>)")
 _OPEN_HEADER = re.compile(rb"\s*to=")
@@ -36,6 +37,13 @@ _TYPES_OF_CONTENT = (b" json", b" code")
 _ANALYSIS = re.compile(rb"<\|channel\|>\s*analysis\b")
 _CALL_END = re.compile(rb"\s*(?:<\|call\|>|\Z)")
 _ARGUMENTS = json_arguments(*_BODY_ENDS)
+
+# A header that is not finished may be that of a call.
+_MARKUP = call_markup(
+    *(tag[:-1] for tag in (_START, _CHANNEL, b"<|constrain|>", _MESSAGE, b"<|call|>")),
+    others=(rb"\bto=functions\.",),
+    in_markers=rb"<\|call\|>|<\|(?:start|channel)\|>(?!(?s:.*)<\|message\|>\Z)",
+)
 
 _BEGIN = rb"(\A|<\|start\|>assistant)"
 _TO, _ON = rb" to=functions\.", rb"<\|channel\|>(analysis|commentary)"
@@ -62,12 +70,13 @@ def parse_gpt_oss(text: bytes) -> Turn:
 
 
 def is_legal_gpt_oss(text: bytes, turn: Turn, kind: Kind) -> bool:
-    """Any number of closed reasoning or answer messages, then calls or a final message; an answer if one is due. The
-    last message may lack its closing token, which may have no bytes."""
+    """Any number of closed reasoning or answer messages, then calls or a final message; an answer if one is due,
+    without markup of calls. The last message may lack its closing token, which may have no bytes."""
     return (
         is_legal_order(_ORDER, text, turn, kind)
         and all(call.name is not None for call in turn.calls)
         and all(text.endswith(_MESSAGE, 0, start) for start, _ in turn.response)
+        and not _MARKUP.is_in_answer(text, turn)
     )
 
 
@@ -118,4 +127,6 @@ def read_gpt_oss(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> 
     return ToolCall(meant[0], read.arguments) if meant else read
 
 
-GPT_OSS = WireFormat(parse_gpt_oss, is_legal_gpt_oss, read_gpt_oss, _MARKUP)
+GPT_OSS = WireFormat(
+    parse_gpt_oss, is_legal_gpt_oss, read_gpt_oss, markup=_ALL_TAGS, is_malformed_call=_MARKUP.is_malformed_call
+)

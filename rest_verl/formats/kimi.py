@@ -24,6 +24,7 @@ from typing import Any
 
 from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, Kind, Span, ToolCall, ToolSchemas, Turn, WireFormat
 from rest_verl.formats.parse.json_calls import ends_in_string, find, json_arguments, strict_json, trimmed
+from rest_verl.formats.parse.markup import call_markup
 from rest_verl.formats.parse.tags import Tags, is_legal_order, parse_tagged
 
 _SECTION, _SECTION_END = b"<|tool_calls_section_begin|>", b"<|tool_calls_section_end|>"
@@ -34,6 +35,7 @@ _PREFIX = b"functions."
 # The digits may be missing: a turn may be cut after the colon.
 _NUMBER = re.compile(rb":\d*\Z")
 _ARGUMENTS = json_arguments(_SECTION_END, _CALL, _CALL_END)
+_MARKUP = call_markup(b"<|tool_call")  # all of its tags begin so
 # The prompt may have opened the reasoning: then the turn has its closing tag only.
 _ORDER = re.compile(
     rb"((<think>)?</think>)?"
@@ -50,11 +52,11 @@ def parse_kimi(text: bytes) -> Turn:
 
 def is_legal_kimi(text: bytes, turn: Turn, kind: Kind) -> bool:
     """At most one reasoning block; every tag closed; complete calls with names in each section; an answer if one is
-    due, without tags of calls."""
+    due, without markup of calls."""
     return (
         is_legal_order(_ORDER, text, turn, kind)
         and all(call.name is not None for call in turn.calls)
-        and not any(_STEP.search(text, *span) for span in turn.response)
+        and not _MARKUP.is_in_answer(text, turn)
     )
 
 
@@ -138,10 +140,8 @@ def _required(schema: Any) -> set[str]:
     return {name for name in required if isinstance(name, str)} if isinstance(required, list) else set()
 
 
-_TAGS = Tags(
-    calls=(_SECTION, _SECTION_END), scan_calls=_scan_section, stops=(b"<|im_end|>",), in_string=ends_in_string
-)
+_TAGS = Tags(calls=(_SECTION, _SECTION_END), scan_calls=_scan_section, stops=(b"<|im_end|>",), in_value=ends_in_string)
 
-_MARKUP = (*_TAGS.markup, _CALL, _CALL_ARGUMENTS, _CALL_END)
+_ALL_TAGS = (*_TAGS.markup, _CALL, _CALL_ARGUMENTS, _CALL_END)
 
-KIMI = WireFormat(parse_kimi, is_legal_kimi, read_kimi, _MARKUP)
+KIMI = WireFormat(parse_kimi, is_legal_kimi, read_kimi, markup=_ALL_TAGS, is_malformed_call=_MARKUP.is_malformed_call)

@@ -18,6 +18,7 @@ the text `5` as the number.
 import re
 
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
+from rest_verl.formats.parse.markup import call_markup
 from rest_verl.formats.parse.tags import Tags, parse_tagged
 from rest_verl.formats.parse.xml_calls import Parameters, XmlCalls, bare_value
 
@@ -35,7 +36,10 @@ _CALLS = XmlCalls(
     ),
     value_of=bare_value,
 )
-_TAGS = Tags(calls=(b"<minimax:tool_call>", _CLOSING), scan_calls=_CALLS.scan)
+_TAGS = Tags(calls=(b"<minimax:tool_call>", _CLOSING), scan_calls=_CALLS.scan, in_value=_CALLS.parameters.in_value)
+_MARKUP = call_markup(
+    b"<minimax:tool_call", b"</minimax:tool_call", b"<invoke name=", b"</invoke", b"<parameter name=", b"</parameter"
+)
 # The prompt may have opened the reasoning: then the turn has its closing tag only.
 _ORDER = re.compile(
     rb'((<think>)?</think>)?(<minimax:tool_call>(<invoke name=""></invoke>)+</minimax:tool_call>)*',
@@ -48,8 +52,15 @@ def parse_minimax(text: bytes) -> Turn:
 
 
 def is_legal_minimax(text: bytes, turn: Turn, kind: Kind) -> bool:
-    """At most one reasoning block; every tag closed; calls in each call block; an answer if one is due."""
-    return _CALLS.is_legal(_ORDER, text, turn, kind)
+    """At most one reasoning block; every tag closed; calls in each call block; an answer if one is due,
+    without markup of calls."""
+    return _CALLS.is_legal(_ORDER, text, turn, kind) and not _MARKUP.is_in_answer(text, turn)
 
 
-MINIMAX = WireFormat(parse_minimax, is_legal_minimax, _CALLS.read, _TAGS.markup + _CALLS.markup)
+MINIMAX = WireFormat(
+    parse_minimax,
+    is_legal_minimax,
+    _CALLS.read,
+    markup=_TAGS.markup + _CALLS.markup,
+    is_malformed_call=_MARKUP.is_malformed_call,
+)

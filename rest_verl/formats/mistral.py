@@ -24,6 +24,7 @@ from rest_verl.formats.parse.json_calls import (
     read_json_call,
     read_named_call,
 )
+from rest_verl.formats.parse.markup import JSON_CALL, call_markup
 from rest_verl.formats.parse.tags import Tags, append, is_legal_outline, parse_tagged
 
 _OPENING = b"[TOOL_CALLS]"
@@ -35,7 +36,7 @@ _OBJECT = re.compile(rb"\s*\{")
 _NAMED = re.compile(
     rb"\s*(?P<name>[^\s\[{][^\[{\n]*(?=\[ARGS\]|\[CALL_ID\]|\{)|[^\s\[{]+)(?:\s*(?P<id>\[CALL_ID\][^\s\[{]*))?(?:\s*(?P<arguments>\[ARGS\]|(?=\{)))?"
 )
-_STRAY = re.compile(rb"\[(?:CALL_ID|ARGS)\]")
+_MARKUP = call_markup(b"[TOOL_CALLS", b"[CALL_ID", b"[ARGS", others=(JSON_CALL,))
 # The prompt may have opened the reasoning: then the turn has its closing tag only.
 _OUTLINE = re.compile(
     rb"((\[THINK\])?\[/THINK\])?"
@@ -50,10 +51,8 @@ def parse_mistral(text: bytes) -> Turn:
 
 def is_legal_mistral(text: bytes, turn: Turn, kind: Kind) -> bool:
     """At most one reasoning block, which is closed; complete calls after each `[TOOL_CALLS]`; an answer if one is due,
-    without markers of calls."""
-    return is_legal_outline(_OUTLINE, text, turn, kind) and not any(
-        _STRAY.search(text, *span) for span in turn.response
-    )
+    without markup of calls."""
+    return is_legal_outline(_OUTLINE, text, turn, kind) and not _MARKUP.is_in_answer(text, turn)
 
 
 def read_mistral_call(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> ToolCall | None:
@@ -108,10 +107,16 @@ def _take_list(text: bytes, start: int, turn: Turn) -> int:
 def _take_object(text: bytes, start: int, turn: Turn) -> int:
     """Take the call that is the object at text[start]; return where it ends."""
     found = _OBJECTS.scan(text, start)
-    turn.calls.append(call_of(text, found))
+    turn.calls.append(call_of(text, found, b"arguments"))
     return found.end
 
 
-_TAGS = Tags(calls=(_OPENING, None), scan_calls=_scan_calls, think=(b"[THINK]", b"[/THINK]"), in_string=ends_in_string)
+_TAGS = Tags(calls=(_OPENING, None), scan_calls=_scan_calls, think=(b"[THINK]", b"[/THINK]"), in_value=ends_in_string)
 
-MISTRAL = WireFormat(parse_mistral, is_legal_mistral, read_mistral_call, (*_TAGS.markup, b"[ARGS]", b"[CALL_ID]"))
+MISTRAL = WireFormat(
+    parse_mistral,
+    is_legal_mistral,
+    read_mistral_call,
+    markup=(*_TAGS.markup, b"[ARGS]", b"[CALL_ID]"),
+    is_malformed_call=_MARKUP.is_malformed_call,
+)

@@ -5,19 +5,21 @@
 
 A turn holds calls if the first text after its reasoning is `[`, a name and `(`, or a beginning of that; text with
 other brackets (`[1]`, `[note (1)]`, `[]`) is an answer. Names are Python identifiers, with or without dots, or any
-text right before keyword arguments, as ToolACE writes them: `[Market Trends API(country="us")]`. Llama 4 may write the
-list between `<|python_start|>` and `<|python_end|>`.
+text right before keyword arguments, as ToolACE writes them: `[Market Trends API(country="us")]`. Names of arguments
+may be any text before `=` (`from=`, `user-id=`). Llama 4 may write the list between `<|python_start|>` and
+`<|python_end|>`. The commas between calls are markers like the brackets.
 
-Parsers of this format (vLLM's, BFCL's) accept a list without other text. So a list after other text is part of an
-answer, and text after a list is an answer that makes the turn illegal.
+Parsers of this format (vLLM's, BFCL's) accept a list without other text. So a list after other text is a malformed
+call in an answer, and text after a list is an answer; either makes the turn illegal. So do calls without the brackets,
+to which BFCL adds them.
 """
 
 import re
-from itertools import pairwise
 
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
-from rest_verl.formats.parse.python_calls import LOOSE_NAME, NAME, read_python_call, scan_python_calls
-from rest_verl.formats.parse.tags import Tags, parse_tagged, take_answer, uncovered
+from rest_verl.formats.parse.markup import call_markup
+from rest_verl.formats.parse.python_calls import ARGUMENT, LOOSE_NAME, NAME, read_python_call, scan_python_calls
+from rest_verl.formats.parse.tags import Tags, is_legal_outline, parse_tagged, take_answer
 
 _START, _END = b"<|python_start|>", b"<|python_end|>"
 # Blocks of a turn without calls: there Llama 4's tags are only markers.
@@ -27,9 +29,13 @@ _OPENING = re.compile(
     rb"\s*(?:(?P<start>" + re.escape(_START) + rb")\s*)?"
     rb"(?P<bracket>\[)\s*(?=" + NAME + rb"\(|(?:" + NAME + rb")?\Z|" + LOOSE_NAME + rb")"
 )
+_IDENTIFIER = re.compile(NAME)
 _ENDING = re.compile(rb"\s*(?P<end>" + re.escape(_END) + rb")")
+_MARKUP = call_markup(_START[:-1], _END[:-1], others=(rb"\[\s*" + NAME + rb"\(\s*(?:" + ARGUMENT + rb"|\))",))
 # The prompt may have opened the reasoning: then the turn has its closing tag only.
-_ORDER = re.compile(rb"((<think>)?</think>)?(\[\]|<\|python_start\|>\[\](<\|python_end\|>)?)?")
+_OUTLINE = re.compile(
+    rb"((<think>)?</think>)?(\[\{\}(,\{\})*\]|<\|python_start\|>\[\{\}(,\{\})*\](<\|python_end\|>)?)?"
+)
 
 
 def parse_pythonic(text: bytes) -> Turn:
@@ -64,17 +70,39 @@ def _end_of_reasoning(text: bytes) -> int:
 
 def is_legal_pythonic(text: bytes, turn: Turn, kind: Kind) -> bool:
     """At most one reasoning block, at the beginning; then either one closed list of complete calls with one comma
-    between them and no text after it, or an answer if one is due. No turn has both."""
-    between = [text[call.whole[1] : following.whole[0]].strip() for call, following in pairwise(turn.calls)]
+    between them and no text after it, or an answer without calls if one is due. No turn has both."""
     return (
-        _ORDER.fullmatch(b"".join(text[slice(*span)] for span in turn.markers)) is not None
-        and all(call.complete for call in turn.calls)
-        and bool(turn.calls) == kind.calls
-        and (bool(turn.response) or not kind.answer)
+        is_legal_outline(_OUTLINE, text, turn, kind)
         and not (turn.calls and turn.response)
-        and all(separator == b"," for separator in between)
-        and len(b"".join(uncovered(text, turn).split())) == len(between)
+        and not _is_call_in_answer(text, turn)
     )
 
 
-PYTHONIC = WireFormat(parse_pythonic, is_legal_pythonic, read_python_call, _TAGS.markup)
+def _is_malformed_call(text: bytes, turn: Turn) -> bool:
+    """`WireFormat.is_malformed_call`."""
+    return _MARKUP.is_malformed_call(text, turn) or (not turn.calls and _is_call_in_answer(text, turn))
+
+
+def _is_call_in_answer(text: bytes, turn: Turn) -> bool:
+    """Whether an answer holds a list of calls, or is one but for its brackets."""
+    return _MARKUP.is_in_answer(text, turn) or any(_is_bare_list(text[slice(*span)]) for span in turn.response)
+
+
+def _is_bare_list(answer: bytes) -> bool:
+    """Whether an answer is calls without brackets, perhaps in a code fence: BFCL's reader adds the brackets. Names are
+    identifiers here: without brackets, `see f(a=1)` is prose."""
+    text = b"[" + answer.strip(b"` \t\r\n").removeprefix(b"python\n") + b"]"
+    if _OPENING.match(text) is None:
+        return False
+    turn = Turn()
+    end = scan_python_calls(text, 0, turn)
+    return end == len(text) and all(
+        call.complete and _IDENTIFIER.fullmatch(text[slice(*call.name)]) and read_python_call(text, call)
+        for call in turn.calls
+        if call.name
+    )
+
+
+PYTHONIC = WireFormat(
+    parse_pythonic, is_legal_pythonic, read_python_call, markup=_TAGS.markup, is_malformed_call=_is_malformed_call
+)

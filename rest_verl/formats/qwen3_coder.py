@@ -22,6 +22,7 @@ import re
 from typing import Any
 
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
+from rest_verl.formats.parse.markup import call_markup
 from rest_verl.formats.parse.tags import Tags, parse_tagged
 from rest_verl.formats.parse.typed import value_of_text
 from rest_verl.formats.parse.xml_calls import Parameter, function_calls
@@ -34,7 +35,8 @@ def _value_of(parameter: Parameter, schema: Any) -> Any:
 
 
 _CALLS = function_calls(_CLOSING, _value_of)
-_TAGS = Tags(calls=(b"<tool_call>", _CLOSING), scan_calls=_CALLS.scan)
+_TAGS = Tags(calls=(b"<tool_call>", _CLOSING), scan_calls=_CALLS.scan, in_value=_CALLS.parameters.in_value)
+_MARKUP = call_markup(b"<tool_call", b"</tool_call", b"<function=", b"</function", b"<parameter=", b"</parameter")
 # The prompt may have opened the reasoning: then the turn has its closing tag only.
 _ORDER = re.compile(rb"((<think>)?</think>)?(<tool_call>(<function=></function>)+</tool_call>)*")
 
@@ -45,8 +47,15 @@ def parse_qwen3_coder(text: bytes) -> Turn:
 
 
 def is_legal_qwen3_coder(text: bytes, turn: Turn, kind: Kind) -> bool:
-    """At most one reasoning block; every tag closed; calls in each call block; an answer if one is due."""
-    return _CALLS.is_legal(_ORDER, text, turn, kind)
+    """At most one reasoning block; every tag closed; calls in each call block; an answer if one is due,
+    without markup of calls."""
+    return _CALLS.is_legal(_ORDER, text, turn, kind) and not _MARKUP.is_in_answer(text, turn)
 
 
-QWEN3_CODER = WireFormat(parse_qwen3_coder, is_legal_qwen3_coder, _CALLS.read, _TAGS.markup + _CALLS.markup)
+QWEN3_CODER = WireFormat(
+    parse_qwen3_coder,
+    is_legal_qwen3_coder,
+    _CALLS.read,
+    markup=_TAGS.markup + _CALLS.markup,
+    is_malformed_call=_MARKUP.is_malformed_call,
+)

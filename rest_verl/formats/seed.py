@@ -17,6 +17,7 @@ A block holds one call: verl does not run a second one.
 import re
 
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
+from rest_verl.formats.parse.markup import call_markup
 from rest_verl.formats.parse.tags import Tags, parse_tagged
 from rest_verl.formats.parse.xml_calls import bare_value, function_calls
 
@@ -26,6 +27,10 @@ _TAGS = Tags(
     calls=(b"<seed:tool_call>", _CLOSING),
     scan_calls=_CALLS.scan,
     think=(b"<seed:think>", b"</seed:think>"),
+    in_value=_CALLS.parameters.in_value,
+)
+_MARKUP = call_markup(
+    b"<seed:tool_call", b"</seed:tool_call", b"<function=", b"</function", b"<parameter=", b"</parameter"
 )
 # The prompt may have opened the reasoning: then the turn has its closing tag only.
 _ORDER = re.compile(
@@ -39,8 +44,15 @@ def parse_seed(text: bytes) -> Turn:
 
 
 def is_legal_seed(text: bytes, turn: Turn, kind: Kind) -> bool:
-    """At most one reasoning block; every tag closed; one call in each call block; an answer if one is due."""
-    return _CALLS.is_legal(_ORDER, text, turn, kind)
+    """At most one reasoning block; every tag closed; one call in each call block; an answer if one is due,
+    without markup of calls."""
+    return _CALLS.is_legal(_ORDER, text, turn, kind) and not _MARKUP.is_in_answer(text, turn)
 
 
-SEED = WireFormat(parse_seed, is_legal_seed, _CALLS.read, _TAGS.markup + _CALLS.markup)
+SEED = WireFormat(
+    parse_seed,
+    is_legal_seed,
+    _CALLS.read,
+    markup=_TAGS.markup + _CALLS.markup,
+    is_malformed_call=_MARKUP.is_malformed_call,
+)

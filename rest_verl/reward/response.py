@@ -20,7 +20,8 @@ class Response:
         texts: bytes of each turn.
         turns: spans of each turn.
         wire_format: wire format of the policy.
-        calls: calls of all turns in order; None for a call that cannot be read.
+        calls: calls of all turns in order; None for a call that cannot be read, and for text that begins like a call
+            in a turn without any (`WireFormat.is_malformed_call`).
     """
 
     texts: Sequence[bytes]
@@ -62,7 +63,10 @@ class Response:
 
     def has_stray_text(self) -> bool:
         """Whether there is text outside of reasoning, calls and answer."""
-        return any(uncovered(text, turn).strip() for text, turn in zip(self.texts, self.turns, strict=True))
+        return any(
+            uncovered(text, turn).decode("utf-8", "replace").strip()
+            for text, turn in zip(self.texts, self.turns, strict=True)
+        )
 
 
 def read_response(texts: Sequence[bytes], wire_format: WireFormat, tools: ToolSchemas = NO_TOOLS) -> Response:
@@ -74,7 +78,8 @@ def read_response(texts: Sequence[bytes], wire_format: WireFormat, tools: ToolSc
         tools: tools that the policy was offered.
     """
     turns = [wire_format.parse(text) for text in texts]
-    calls = [
-        call for text, turn in zip(texts, turns, strict=True) for call in wire_format.read_calls(text, turn, tools)
-    ]
+    calls: list[ToolCall | None] = []
+    for text, turn in zip(texts, turns, strict=True):
+        calls += wire_format.read_calls(text, turn, tools)
+        calls += [None] * wire_format.is_malformed_call(text, turn)
     return Response(texts, turns, wire_format, calls)

@@ -17,7 +17,7 @@ from rest_verl.config.reward import RewardConfig
 from rest_verl.core.tool_calls import NO_TOOLS, ToolSchemas, WireFormat
 from rest_verl.reward.response import Response, read_response
 from rest_verl.reward.strict import is_strictly_legal, match_best
-from rest_verl.reward.toolrl import match_in_order, read_first_block
+from rest_verl.reward.toolrl import is_legal_as_published, match_in_order, read_first_block
 from rest_verl.reward.truth import GroundTruth, Match, same_calls
 
 # Names of the logged components of the reward.
@@ -85,7 +85,9 @@ class ToolReward:
             `COMPONENTS` by name; `score` is the reward. `acc` depends neither on the rules nor on the step: 1 if the
             calls are exactly those due, in any order, or, where none is due, if there is an answer and no call.
         """
-        legal = is_strictly_legal(response, truth.kind) if self._strict else response.is_legal(truth.kind)
+        legal = (
+            is_strictly_legal(response, truth.kind) if self._strict else is_legal_as_published(response, truth.kind)
+        )
         match = self._match(response, truth, legal)
         correctness = 0.0
         if truth.kind.calls or self._strict:

@@ -23,10 +23,11 @@ In all of them, two equal lists of calls have a share of 1.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rest_verl.core.tool_calls import ToolCall
+from rest_verl.core.tool_calls import Kind, ToolCall
 from rest_verl.formats.rlla import RLLA
 from rest_verl.reward.response import Response
 from rest_verl.reward.truth import NO_MATCH, DueCall, Match, jaccard
@@ -36,6 +37,10 @@ _CHAT_MARKERS = (
     ("<|im_start|>assistant", "<|im_end|>"),
     ("<|start_header_id|>assistant<|end_header_id|>", "<|eot_id|>"),
 )
+
+_THINK = r"<think>.*?</think>"
+_CALLS = r"\n<tool_call>\n.*?\n</tool_call>"
+_ANSWER = r"\n<response>.*?</response>"
 
 Agreement = Callable[[Sequence[str], Sequence[str]], float]
 
@@ -91,6 +96,19 @@ def read_first_block(texts: Sequence[bytes]) -> Response:
     calls = [call for turn in turns for call in _lines_of_first_block(turn)]
     cut = [turn.encode() for turn in turns]
     return Response(cut, [RLLA.parse(text) for text in cut], RLLA, calls)
+
+
+def is_legal_as_published(response: Response, kind: Kind) -> bool:
+    """ToolRL's rule in the format rlla: reasoning, then exactly the blocks of the kind, each on lines of its own, with
+    nothing else but white space around the whole; the tags of each due block occur once. In other formats, and for
+    several turns, `Response.is_legal`."""
+    if response.wire_format is not RLLA or len(response.texts) != 1:
+        return response.is_legal(kind)
+    text = response.texts[0].decode("utf-8", "replace").strip()
+    due = ["tool_call"] * kind.calls + ["response"] * kind.answer
+    if any(text.count(f"<{tag}>") != 1 or text.count(f"</{tag}>") != 1 for tag in due):
+        return False
+    return re.fullmatch(_THINK + _CALLS * kind.calls + _ANSWER * kind.answer, text, re.DOTALL) is not None
 
 
 def _equality(first: Sequence[str], second: Sequence[str]) -> float:

@@ -25,13 +25,14 @@ def encoded(value, draw):
 
 
 @st.composite
-def labelled_calls(draw):
-    """One call as (bytes, region) parts, name or arguments first, maybe with a misleading member."""
-    key = draw(st.sampled_from([b'"parameters"', b'"arguments"']))
+def labelled_calls(draw, key, other):
+    """One call as (bytes, region) parts, name or arguments first, maybe with misleading members."""
     name = [(b'"name": "', OTHER), (encoded(draw(texts), draw)[1:-1], NAME), (b'"', OTHER)]
     members = [name, [(key + b": ", OTHER), (encoded(draw(arguments), draw), ARGS)]]
     if draw(st.booleans()):
         members.append([(b'"id" : ' + encoded({"name": "y", "arguments": {"z": []}}, draw), OTHER)])
+    if draw(st.booleans()):
+        members.append([(other + b': {"z": []}', OTHER)])
     first, *others = draw(st.permutations(members))
     joined = [part for member in others for part in [(b", ", OTHER), *member]]
     return [(b"{", OTHER), *first, *joined, (b"}", OTHER)]
@@ -41,7 +42,7 @@ def labelled_calls(draw):
 def rlla_turns(draw):
     """A turn of rlla as (bytes, region) parts."""
     parts = [(b"<think>", FORMAT), (draw(texts).encode(), THINK), (b"</think>", FORMAT), (b"\n", OTHER)]
-    if calls := draw(st.lists(labelled_calls(), max_size=2)):
+    if calls := draw(st.lists(labelled_calls(b'"parameters"', b'"arguments"'), max_size=2)):
         lines = [part for call in calls for part in [*call, (b"\n", OTHER)]]
         parts += [(b"<tool_call>", FORMAT), (b"\n", OTHER), *lines, (b"</tool_call>", FORMAT), (b"\n x", OTHER)]
     if draw(st.booleans()):
@@ -54,7 +55,7 @@ def hermes_turns(draw):
     """A turn of hermes as (bytes, region) parts, with text or mere white space outside of the blocks."""
     outside = st.sampled_from([(b"\n", OTHER), (b" \r\n", OTHER), (b"\n I look it up: {\xc3\xbc} ", RESPONSE)])
     parts = [(b"<think>", FORMAT), (draw(texts).encode(), THINK), (b"</think>", FORMAT), draw(outside)]
-    for call in draw(st.lists(labelled_calls(), max_size=2)):
+    for call in draw(st.lists(labelled_calls(b'"arguments"', b'"parameters"'), max_size=2)):
         parts += [(b"<tool_call>", FORMAT), (b"\n", OTHER), *call, (b"</tool_call>", FORMAT), draw(outside)]
     return parts
 

@@ -54,8 +54,8 @@ def test_calls_may_be_separated_by_white_space_alone():
     assert parts(f"{F}\n{G}") == ([], [], [F_FOUND, G_FOUND])
 
 
-def test_arguments_go_by_either_key():
-    assert parts(F.replace("parameters", "arguments"))[2] == [F_FOUND]
+def test_arguments_go_by_the_key_of_the_template():
+    assert parts(F.replace("parameters", "arguments"))[2] == [("f", None, True)]
 
 
 def test_a_turn_that_begins_with_text_is_an_answer_whatever_follows():
@@ -109,7 +109,7 @@ def test_a_turn_cut_at_any_byte_keeps_the_calls_before_the_cut():
 
 
 def test_calls_are_read_by_value_and_what_is_no_call_is_none():
-    others = ['{"name": "caf\\u00e9", "arguments": {"a": [null]}}', '{"name": "f"}', '{"name": "f", "arguments": 1}']
+    others = ['{"name": "caf\\u00e9", "parameters": {"a": [null]}}', '{"name": "f"}', '{"name": "f", "parameters": 1}']
     assert read_calls("; ".join([F, *others])) == [
         ToolCall("f", {"a": 1}),
         ToolCall("café", {"a": [None]}),

@@ -97,7 +97,6 @@ def test_an_unknown_escape_in_a_string_stays_and_warns_nobody():
         "f(a=)",
         "f(a=1 b=2)",
         "f('a'=1)",
-        "f(a.b=1)",
         "f(a=[1)",
         "f(a='x\n)",
         "f(a='\\N{no such name}')",

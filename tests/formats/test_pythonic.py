@@ -25,7 +25,7 @@ def calls_of(text):
 def test_a_turn_with_reasoning_and_a_list_of_calls():
     calls = 'get_weather(city="Zürich", days=[1, 2]),\r\n  no_arguments(), math.factorial(n=-5) '
     assert parts(f"{THINK}[{calls}]\n") == (
-        ["<think>", "</think>", "[", "]"],
+        ["<think>", "</think>", "[", ",", ",", "]"],
         ["\nt\n"],
         [],
         [
@@ -42,7 +42,7 @@ def test_the_spans_of_a_call_are_its_name_and_its_parentheses():
         ((1, 7), (1, 2), (2, 7)),
         ((9, 14), (9, 12), (12, 14)),
     ]
-    assert turn.markers == [(0, 1), (14, 15)]
+    assert turn.markers == [(0, 1), (7, 8), (14, 15)]
 
 
 def test_text_behind_the_list_is_the_answer():
@@ -97,9 +97,9 @@ def test_the_tags_of_llama_4_hold_nothing_but_a_list_of_calls():
         ('[f(a="x)]', ["["], [("f", '(a="x)]', False)]),
         ("[f(a='''x\n)]\n", ["["], [("f", "(a='''x\n)]", False)]),
         ("[f()", ["["], [("f", "()", True)]),
-        ("[f(), ", ["["], [("f", "()", True)]),
-        ("[f(), get_wea", ["["], [("f", "()", True), ("get_wea", None, False)]),
-        ("[f(), g(a=", ["["], [("f", "()", True), ("g", "(a=", False)]),
+        ("[f(), ", ["[", ","], [("f", "()", True)]),
+        ("[f(), get_wea", ["[", ","], [("f", "()", True), ("get_wea", None, False)]),
+        ("[f(), g(a=", ["[", ","], [("f", "()", True), ("g", "(a=", False)]),
         (START, [START], []),
         (START + "[get", [START, "["], [("get", None, False)]),
     ],

@@ -12,10 +12,18 @@ from rest_verl.formats import get_format
 FORMATS = ["rlla", "hermes"]
 TAGS = [b"<think>", b"</think>", b"<tool_call>", b"</tool_call>", b"<response>", b"</response>"]
 
+KEYS = {"rlla": b"parameters", "hermes": b"arguments"}
+
+
+def in_format(format, text):
+    """The text with the format's own key of arguments."""
+    return text.replace(b'"arguments"', b'"' + KEYS[format] + b'"')
+
+
 EXAMPLE = """\
 <think> The user wants "two" things: {weather} and <tool_call>. Ünï </think>
 <tool_call>
-{"name": "get_weather", "parameters": {"city": "Zürich", "note": "} </tool_call> \\" {"}}
+{"name": "get_weather", "arguments": {"city": "Zürich", "note": "} </tool_call> \\" {"}}
 {"arguments": {"name": "inner", "list": [1, {"a": null}]}, "name": "get_time"}
 </tool_call>
 <response> One moment, 天気. </response>""".encode()
@@ -104,6 +112,7 @@ def test_an_unclosed_answer_runs_to_the_end():
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_call_left_open_at_the_closing_tag_is_incomplete_and_the_next_block_is_read(format):
     text = b'<tool_call>{"name": "f", "arguments": {"a": 1\n</tool_call><tool_call>{"name": "g"}</tool_call>'
+    text = in_format(format, text)
     turn = get_format(format).parse(text)
     assert [(text[slice(*call.name)], call.complete) for call in turn.calls] == [(b"f", False), (b"g", True)]
     assert text[slice(*turn.calls[0].arguments)] == b'{"a": 1'
@@ -121,10 +130,11 @@ def test_a_closing_tag_that_closes_nothing_is_a_marker(format):
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_turn_cut_at_any_byte_keeps_the_calls_before_the_cut(format):
     parse = get_format(format).parse
-    whole = parse(EXAMPLE).calls
-    assert [EXAMPLE[slice(*call.name)] for call in whole] == [b"get_weather", b"get_time"]
-    for cut in range(len(EXAMPLE) + 1):
-        text = EXAMPLE[:cut]
+    example = in_format(format, EXAMPLE)
+    whole = parse(example).calls
+    assert [example[slice(*call.name)] for call in whole] == [b"get_weather", b"get_time"]
+    for cut in range(len(example) + 1):
+        text = example[:cut]
         turn = parse(text)
         assert_consistent(text, turn)
         before = [call for call in whole if call.whole[1] <= cut]
@@ -136,7 +146,7 @@ def test_a_turn_cut_at_any_byte_keeps_the_calls_before_the_cut(format):
             if cut >= call.name[0]:
                 assert cut_call.name == (call.name[0], min(call.name[1], cut))
             if cut > call.arguments[0]:
-                written = EXAMPLE[call.arguments[0] : min(call.arguments[1], cut)]
+                written = example[call.arguments[0] : min(call.arguments[1], cut)]
                 assert text[slice(*cut_call.arguments)] == written.rstrip()
 
 

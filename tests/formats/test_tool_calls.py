@@ -17,7 +17,7 @@ def read(block, format="rlla"):
 
 def test_calls_come_back_by_value_in_the_order_of_the_text():
     block = (
-        '{"name": "f", "parameters": {"a": [1, 2.5, null, true], "ü": "\\u00fc\\n"}}\n{"arguments": {}, "name": "g"}'
+        '{"name": "f", "parameters": {"a": [1, 2.5, null, true], "ü": "\\u00fc\\n"}}\n{"parameters": {}, "name": "g"}'
     )
     assert read(block) == [ToolCall("f", {"a": [1, 2.5, None, True], "ü": "ü\n"}), ToolCall("g", {})]
 

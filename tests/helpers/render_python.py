@@ -13,7 +13,8 @@ def render_pythonic(thought: str, calls: list[Call], answer: str) -> list[Part]:
         parts += [(b"\n\n" if thought else b"", OTHER), (b"[", FORMAT)]
         for number, (name, arguments) in enumerate(calls):
             written = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-            parts += [(b", " if number else b"", OTHER), (name.encode(), NAME), (f"({written})".encode(), ARGS)]
+            parts += [(b",", FORMAT), (b" ", OTHER)] if number else []
+            parts += [(name.encode(), NAME), (f"({written})".encode(), ARGS)]
         parts += [(b"]", FORMAT)]
     # white space before an answer is part of the stretch outside of all blocks, which is the answer
     return [*parts, (b"\n" + answer.encode(), RESPONSE)] if answer else parts

@@ -58,7 +58,7 @@ def test_every_component_of_a_partly_right_response():
     # Names {weather, time} against {weather, time, time}: J = 2/3. Weather: keys {city, days} against
     # {city, unit}: J = 1/3, one equal value. Time: keys {} against {}: 1. S_max = 1 + 3 + 1 = 5.
     truth = THINK + block(WEATHER, TIME)
-    guess = '{"name": "get_weather", "arguments": {"unit": "C", "city": "Paris"}}'
+    guess = '{"name": "get_weather", "parameters": {"unit": "C", "city": "Paris"}}'
     found = score(THINK + block(TIME, guess, TIME), truth=truth, step=0)
     matched = 2 / 3 + 1 / 3 + 1 + 1
     assert found == pytest.approx(

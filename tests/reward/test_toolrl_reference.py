@@ -40,7 +40,7 @@ def reference_call(line):
         call = json.loads(line, parse_constant=refuse)
     except ValueError:
         return None
-    name, arguments = call.get("name"), call.get("arguments", call.get("parameters"))
+    name, arguments = call.get("name"), call.get("parameters")
     return (name, arguments) if isinstance(name, str) and isinstance(arguments, dict) else None
 
 
@@ -84,6 +84,7 @@ def reference_legal(text, calls, answer):
     pattern = r"^<think>.*?</think>"
     pattern += r"\n<tool_call>\n.*?\n</tool_call>" if calls else ""
     pattern += r"\n<response>.*?</response>" if answer else ""
+    text = text.strip()
     once = ["<tool_call>", "</tool_call>"] * calls + ["<response>", "</response>"] * answer
     return bool(re.search(pattern + "$", text, re.DOTALL)) and all(text.count(tag) == 1 for tag in once)
 
@@ -96,7 +97,11 @@ def reference_score(text, truth, step):
     score = format_max if reference_legal(text, bool(due), answer) else format_min
     if not due:
         answered = any(tag == "response" and inside.strip() for tag, inside in reference_blocks(text))
-        return score, float(answered and not calls)
+        # a tag of calls outside of reasoning, or a call without tags, is a call that went wrong
+        rest = re.sub("<think>.*?</think>", "", text, flags=re.DOTALL)
+        return score, float(
+            answered and not calls and not re.search(r"</?tool_call>|\{\"name\": \"\w+\", \"param", rest)
+        )
     matched, most = reference_matched(due, calls)
     exact = sorted(json.dumps(call, sort_keys=True) for call in calls) == sorted(
         json.dumps(call, sort_keys=True) for call in due

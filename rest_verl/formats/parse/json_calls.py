@@ -1,11 +1,18 @@
-"""Tool calls written as JSON objects: `{"name": ..., "arguments": {...}}`."""
+"""Tool calls written as JSON objects: `{"name": ..., "arguments": {...}}`.
+
+The key of the arguments is `arguments` or `parameters`, whichever the chat template of a format writes: servers run no
+call that has the other one. Keys are compared decoded (`"\\u006eame"` is `name`), and of repeated keys the last one
+counts, so spans and values are those of a JSON parser.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +27,7 @@ _VALUE = re.compile(_STRING)
 
 @dataclass(frozen=True)
 class Member:
-    """One key and the span of its value, including quotes or braces."""
+    """One key as written, and the span of its value, including quotes or braces."""
 
     key: bytes
     start: int
@@ -37,9 +44,9 @@ class ObjectSpan:
     members: list[Member]
 
     def last(self, *keys: bytes) -> Member | None:
-        """The last member with one of the keys: JSON readers keep the last of repeated keys."""
+        """The last member with one of the keys, however it is spelled: JSON readers keep the last of repeated keys."""
         for member in reversed(self.members):
-            if member.key in keys:
+            if _decoded(member.key) in keys:
                 return member
         return None
 
@@ -96,6 +103,15 @@ class ObjectScanner:
         return ObjectSpan(start, len(text), False, members)
 
 
+def _decoded(key: bytes) -> bytes:
+    """A key without its escapes; as written if they are no JSON."""
+    if b"\\" not in key:
+        return key
+    with suppress(ValueError):
+        return strict_json(b'"' + key + b'"').encode("utf-8", "surrogatepass")
+    return key
+
+
 def _close(members: list[Member], key: bytes | None, value_start: int | None, text: bytes, end: int) -> None:
     """Append the member that ends before `end`, without the white space around its value."""
     if key is None or value_start is None:
@@ -132,8 +148,9 @@ def inside_quotes(text: bytes, member: Member) -> tuple[int, int] | None:
     return None if string is None else string.span("inside")
 
 
-def json_calls(closing: bytes) -> Callable[[bytes, int, Turn], int]:
-    """Scanner of a block (`Tags.scan_calls`) that takes every JSON object up to the closing tag as a call."""
+def json_calls(closing: bytes, arguments_key: bytes = b"arguments") -> Callable[[bytes, int, Turn], int]:
+    """Scanner of a block (`Tags.scan_calls`) that takes every JSON object up to the closing tag as a call, whose
+    arguments have the given key."""
     scanner = ObjectScanner(closing)
     step = re.compile(rb"\{|" + re.escape(closing))
 
@@ -144,7 +161,7 @@ def json_calls(closing: bytes) -> Callable[[bytes, int, Turn], int]:
                 turn.markers.append(found.span())
                 return found.end()
             call = scanner.scan(text, found.start())
-            turn.calls.append(call_of(text, call))
+            turn.calls.append(call_of(text, call, arguments_key))
             position = call.end
         return len(text)
 
@@ -171,10 +188,10 @@ def json_arguments(*markers: bytes) -> Callable[[bytes, int], tuple[Span | None,
     return scan
 
 
-def call_of(text: bytes, found: ObjectSpan) -> CallSpan:
-    """The call in an object: its name, and its `parameters` or `arguments`."""
+def call_of(text: bytes, found: ObjectSpan, arguments_key: bytes) -> CallSpan:
+    """The call in an object: its name, and the arguments under their key, `arguments` or `parameters`."""
     name = found.last(b"name")
-    arguments = found.last(b"parameters", b"arguments")
+    arguments = found.last(arguments_key)
     return CallSpan(
         whole=(found.start, found.end),
         name=inside_quotes(text, name) if name else None,
@@ -186,8 +203,8 @@ def call_of(text: bytes, found: ObjectSpan) -> CallSpan:
 def read_json_call(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> ToolCall | None:
     """Read a call that is one JSON object (`WireFormat.read`).
 
-    A call can be read if it is UTF-8 and strict JSON (no NaN, no infinities), its name is a string and its arguments
-    are an object. Nothing is evaluated. JSON has types, so the tools decide nothing.
+    A call can be read if it is UTF-8 and strict JSON (`strict_json`), its name is a string and its arguments are an
+    object. Nothing is evaluated. JSON has types, so the tools decide nothing.
     """
     if call.name is None or call.arguments is None:
         return None
@@ -218,8 +235,18 @@ def read_named_call(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) 
 MAX_DEPTH = 200
 
 
+class BeyondRange(ValueError):
+    """A number that no double holds: a JSON writer could give it as an infinity only, which is no JSON."""
+
+
 def strict_json(text: bytes) -> Any:
-    """Value of JSON text; ValueError if it is not JSON, RecursionError if it has more than MAX_DEPTH levels."""
+    """Value of JSON text.
+
+    Raises:
+        ValueError: it is not JSON; NaN and infinities are not.
+        BeyondRange: it has a number, an integer too, that is larger than the largest double.
+        RecursionError: it has more than MAX_DEPTH levels.
+    """
     # Decoded here: json.loads guesses an encoding for bytes, and zeros in hostile text make it guess UTF-16.
     value = _DECODER.decode(text.decode("utf-8"))
     if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
@@ -242,5 +269,19 @@ def _refuse_constant(constant: str) -> float:
     raise ValueError(f"{constant} is not JSON")
 
 
+def _number(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise BeyondRange(f"{digits:.40} is beyond the range of a double")
+    return number
+
+
+def _integer(digits: str) -> int:
+    # The largest double has 309 digits. Python itself refuses integers of more than 4,300 only.
+    if len(digits) > 300:
+        _number(digits)
+    return int(digits)
+
+
 # Shared by all calls: json.loads makes a new decoder for each call with parse_constant.
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_number, parse_int=_integer)

@@ -1,9 +1,14 @@
-"""Tool calls written as Python calls with keyword arguments: `get_weather(city="Paris", days=3)`."""
+"""Tool calls written as Python calls with keyword arguments: `get_weather(city="Paris", days=3)`.
+
+Names of arguments are those of a JSON schema, so they may be what Python takes for no name (`from`, `user-id`,
+`$filter`). Only the values are Python: its parser sees placeholders for the names.
+"""
 
 from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 import warnings
 from typing import Any
@@ -35,6 +40,14 @@ _END_OF_STRING = {
     for quote in (b'"""', b"'''", b'"', b"'")
 }
 
+# What stands between an opening parenthesis or a comma and the name of an argument.
+_BLANK = re.compile(rb"\s+|#[^\r\n]*")
+
+# The name of an argument before its `=`. It ends with a letter, a digit or the like: `a<=1` and `a:=1` have none.
+ARGUMENT = rb"[\w$@\x80-\xff-](?:[\w$@.:/ \x80-\xff-]*[\w$?\x80-\xff])?(?:\[\w*\])*(?=\s*=(?!=))"
+_ARGUMENT = re.compile(b"(?P<name>" + ARGUMENT + rb")\s*=")
+_STRUCTURE = re.compile(rb"(?P<quote>\"\"\"|'''|\"|')|[\[({\])},]|#[^\r\n]*")
+
 # A chain of operators of about 400 kB overflows the stack of CPython 3.10 and ends the process.
 _MAX_BYTES = 2**16
 
@@ -42,7 +55,7 @@ _JSON_NAMES = {"true": True, "false": False, "null": None}
 
 
 def scan_python_calls(text: bytes, start: int, turn: Turn) -> int:
-    """Take the calls of a list and its closing bracket.
+    """Take the calls of a list, the commas between them and its closing bracket.
 
     A call begins at a name that opens the list, follows a comma or precedes a parenthesis; a name that is no
     identifier opens the list or follows a comma, and keyword arguments follow it. It ends at its closing
@@ -51,7 +64,7 @@ def scan_python_calls(text: bytes, start: int, turn: Turn) -> int:
     Args:
         text: bytes of one turn.
         start: position of the list's opening bracket.
-        turn: turn that receives the calls and the closing bracket.
+        turn: turn that receives the calls, the commas and the closing bracket.
 
     Returns:
         The position after the closing bracket, or the end of the text if it is missing.
@@ -72,6 +85,8 @@ def scan_python_calls(text: bytes, start: int, turn: Turn) -> int:
                 name, brackets = None, 1
         elif kind == b"[":
             brackets += 1
+        elif kind == b"," and name is None and brackets == 1:
+            turn.markers.append((token.start(), token.start() + 1))
         elif kind == b"]":
             brackets -= 1
             if brackets == 0:
@@ -111,10 +126,10 @@ def _end_of_string(text: bytes, start: int, quote: bytes) -> int:
 def read_python_call(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> ToolCall | None:
     """Read a call (`WireFormat.read`): Python's own parser builds the syntax tree, and nothing is evaluated.
 
-    A call can be read if it is UTF-8 and at most 64 KiB, and its arguments are given by keyword, none of them twice.
-    Their values are literals that JSON can hold: strings, finite numbers with or without a sign, True, False and None
-    in the spelling of Python or JSON, lists, tuples (as lists), and dicts with string keys (the last of repeated keys
-    counts).
+    A call can be read if it is UTF-8 and at most 64 KiB, and its arguments are given by name, none of them twice. A
+    name is what comes before `=`, even if it is none in Python. The values are literals that JSON can hold: strings,
+    numbers in the range of a double with or without a sign, True, False and None in the spelling of Python or JSON,
+    lists, tuples (as lists), and dicts with string keys (the last of repeated keys counts).
     """
     start, end = call.whole
     if call.name is None or end - start > _MAX_BYTES:
@@ -122,45 +137,85 @@ def read_python_call(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS)
     try:
         name = text[slice(*call.name)].decode("utf-8")
         # The name is not Python's business: it may be a keyword, or no identifier at all.
-        arguments = _arguments("f" + text[call.name[1] : end].decode("utf-8"))
+        arguments = _arguments(b"f" + text[call.name[1] : end])
     except (SyntaxError, ValueError, OverflowError, MemoryError, RecursionError):
         return None
     return ToolCall(name, arguments)
 
 
-def _arguments(text: str) -> dict[str, Any]:
-    """Arguments of a call; the errors of `ast.parse`, and ValueError for anything but literals given by keyword."""
+def _arguments(call: bytes) -> dict[str, Any]:
+    """Arguments of a call; the errors of `ast.parse`, and ValueError for anything but literals given by name."""
+    spans = _argument_names(call)
+    names = {f"_{number}": call[slice(*span)].decode("utf-8") for number, span in enumerate(spans)}
+    begins, ends = [0, *(end for _, end in spans)], [*(start for start, _ in spans), len(call)]
+    between = [call[begin:end].decode("utf-8") for begin, end in zip(begins, ends, strict=True)]
+    text = "".join(part + name for part, name in zip(between, [*names, ""], strict=True))
     with warnings.catch_warnings():
         # Python warns of unknown escapes in strings, but a model's text is not our code.
         warnings.simplefilter("ignore")
         tree = ast.parse(text, mode="eval").body
-    if not isinstance(tree, ast.Call) or tree.args:
-        raise ValueError("not a call with only keyword arguments")
-    arguments: dict[str, Any] = {}
-    for keyword in tree.keywords:
-        if keyword.arg is None or keyword.arg in arguments:
-            raise ValueError("an argument without a name, or a repeated name")
-        arguments[keyword.arg] = _literal(keyword.value)
-    json.dumps(arguments, allow_nan=False)  # ValueError for infinities and for integers too long to print
+    if not isinstance(tree, ast.Call) or tree.args or any(keyword.arg not in names for keyword in tree.keywords):
+        raise ValueError("not a call with only named arguments")
+    arguments = {names[str(keyword.arg)]: _literal(keyword.value) for keyword in tree.keywords}
+    if len(arguments) < len(tree.keywords):
+        raise ValueError("a repeated name")
     return arguments
+
+
+def _argument_names(call: bytes) -> list[Span]:
+    """Spans of the names of a call's arguments: what comes before `=` after its parenthesis or one of its commas."""
+    names: list[Span] = []
+    depth, position, name_may_follow = 0, 0, False
+    while position < len(call):
+        if name_may_follow:
+            if blank := _BLANK.match(call, position):
+                position = blank.end()
+                continue
+            name_may_follow = False
+            if argument := _ARGUMENT.match(call, position):
+                names.append(argument.span("name"))
+                position = argument.end()
+                continue
+        token = _STRUCTURE.search(call, position)
+        if token is None:
+            break
+        position = token.end()
+        kind = token.group()[:1]
+        if token["quote"]:
+            position = _end_of_string(call, position, token["quote"])
+        elif kind in b"[({":
+            depth += 1
+        elif kind in b"])}":
+            depth -= 1
+        name_may_follow = depth == 1 and kind in b"(,"
+    return names
 
 
 def _literal(node: ast.expr | None) -> Any:
     """Value of a literal; ValueError for any other expression. Python's parser limits the depth to 200 brackets."""
     match node:
-        case ast.Constant(value=(str() | int() | float() | None) as value):
+        case ast.Constant(value=(str() | bool() | None) as value):
             return value
+        case ast.Constant(value=(int() | float()) as number):
+            return _within_range(number)
         case ast.Name(id=name) if name in _JSON_NAMES:
             return _JSON_NAMES[name]
         case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=ast.Constant(value=(int() | float()) as number)) if (
             not isinstance(number, bool)
         ):
-            return -number if isinstance(node.op, ast.USub) else number
+            return _within_range(-number if isinstance(node.op, ast.USub) else number)
         case ast.List(elts=items) | ast.Tuple(elts=items):
             return [_literal(item) for item in items]
         case ast.Dict(keys=keys, values=values):
             return {_key(key): _literal(value) for key, value in zip(keys, values, strict=True)}
     raise ValueError("not a literal")
+
+
+def _within_range(number: float) -> float:
+    """The number; ValueError or OverflowError if no double holds it, for then it is no JSON for most readers."""
+    if math.isinf(float(number)):
+        raise ValueError("beyond the range of a double")
+    return number
 
 
 def _key(node: ast.expr | None) -> str:

@@ -29,9 +29,10 @@ class Tags:
         answer: tags around the answer; None if the answer is the text outside of all blocks.
         stops: tokens that end a turn but are not the tokenizer's end-of-sequence token, and so are part of the turn's
             text: at the very end of a turn they are markers.
-        in_string: whether a string is open at the end of a text, from the text and the position where an unclosed call
-            begins: a tag in a string is text. None if values have no quotes: then the first reasoning tag, if it is a
-            closing one, ends the reasoning anywhere.
+        in_value: whether the text of a value is open at the end of a text, from the text and the position where an
+            unclosed call begins: a tag in it is text. The value is a string in quotes or, in formats without quotes,
+            what an opening tag of a parameter opens. None if no call holds text: then the first reasoning tag, if it
+            is a closing one, ends the reasoning anywhere.
     """
 
     calls: tuple[bytes, bytes | None]
@@ -39,7 +40,7 @@ class Tags:
     think: tuple[bytes, bytes] = (b"<think>", b"</think>")
     answer: tuple[bytes, bytes] | None = None
     stops: tuple[bytes, ...] = ()
-    in_string: Callable[[bytes, int], bool] | None = None
+    in_value: Callable[[bytes, int], bool] | None = None
 
     @property
     def markup(self) -> tuple[bytes, ...]:
@@ -111,12 +112,13 @@ def uncovered(text: bytes, turn: Turn) -> bytes:
 def _parse_blocks(text: bytes, tags: Tags) -> Turn:
     """Parse a turn without its stop token."""
     begin = _end_of_open_think(text, tags)
-    if begin > 0 and tags.in_string is not None:
-        # In a string of a call the tag is text, and no reasoning was open. The text after the tag does not matter: it
+    if begin > 0 and tags.in_value is not None:
+        # In a value of a call the tag is text, and no reasoning was open. The text after the tag does not matter: it
         # may not be written yet.
         before = text[: begin - len(tags.think[1])]
         calls = _parse_from(before, 0, tags).calls if tags.calls[0] in before else []
-        if calls and calls[-1].whole[1] == len(before) and tags.in_string(before, calls[-1].whole[0]):
+        # Scanners leave white space at its end out of an unclosed call, but in an open value it is text.
+        if calls and calls[-1].whole[1] >= len(before.rstrip()) and tags.in_value(before, calls[-1].whole[0]):
             return _parse_from(text, 0, tags)
     return _parse_from(text, begin, tags)
 

@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rest_verl.core.tool_calls import ToolSchemas
-from rest_verl.formats.parse.json_calls import strict_json
+from rest_verl.formats.parse.json_calls import BeyondRange, strict_json
 from rest_verl.formats.parse.python_calls import python_literal
 
 _NUMBER = frozenset({"integer", "number"})
@@ -96,9 +96,12 @@ def kinds_of(schema: Any, levels: int = _MAX_LEVELS) -> frozenset[str] | None:
 
 
 def json_or_text(text: str) -> Any:
-    """The value of strict JSON; the text itself if it is not JSON."""
+    """The value of strict JSON; the text itself if it is not JSON. BeyondRange if all that keeps it from being JSON is
+    a number too large for a double: text would not be what the model meant."""
     try:
         return strict_json(text.encode("utf-8"))
+    except BeyondRange:
+        raise
     except (ValueError, RecursionError):
         return text
 

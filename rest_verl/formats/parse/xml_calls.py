@@ -5,14 +5,15 @@
 </function>
 
 A value is text and ends at the first of four tags: its own closing tag or, if that is missing, the next opening tag of
-a parameter, the closing tag of the call or that of the block. All other tags in it are text. No value can hold these
-four, because the text does not distinguish quoted tags. verl's parsers end values, calls and blocks at the same
-closing tags, but read a parameter inside of an unclosed one as text of the first.
+a parameter, the closing tag of the call or that of the block. All other tags in it are text, those of reasoning too.
+No value can hold these four, because the text does not distinguish quoted tags. verl's parsers end values, calls and
+blocks at the same closing tags, but read a parameter inside of an unclosed one as text of the first.
 """
 
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -85,6 +86,11 @@ class Parameters:
             return None, stop
         end = len(text) if stop is None else stop.start()
         return trimmed(text, first, end) if is_open else (first, last), stop
+
+    def in_value(self, text: bytes, start: int) -> bool:
+        """Whether a value is open at the end of the text of a call that begins at `start` (`Tags.in_value`)."""
+        tags = deque(self.any_tag.finditer(text, start), maxlen=1)
+        return bool(tags) and tags[0]["key"] is not None
 
     def split(self, text: bytes, start: int, end: int) -> list[Parameter] | None:
         """The parameters in the body of a call; None if an opening tag is malformed, or if there is text other than

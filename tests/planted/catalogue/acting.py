@@ -11,6 +11,20 @@ FAULTS = (
         "tests/reward/test_truth.py::test_equality_of_json_values_looks_at_types",
     ),
     Planted(
+        "a malformed call is not counted",
+        "reward/response.py",
+        "        calls += [None] * wire_format.is_malformed_call(text, turn)\n",
+        "",
+        "tests/faults/test_legality.py::test_a_malformed_call_counts_as_a_call_that_cannot_be_read",
+    ),
+    Planted(
+        "the comma between Python calls is stray text",
+        "formats/parse/python_calls.py",
+        "            turn.markers.append((token.start(), token.start() + 1))\n",
+        "            pass\n",
+        "tests/faults/test_legality.py::test_what_stands_between_calls_is_structure",
+    ),
+    Planted(
         "duplicate calls cost nothing",
         "reward/strict.py",
         "union = len(due) + len(calls) - pairs",

@@ -1,0 +1,438 @@
+"""What is legal: the separators of calls, tags that are merely named, white space around, and calls that are none."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import bfcl_calls
+import pytest
+from format_view import ANSWER, CALLS
+from hypothesis import given
+from hypothesis import strategies as st
+from parts import FORMAT, NAME, text_of
+from render import CALLS_OR_ANSWER, RENDERERS
+from rewards import THINK, block, reward
+from rewards import score as scored
+from tiers import examples, in_full
+
+from rest_verl.data.rlla import read_rlla
+from rest_verl.data.rows import turn_of_calls
+from rest_verl.formats import get_format
+from rest_verl.reward.truth import read_ground_truth
+
+FORMATS = sorted(RENDERERS)
+SAID = THINK + "<response> It rains. </response>"  # a ground truth without a call
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+TRACES = ("rlla_test.parquet", "rlla_sft_200.json", "apibank_level2.json")
+needs_bfcl = pytest.mark.skipif(bfcl_calls.MISSING is not None, reason=str(bfcl_calls.MISSING))
+needs_traces = pytest.mark.skipif(not SHARED.is_dir(), reason="ToolRL's rows are not part of this project")
+
+
+def strict(text, truth, format):
+    """Score and acc under `strict`, when its bounds stand still."""
+    found = scored([text], truth, "strict", step=150, wire_format=format)
+    return found["score"], found["acc"]
+
+
+@needs_bfcl
+@pytest.mark.parametrize("format", FORMATS)
+def test_each_ground_truth_of_bfcl_gets_the_maximum_in_any_format(format):
+    """R1: the right calls, as the format's template writes them, earn all under `strict`; in full with `--all`."""
+    asked = bfcl_calls.single_turn()
+    for turn in in_full(bfcl_calls.sample(asked, turns=8, first=3), asked):
+        for thought in ("", "I call it.") if format != "rlla" else ("I call it.",):
+            text = text_of(RENDERERS[format](thought, turn.calls, ""))
+            assert strict(text, turn_of_calls(turn.calls), format) == (4.0, 1.0), text
+
+
+@cache
+def traces():
+    """The ground truths of ToolRL's rows, with the reasoning that their authors recorded."""
+    return [row["reward_model"]["ground_truth"] for name in TRACES for row in read_rlla(SHARED / name)]
+
+
+@needs_traces
+def test_each_trace_of_rlla_gets_the_maximum_against_itself():
+    """R2: 12 of these name a tag in their reasoning or in an argument."""
+    assert [truth for truth in traces() if strict(truth, truth, "rlla") != (4.0, 1.0)] == []
+
+
+@needs_traces
+@pytest.mark.parametrize("format", FORMATS)
+def test_each_ground_truth_of_rlla_gets_the_maximum_in_any_format(format):
+    """R1: the calls and answers of ToolRL's rows; names that are no identifiers are another matter."""
+    seen = 0
+    for truth in traces()[:: in_full(7, 1)]:
+        due = read_ground_truth(truth)
+        calls = [(call.name, call.arguments) for call in due.calls]
+        if any(not name.replace(".", "_").isidentifier() for name, _ in calls):
+            continue
+        if due.kind.calls and due.kind.answer and format in CALLS_OR_ANSWER:
+            continue
+        text = text_of(RENDERERS[format]("So.", calls, "It is done." if due.kind.answer else ""))
+        assert strict(text, truth, format) == (4.0, 1.0), text
+        seen += 1
+    assert seen > 10
+
+
+TWO = [("f", {"a": 1}), ("g", {"b": "x"})]
+F, G = '{"name": "f", "KEY": {"a": 1}}', '{"name": "g", "KEY": {"b": "x"}}'
+ARRANGED = {
+    "pythonic": [
+        '[f(a=1), g(b="x")]',
+        '[f(a=1),\n g(b="x")]',
+        "[\n\tf(a=1) ,\r\n\tg(b='x')\n]\n",
+        "<think>t</think>\n\n[f(a=1),g(b='x')]",
+        "<|python_start|>[f(a=1), g(b='x')]<|python_end|>",
+    ],
+    "llama3_json": [
+        f"{F}; {G}",
+        f"{F};{G}",
+        f"{F}\n{G}",
+        f"[{F}, {G}]",
+        f"[\n{F},\n{G}\n]",
+        f"<|python_tag|>{F}; {G}<|eom_id|>",
+    ],
+    "mistral": [
+        f"[TOOL_CALLS][{F}, {G}]",
+        f"[TOOL_CALLS] [\n{F},\n{G}\n]\n",
+        f"[TOOL_CALLS]{F}\n[TOOL_CALLS]{G}",
+        '[TOOL_CALLS]f[ARGS]{"a": 1}\n[TOOL_CALLS]g[ARGS]{"b": "x"}',
+        '[TOOL_CALLS]f{"a": 1}[TOOL_CALLS]g {"b": "x"}',
+    ],
+    "hermes": [
+        f"<tool_call>{F}</tool_call><tool_call>{G}</tool_call>",
+        f"\n<tool_call>\n{F}\n</tool_call>\n\n<tool_call>\n{G}\n</tool_call>\n",
+    ],
+    "rlla": [
+        THINK + block(F, G),
+        THINK + block(F, "", G),
+        THINK + block(f"{F} {G}"),
+        THINK + block(f"  {F}", f"  {G}  "),
+    ],
+    "kimi": [
+        "<|tool_calls_section_begin|>\n"
+        '<|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{"a": 1}<|tool_call_end|>\n'
+        '<|tool_call_begin|> functions.g:1 <|tool_call_argument_begin|> {"b": "x"} <|tool_call_end|>\n'
+        "<|tool_calls_section_end|>"
+    ],
+    "gemma4": ['<|tool_call>call:f{a:1}<tool_call|>\n<|tool_call>call:g{b:<|"|>x<|"|>}<tool_call|>'],
+    "glm": [
+        "<tool_call>f\n<arg_key>a</arg_key>\n<arg_value>1</arg_value>\n</tool_call>\n"
+        "<tool_call>g<arg_key>b</arg_key><arg_value>x</arg_value></tool_call>"
+    ],
+    "qwen3_coder": [
+        "<tool_call>\n<function=f>\n<parameter=a>\n1\n</parameter>\n</function>\n\n"
+        "<function=g>\n<parameter=b>\nx\n</parameter>\n</function>\n</tool_call>\n"
+    ],
+}
+
+
+@pytest.mark.parametrize(("format", "text"), [(format, text) for format in ARRANGED for text in ARRANGED[format]])
+def test_what_stands_between_calls_is_structure(format, text):
+    """R1: commas, semicolons, brackets, markers and white space between calls are no stray text."""
+    text = text.replace("KEY", "arguments" if format in ("hermes", "mistral") else "parameters")
+    assert strict(text, turn_of_calls(TWO), format) == (4.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("format", "text"),
+    [
+        ("pythonic", "[f(a=1) g(b='x')]"),
+        ("pythonic", "[f(a=1),, g(b='x')]"),
+        ("pythonic", "[f(a=1), g(b='x'),]"),
+        ("pythonic", "[f(a=1); g(b='x')]"),
+        ("pythonic", "[f(a=1), g(b='x')] Done."),
+        ("mistral", f"[TOOL_CALLS][{F} {G}]".replace("KEY", "arguments")),
+        ("rlla", THINK + block(F, "and", G).replace("KEY", "parameters")),
+        ("rlla", THINK + block(F + ",", G).replace("KEY", "parameters")),
+    ],
+)
+def test_what_is_no_separator_between_calls_stays_illegal(format, text):
+    """R1, the other side: only one comma between two calls, and no word."""
+    assert strict(text, turn_of_calls(TWO), format)[0] == -4.0
+
+
+A = '{"name": "a", "parameters": {}}'
+TRUTH = THINK + block(A)
+TAGS = ["<tool_call>", "</tool_call>", "<think>", "<response>", "</response>", "<tool_call></tool_call>"]
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_a_tag_that_reasoning_names_is_text_under_strict(tag):
+    """R2: the inside of reasoning is reasoning, whatever it names."""
+    for thought in (f"I write {tag} now", tag, f"\n{tag}\n{A}\n"):
+        assert strict(f"<think>{thought}</think>\n" + block(A), TRUTH, "rlla") == (4.0, 1.0)
+        assert strict(f"<think>{thought}</think>\n<response> r </response>", SAID, "rlla") == (4.0, 1.0)
+
+
+@pytest.mark.parametrize("tag", [*TAGS, "</think>", "<think></think>"])
+def test_a_tag_in_an_argument_is_text_under_strict(tag):
+    """R2: the inside of a call is the call."""
+    for value in (tag, f"a {tag} b", f"\n{tag}\n"):
+        calls = [("write", {"text": value, "list": [{tag: 1}]}), ("f", {})]
+        assert strict(turn_of_calls(calls), turn_of_calls(calls), "rlla") == (4.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        block(A),
+        THINK + THINK + block(A),
+        THINK + block(A) + "\n" + block(A),
+        THINK + "Noise.\n" + block(A),
+        THINK + block(A) + "</tool_call>",
+        THINK + block(A).removesuffix("</tool_call>"),
+        THINK + block(A) + "\n<response> r </response>",
+        THINK + block(""),
+        THINK + "\n" + block(A),
+        "<think> t\n" + block(A),
+        "<think> t </think> Noise. </think>\n" + block(A),
+    ],
+)
+def test_a_tag_too_many_outside_of_text_stays_illegal(text):
+    """R2, the other side: legality goes by the blocks that the parse finds, each exactly once."""
+    assert scored([text], TRUTH, "strict", step=150)["legal"] == 0.0
+
+
+@pytest.mark.parametrize("preset", ["paper", "toolrl", "strict"])
+@pytest.mark.parametrize("space", [" ", "\n", "\n\n", "\t \r\n", "\u00a0", "\u2003\n"])
+def test_white_space_around_a_response_is_legal_in_rlla(preset, space):
+    """R3: both references strip the response before they look at it, Unicode's white space too."""
+    for text, truth in ((TRUTH, TRUTH), (THINK + "<response> r </response>", SAID)):
+        best = scored([text], truth, preset, step=150)["score"]
+        for padded in (space + text, text + space, space + text + space):
+            found = scored([padded], truth, preset, step=150)
+            assert (found["score"], found["legal"], found["acc"]) == (best, 1.0, 1.0)
+
+
+def is_answer(format, text):
+    """Whether a turn is a legal answer, or exact where no call is due, or earns anything under `strict`."""
+    wire_format = get_format(format)
+    turn = wire_format.parse(text)
+    legal = wire_format.is_legal(text, turn, ANSWER)
+    score, acc = strict(text, SAID, format)
+    return legal or acc > 0 or score > -4
+
+
+ENDS_OF_TEXT = (b"</think>", b"</seed:think>", b"[/THINK]", b"<channel|>", b"<|end|>")
+MANY = [("get_weather", {"city": "Zürich", "days": [3, {"name": "x"}]}), ("f", {}), ("g.h", {"a": 'b "c" </d>\n'})]
+
+
+@pytest.mark.parametrize("calls", [MANY, MANY[:1], MANY[1:2]], ids=["many", "one", "without arguments"])
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_turn_cut_after_its_first_byte_of_a_call_is_no_answer(format, calls):
+    """R10: every proper prefix that has begun its call markup is neither a legal answer nor exact."""
+    answers = [""] if format in CALLS_OR_ANSWER or format == "rlla" else ["", "I look it up."]
+    for answer in answers:
+        parts = RENDERERS[format]("t", calls, answer)
+        name = next(number for number, (_, region) in enumerate(parts) if region == NAME)
+        ends = [number for number in range(name) if parts[number][0] in ENDS_OF_TEXT]
+        first = next(number for number in range(max(ends, default=-1) + 1, name) if parts[number][1] == FORMAT)
+        begin = sum(len(part) for part, _ in parts[:first])
+        text = text_of(parts)
+        for cut in range(begin + 1, len(text)):
+            assert not is_answer(format, text[:cut]), text[:cut]
+
+
+OTHER_FORMS = {
+    "llama3_json": [
+        '{"name": "f", "parameters": {"a": 1}}',
+        '[{"name": "f", "parameters": {}}, {"name": "g", "parameters": {}}]',
+    ],
+    "pythonic": ["<|python_start|>[f(a=1), g()]<|python_end|>", "\n[f()]"],
+    "mistral": [
+        '[TOOL_CALLS][{"name": "f", "arguments": {}}]',
+        '[TOOL_CALLS]{"name": "f", "arguments": {}}',
+        "[TOOL_CALLS]f[CALL_ID]1[ARGS]{}",
+    ],
+    "hermes": ['Well.<tool_call>{"name": "f", "arguments": {}}</tool_call>'],
+}
+
+
+@pytest.mark.parametrize(
+    ("format", "text"), [(format, text) for format in OTHER_FORMS for text in OTHER_FORMS[format]]
+)
+def test_a_cut_call_in_any_form_of_its_format_is_no_answer(format, text):
+    """R10: formats with several forms of a call keep the rule in each of them."""
+    begin = next(number for number, letter in enumerate(text) if letter in "<[{")
+    for cut in range(begin + 1, len(text)):
+        assert not is_answer(format, text[:cut].encode()), text[:cut]
+
+
+BROKEN = {
+    "hermes": [
+        "<tool_call>",
+        "< tool_call >",
+        "<tool_call {",
+        "</tool_call>",
+        '{"name": "f", "arguments": {}}',
+        "<tool_call></tool_call>",
+        '```json\n{"name": "f", "arguments": {"a": 1}}\n```',
+    ],
+    "rlla": [
+        "<tool_call>",
+        "</tool_call>",
+        '<tool_call>{"name": "f", "parameters": {}}</tool_call>',
+        '{"name": "f", "parameters": {}}',
+    ],
+    "qwen3_coder": [
+        "<function=f>",
+        "<function=f>\n</function>",
+        "</function>",
+        "<parameter=a>1</parameter>",
+        "<tool_call>\nf\n</tool_call>",
+        "< function = f>",
+        "</tool_call>",
+        "</parameter>",
+    ],
+    "seed": ["<seed:tool_call>", "<function=f></function>", "<seed:tool_call >", "</seed:tool_call>"],
+    "minimax": [
+        '<invoke name="f"></invoke>',
+        "<minimax:tool_call>",
+        "</invoke>",
+        '<parameter name="a">1</parameter>',
+        "</minimax:tool_call>",
+    ],
+    "deepseek_v4": [
+        '<｜DSML｜invoke name="f"></｜DSML｜invoke>',
+        "<｜DSML｜tool_calls>",
+        "</｜DSML｜tool_calls>",
+        "< ｜DSML｜tool_calls >",
+    ],
+    "glm": [
+        "<tool_call>",
+        "<arg_key>a</arg_key><arg_value>1</arg_value>",
+        "f\n<arg_key>a</arg_key>",
+        "</arg_value>",
+        "</tool_call>",
+    ],
+    "kimi": [
+        "<|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{}<|tool_call_end|>",
+        "<|tool_call_end|>",
+        "<|tool_calls_section_begin|>",
+        "<|tool_calls_section_begin|><|tool_calls_section_end|>",
+        "<| tool_call_begin |>",
+    ],
+    "mistral": [
+        "[TOOL_CALLS]",
+        "[ARGS]{}",
+        "f[ARGS]{}",
+        "[CALL_ID]1",
+        "[TOOL_CALLS ]f",
+        '{"name": "f", "arguments": {}}',
+        "[TOOL_CALLS][]",
+    ],
+    "gemma4": [
+        "call:f{a:1}",
+        "<|tool_call>",
+        "<tool_call|>",
+        "<|tool_call>call:<tool_call|>",
+        "<| tool_call >call:f{}",
+        "call: f {}",
+    ],
+    "llama3_json": [
+        "<|python_tag|>",
+        '<|python_tag|>search.call(query="x")',
+        'I call {"name": "f", "parameters": {}}',
+        "<|python_tag |>",
+        '```json\n{"name": "f", "parameters": {}}\n```',
+    ],
+    "pythonic": [
+        "I call [f(a=1)]",
+        "[1] [f()]",
+        "f(a=1)",
+        'f(a=1), g(b="x")',
+        "```\n[f(a=1)]\n```",
+        "```python\nf(a=1)\n```",
+        "<|python_start|>",
+        "<|python_end|>",
+        "<|python_start|>print(1)<|python_end|>",
+        "say [f(from='x')]",
+        "[ f(user-id=1)] is it",
+    ],
+    "gpt-oss": [
+        "commentary to=functions.f <|constrain|>json<|message|>{}",
+        "to=functions.f",
+        "<|call|>",
+        "<|constrain|>json",
+        "<|channel|>final<|message|>to=functions.f {}",
+        "<|channel|>commentary<|message|>x<|end|><|start|>assistant<|channel|>commentary",
+    ],
+}
+SAYS = {"rlla": THINK + "<response>{}</response>", "gpt-oss": "{}"}
+
+
+@pytest.mark.parametrize(("format", "markup"), [(format, text) for format in BROKEN for text in BROKEN[format]])
+def test_markup_of_calls_that_holds_no_call_is_no_answer(format, markup):
+    """R10: alone, at the end and in the middle of an answer; one rule for all formats."""
+    says = SAYS.get(format, "{}")
+    texts = [says.format(markup)] if format == "gpt-oss" else []
+    if format not in ("gpt-oss", "pythonic", "llama3_json"):
+        texts = [
+            says.format(text) for text in (markup, f"It is so. {markup}", f"Well, {markup} it is.", f"\n{markup}\n")
+        ]
+    if format in ("pythonic", "llama3_json"):
+        texts = [markup]
+    for text in texts:
+        assert not is_answer(format, text.encode()), text
+
+
+ANSWERS = [
+    "It rains.",
+    "Use [1] and [note (1)].",
+    "f(x) = 2x is a function.",
+    "a < b and c > d",
+    "{'a': 1}",
+    '{"rain": true}',
+    "<b>bold</b>",
+    "[link](https://example.org)",
+    "Call me: maybe.",
+    "The name of the tool is get_weather.",
+    '{"name": "Bob", "age": 3}',
+    "a: [b",
+    "1 <2",
+    "if (a) { b(); }",
+    "print(x) prints x.",
+    "see f(a=1)",
+    "[see f(a=1)]",
+    "x[0](y)",
+]
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_answer_that_holds_no_markup_stays_an_answer(format, answer):
+    """R10, the other side: brackets, code, JSON and names of tools are text. In llama3_json an object with a name that
+    is the whole turn is a call."""
+    if format == "llama3_json" and answer.startswith('{"name"'):
+        return
+    text = text_of(RENDERERS[format]("t", [], answer))
+    assert strict(text, SAID, format) == (4.0, 1.0)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@examples(100)
+@given(answer=st.text("ab1 .,:;!?()\n'\"", min_size=1).filter(str.strip))
+def test_prose_is_an_answer_in_every_format(format, answer):
+    """R10, the other side: text without any bracket of markup is never taken for a call but for a bare one."""
+    text = text_of(RENDERERS[format]("t", [], answer))
+    bare = format == "pythonic" and answer.strip().endswith(")")
+    assert bare or strict(text, SAID, format) == (4.0, 1.0)
+
+
+def test_markup_in_an_answer_next_to_calls_is_illegal_too():
+    """R10: what looks like a call and is none is illegal wherever it stands."""
+    call = "<tool_call>\n<function=f>\n</function>\n</tool_call>"
+    for said, legal in (("I call it.", True), ("I write <function=g>.", False)):
+        raw = f"{said}\n{call}".encode()
+        wire_format = get_format("qwen3_coder")
+        assert wire_format.is_legal(raw, wire_format.parse(raw), CALLS) == legal
+
+
+def test_a_malformed_call_counts_as_a_call_that_cannot_be_read():
+    """R10: it is one of the calls of the response, and parse_ok is 0."""
+    found = scored(["<function=f></function>"], SAID, "strict", wire_format="qwen3_coder")
+    assert (found["calls"], found["parse_ok"], found["acc"]) == (1.0, 0.0, 0.0)
+    response = reward("strict").read([b"It rains.", b"<function=f>"], get_format("qwen3_coder"))
+    assert (list(response.calls), json.dumps(response.answered)) == ([None], "true")
