@@ -1,23 +1,35 @@
 """Correctness of calls under rules that are hard to game. Pure functions.
 
-Let G be the due calls and P the calls of the response. For g in G and p in P with the same name, let K be the keys of
-g and the keys of p that are optional in g:
+Let G be the due calls and P the calls of the response. For g in G and p in P with the same name, let R be the n
+arguments of g that are not optional:
 
-    q(g, p) = (1 + J(K, keys(p)) + V) / (2 + |K|)        0 if the names differ
-    V       = number of keys in K for which p has a right value of the right JSON type
+    q(g, p) = (1 + k/n + v) / (2 + n + w)                0 if the names differ; k/n is 1 if n is 0
+    k       = number of arguments in R that p has
+    v       = number of arguments in R for which p has a right value of the right JSON type
+    w       = number of wrong arguments of p: neither in R nor optional, or optional with a wrong value
     S       = maximum of the sum of q over all one-to-one pairings
     share   = S / (|G| + |P| - pairs)                    pairs: number of paired calls with equal names
 
-So an extra call costs as much as a missing one, including duplicates, and the order of calls does not matter. The
-share is 0 if the response is not legal, which is stricter here than in the wire format: no text outside of reasoning,
-calls and answer, no empty answer where one is due, and no calls where none are due. Where no call is due, the share is
-1 for a legal answer and 0 otherwise.
+A call that P repeats is paired as often as it is exactly due, at least once; further copies count in |P| alone.
+
+The share is 1 for exactly the due calls, in any order, and an extra call costs as much as a missing one. It is
+monotone: what adds nothing right never gains, and removing what is wrong never costs. For
+
+- an argument that is not in R changes w alone (a right optional one nothing), and q falls as w grows;
+- a call without a partner, of another tool or beyond those due, changes |P| alone, and the share falls as |P| grows;
+- so does a copy of a call; only a due name, argument or value that was missing can raise S.
+
+The share is 0 if the response is not legal, which is stricter here than in the wire format: no text outside of
+reasoning, calls and answer, no empty answer where one is due, and no calls where none are due. Where no call is due,
+the share is 1 for a legal answer and 0 otherwise.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -29,13 +41,19 @@ from rest_verl.reward.truth import NO_MATCH, DueCall, Match, equal_json
 
 def is_strictly_legal(response: Response, kind: Kind) -> bool:
     """Whether a response is legal, has no text outside of its blocks, has an answer if one is due and no calls if none
-    are due."""
+    are due; of several turns, each must hold a call or an answer."""
     return (
         response.is_legal(kind)
-        and not response.has_stray_text()
+        and _says_something_and_nothing_else(response)
         and (response.answered or not kind.answer)
         and (kind.calls or not response.calls)
     )
+
+
+def is_strictly_legal_for_some_kind(response: Response) -> bool:
+    """Whether each turn is legal for some kind, has no text outside of its blocks, and holds a call or an answer: what
+    can be asked of a trajectory whose calls were judged by its environment."""
+    return response.is_legal_for_some_kind() and _says_something_and_nothing_else(response)
 
 
 def match_best(due: Sequence[DueCall], calls: Sequence[ToolCall]) -> Match:
@@ -48,20 +66,45 @@ def match_best(due: Sequence[DueCall], calls: Sequence[ToolCall]) -> Match:
     if not calls:
         return NO_MATCH
     found = _by_name(calls)
-    quality = arg_keys = arg_values = 0.0
-    pairs = 0
+    quality = arg_keys = 0.0
+    values = pairs = 0
     for name, wanted in _by_name(due).items():
-        given = found.get(name, [])
-        scores = [[_agreement(one, call) for call in given] for one in wanted]
-        for row, column in _pairing([[_quality(*score) for score in row] for row in scores]):
-            keys, values, size = scores[row][column]
-            quality += _quality(keys, values, size)
-            arg_keys += keys
-            arg_values += values / max(size, 1) * len(wanted[row].arguments)
+        columns = _columns(wanted, found.get(name, []))
+        for row, column in _pairing([[each[row].quality for each in columns] for row in range(len(wanted))]):
+            agreement = columns[column][row]
+            quality += agreement.quality
+            arg_keys += agreement.keys
+            values += agreement.values
             pairs += 1
     union = len(due) + len(calls) - pairs
-    arguments = sum(len(wanted.arguments) for wanted in due)
-    return Match(quality / union, pairs / union, arg_keys / len(due), min(arg_values / max(arguments, 1), 1.0))
+    arguments = sum(len(_required(wanted)) for wanted in due)
+    return Match(quality / union, pairs / union, arg_keys / len(due), values / max(arguments, 1))
+
+
+@dataclass(frozen=True)
+class _Agreement:
+    """n, k, v and w of a pair."""
+
+    due: int
+    given: int
+    values: int
+    wrong: int
+
+    @property
+    def keys(self) -> float:
+        return self.given / self.due if self.due else 1.0
+
+    @property
+    def quality(self) -> float:
+        return (1 + self.keys + self.values) / (2 + self.due + self.wrong)
+
+    @property
+    def is_exact(self) -> bool:
+        return self.values == self.due and not self.wrong
+
+
+def _says_something_and_nothing_else(response: Response) -> bool:
+    return not response.has_stray_text() and response.each_turn_calls_or_answers()
 
 
 def _by_name(calls: Sequence) -> dict[str, list]:
@@ -71,22 +114,46 @@ def _by_name(calls: Sequence) -> dict[str, list]:
     return groups
 
 
-def _agreement(due: DueCall, call: ToolCall) -> tuple[float, int, int]:
-    """J(K, keys(p)), V and |K| of a pair."""
-    keys = due.arguments.keys() | (due.optional & call.arguments.keys())
-    given = call.arguments.keys()
-    union = len(keys | given)
-    right = sum(_is_right(due, key, call) for key in keys & given)
-    return (len(keys & given) / union if union else 1.0), right, len(keys)
+def _columns(wanted: Sequence[DueCall], given: Sequence[ToolCall]) -> list[list[_Agreement]]:
+    """Agreement of each call that can be paired with each due call of the same name."""
+    copies: dict[Hashable, list[ToolCall]] = defaultdict(list)
+    for call in given:
+        copies[_as_key(call.arguments)].append(call)
+    columns = []
+    for same in copies.values():
+        column = [_agreement(one, same[0]) for one in wanted]
+        exactly_due = sum(agreement.is_exact for agreement in column)
+        columns += [column] * min(len(same), max(exactly_due, 1))
+    return columns
+
+
+def _as_key(value: Any) -> Hashable:
+    """The same for two JSON values if and only if they are equal (`equal_json`)."""
+    if isinstance(value, dict):
+        return frozenset((key, _as_key(item)) for key, item in value.items())
+    if isinstance(value, list):
+        return tuple(map(_as_key, value))
+    return (bool, value) if isinstance(value, bool) else value  # True equals 1 in Python, but not in JSON
+
+
+def _required(due: DueCall) -> set[str]:
+    return due.arguments.keys() - due.optional
+
+
+def _agreement(due: DueCall, call: ToolCall) -> _Agreement:
+    required, given = _required(due), call.arguments.keys()
+    right = {key for key in given & (required | due.optional) if _is_right(due, key, call)}
+    return _Agreement(
+        due=len(required),
+        given=len(required & given),
+        values=len(required & right),
+        wrong=len(given - required - right),
+    )
 
 
 def _is_right(due: DueCall, key: str, call: ToolCall) -> bool:
     value = call.arguments[key]
-    return due.accepts(key, value) if due.accepts is not None else equal_json(value, due.arguments[key])
-
-
-def _quality(keys: float, values: float, size: int) -> float:
-    return (1 + keys + values) / (2 + size)
+    return due.accepts(key, value) if due.accepts is not None else equal_json(value, due.arguments.get(key))
 
 
 def _pairing(quality: list[list[float]]) -> list[tuple[int, int]]:

@@ -83,8 +83,9 @@ def bfcl(category="simple_python", answer=RIGHT, possible_answer=(ACCEPTED,), fu
         ({"base": 10, "round": False, "unit": "cm"}, 1.0, 1.0),
         ({"base": 10, "unit": "inch"}, 0.0, 3 / 4),
         ({"base": "10"}, 0.0, 2 / 3),
-        ({"base": 10, "depth": 1}, 0.0, (1 + 1 / 2 + 1) / 3),
-        ({"unit": "cm"}, 0.0, (1 + 1 / 2 + 1) / 4),
+        ({"base": 10, "depth": 1}, 0.0, (1 + 1 + 1) / 4),
+        ({"unit": "cm"}, 0.0, 1 / 3),
+        ({"unit": "inch"}, 0.0, 1 / 4),
     ],
 )
 def test_on_bfcl_acc_is_the_leaderboards_verdict_and_strict_credits_every_accepted_value(arguments, acc, share):
@@ -144,7 +145,9 @@ JUNK = '{"name": "QueryStock", "parameters": {}}'
         (block(STOCK), 1.0, 1.0),
         (THINK + block(*[JUNK] * 99, STOCK), 1.0, 0.0),
         (THINK + block(STOCK, "{"), 1.0, 0.0),
-        (THINK + block("{", STOCK), 0.0, 0.0),
+        (THINK + block("{", STOCK), 1.0, 0.0),
+        (STOCK, 1.0, 0.0),
+        (THINK + block(STOCK) + block("{}"), 0.0, 0.0),
         (THINK + block(BARE), 1.0, 0.0),
         (THINK + block(STOCK.replace("true", "1")), 1.0, 0.0),
         (f"<think> {block(STOCK)} </think>\n{ANSWER}", 1.0, 0.0),

@@ -27,7 +27,6 @@ VARIANTS = {
 }
 TOOLRL = {
     "rules": "toolrl",
-    "reading": "first_block",
     "format_min": {"start": 0.0},
     "format_max": {"start": 1.0},
     "correctness_min": {"start": -3.0},
@@ -66,7 +65,24 @@ def test_settings_that_do_not_fit_together_are_refused(settings, fault):
 
 def test_toolrls_reading_is_refused_in_other_formats():
     with pytest.raises(ConfigError, match=r"reading=first_block reads the format rlla, but rest\.format=hermes"):
-        load({"rest": {"reward": "toolrl", "format": "hermes"}})
+        load({"rest": {"reward": {"rules": "toolrl", "reading": "first_block"}, "format": "hermes"}})
+
+
+@pytest.mark.parametrize("reading", ["first_block", None])
+def test_in_rlla_the_published_code_is_followed_unless_told_otherwise(reading):
+    fenced = THINK + block("```", WEATHER, "```")
+    assert parts(TOOLRL | {"reading": reading}, 0, fenced)[1] == -3.0
+    assert parts(TOOLRL | {"reading": "parser"}, 0, fenced)[1] == 3.0
+
+
+@pytest.mark.parametrize("preset", ["paper", "toolrl"])
+def test_other_formats_than_rlla_are_read_by_their_parser(preset):
+    """No published code reads them, so there is nothing to follow; the rules are the same."""
+    parser = {"paper": {}, "toolrl": TOOLRL}[preset] | {"rules": "toolrl", "reading": "parser"}
+    call = block(WEATHER.replace("parameters", "arguments"))
+    for text in (call, f"{call}\n{call}", block("{"), "It rains.", f"<think>{call}</think>"):
+        assert score([text], CALL, preset, wire_format="hermes") == score([text], CALL, parser, wire_format="hermes")
+    assert score([call], CALL, preset, wire_format="hermes")["acc"] == 1.0
 
 
 @pytest.mark.parametrize("step", [0, 200])
