@@ -10,14 +10,15 @@ arguments of g that are not optional:
     S       = maximum of the sum of q over all one-to-one pairings
     share   = S / (|G| + |P| - pairs)                    pairs: number of paired calls with equal names
 
-A call that P repeats is paired as often as it is exactly due, at least once; further copies count in |P| alone.
+Calls that repeat each other in all that some due call of the tool requires are paired as often as they are due, at
+least once; further ones count in |P| alone.
 
 The share is 1 for exactly the due calls, in any order, and an extra call costs as much as a missing one. It is
 monotone: what adds nothing right never gains, and removing what is wrong never costs. For
 
 - an argument that is not in R changes w alone (a right optional one nothing), and q falls as w grows;
 - a call without a partner, of another tool or beyond those due, changes |P| alone, and the share falls as |P| grows;
-- so does a copy of a call; only a due name, argument or value that was missing can raise S.
+- so does a call that repeats another; only a due name, argument or value that was missing can raise S.
 
 The share is 0 if the response is not legal, which is stricter here than in the wire format: no text outside of
 reasoning, calls and answer, no empty answer where one is due, and no calls where none are due. Where no call is due,
@@ -31,10 +32,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from scipy.optimize import linear_sum_assignment
-
 from rest_verl.core.tool_calls import Kind, ToolCall
+from rest_verl.reward.pairing import Group, best_pairs
 from rest_verl.reward.response import Response
 from rest_verl.reward.truth import NO_MATCH, DueCall, Match, equal_json
 
@@ -69,9 +68,9 @@ def match_best(due: Sequence[DueCall], calls: Sequence[ToolCall]) -> Match:
     quality = arg_keys = 0.0
     values = pairs = 0
     for name, wanted in _by_name(due).items():
-        columns = _columns(wanted, found.get(name, []))
-        for row, column in _pairing([[each[row].quality for each in columns] for row in range(len(wanted))]):
-            agreement = columns[column][row]
+        repeats = _repeats(wanted, found.get(name, []))
+        for one, number, member in best_pairs([_group(calls) for calls in repeats]):
+            agreement = repeats[number][member][one]
             quality += agreement.quality
             arg_keys += agreement.keys
             values += agreement.values
@@ -99,8 +98,8 @@ class _Agreement:
         return (1 + self.keys + self.values) / (2 + self.due + self.wrong)
 
     @property
-    def is_exact(self) -> bool:
-        return self.values == self.due and not self.wrong
+    def has_all(self) -> bool:
+        return self.values == self.due
 
 
 def _says_something_and_nothing_else(response: Response) -> bool:
@@ -114,17 +113,19 @@ def _by_name(calls: Sequence) -> dict[str, list]:
     return groups
 
 
-def _columns(wanted: Sequence[DueCall], given: Sequence[ToolCall]) -> list[list[_Agreement]]:
-    """Agreement of each call that can be paired with each due call of the same name."""
-    copies: dict[Hashable, list[ToolCall]] = defaultdict(list)
+def _repeats(wanted: Sequence[DueCall], given: Sequence[ToolCall]) -> list[list[list[_Agreement]]]:
+    """Agreement of each call with each due call of the same name; calls that repeat each other are together."""
+    required = set().union(*map(_required, wanted))
+    groups: dict[Hashable, list[list[_Agreement]]] = defaultdict(list)
     for call in given:
-        copies[_as_key(call.arguments)].append(call)
-    columns = []
-    for same in copies.values():
-        column = [_agreement(one, same[0]) for one in wanted]
-        exactly_due = sum(agreement.is_exact for agreement in column)
-        columns += [column] * min(len(same), max(exactly_due, 1))
-    return columns
+        key = _as_key({name: value for name, value in call.arguments.items() if name in required})
+        groups[key].append([_agreement(one, call) for one in wanted])
+    return list(groups.values())
+
+
+def _group(repeats: Sequence[Sequence[_Agreement]]) -> Group:
+    due = sum(agreement.has_all for agreement in repeats[0])
+    return Group([[agreement.quality for agreement in column] for column in repeats], max(due, 1))
 
 
 def _as_key(value: Any) -> Hashable:
@@ -154,13 +155,3 @@ def _agreement(due: DueCall, call: ToolCall) -> _Agreement:
 def _is_right(due: DueCall, key: str, call: ToolCall) -> bool:
     value = call.arguments[key]
     return due.accepts(key, value) if due.accepts is not None else equal_json(value, due.arguments.get(key))
-
-
-def _pairing(quality: list[list[float]]) -> list[tuple[int, int]]:
-    """The pairs (row, column) with the greatest sum."""
-    if not quality[0]:
-        return []
-    if len(quality) == len(quality[0]) == 1:  # almost always
-        return [(0, 0)]
-    rows, columns = linear_sum_assignment(np.array(quality), maximize=True)
-    return [(int(row), int(column)) for row, column in zip(rows, columns, strict=True)]

@@ -59,6 +59,10 @@ def test_a_call_that_is_repeated_serves_one_due_call_and_costs_as_an_extra_one()
     assert match_best(wanted, [made("f", a=1), made("f", a=3)]).share == pytest.approx((1 + 2 / 3) / 2)
     assert match_best([due("f", a=1)] * 2, [made("f", a=1)] * 2).share == 1.0
     assert match_best([due("f", a=1)] * 2, [made("f", a=1), made("f", a=1.0)]).share == 1.0
+    assert match_best(wanted, [made("f", a=1), made("f", a=1, x=0)]).share == 1 / 3
+    assert match_best([due("f", a=1)] * 2, [made("f", a=1), made("f", a=1, x=0)]).share == pytest.approx(
+        (1 + 3 / 4) / 2
+    )
     assert match_best(wanted, [made("f", a=1), made("f", a=True)]).share == pytest.approx((1 + 2 / 3) / 2)
 
 
