@@ -154,4 +154,6 @@ def _agreement(due: DueCall, call: ToolCall) -> _Agreement:
 
 def _is_right(due: DueCall, key: str, call: ToolCall) -> bool:
     value = call.arguments[key]
-    return due.accepts(key, value) if due.accepts is not None else equal_json(value, due.arguments.get(key))
+    if due.accepts is not None:
+        return due.accepts(key, value)
+    return key in due.arguments and equal_json(value, due.arguments[key])

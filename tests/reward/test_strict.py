@@ -82,6 +82,12 @@ def test_an_optional_argument_may_be_given_with_a_value_that_is_accepted():
     assert match_best([wanted], [made("f", a=3, b=2)]).share == match_best([wanted], [made("f", a=3)]).share == 2 / 3
 
 
+def test_an_optional_argument_without_a_known_value_is_never_right():
+    wanted = DueCall("f", {"a": 1, "b": 2}, optional=frozenset({"b", "c"}))
+    shares = [match_best([wanted], [made("f", a=1, **more)]).share for more in ({}, {"b": 2}, {"b": 3}, {"c": None})]
+    assert shares == [1.0, 1.0, 3 / 4, 3 / 4]
+
+
 def test_parts_of_a_match():
     match = match_best([due("f", a=1, b=2), due("g")], [made("f", a=1), made("h")])
     assert (match.name, match.arg_keys, match.arg_values) == pytest.approx((1 / 3, (1 / 2) / 2, 1 / 2))

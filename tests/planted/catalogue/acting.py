@@ -71,8 +71,8 @@ FAULTS = (
     Planted(
         "a call the policy repeats is taken for others that are due",
         "reward/strict.py",
-        "[column] * min(len(same), max(exactly_due, 1))",
-        "[column] * len(same)",
+        "max(due, 1))",
+        "len(repeats))",
         "tests/reward/test_strict.py::test_a_call_that_is_repeated_serves_one_due_call_and_costs_as_an_extra_one",
     ),
     Planted(
