@@ -54,10 +54,9 @@ def _useful(groups: Sequence[Group], due: int) -> list[tuple[int, int]]:
     is free whatever the other due calls take."""
     found: set[tuple[int, int]] = set()
     for row in range(due):
-        best = {
-            number: sorted(range(len(group.qualities)), key=lambda member, group=group: -group.qualities[member][row])
-            for number, group in enumerate(groups)
-        }
-        ranked = sorted(best, key=lambda number: -groups[number].qualities[best[number][0]][row])
-        found |= {(number, member) for number in ranked[:due] for member in best[number][: groups[number].limit]}
+        ranked = []
+        for number, group in enumerate(groups):
+            members = sorted(((-of[row], member) for member, of in enumerate(group.qualities)))[: group.limit]
+            ranked.append((members[0][0], number, [member for _, member in members]))
+        found |= {(number, member) for _, number, members in sorted(ranked)[:due] for member in members}
     return sorted(found)
