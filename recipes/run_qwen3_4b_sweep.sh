@@ -30,7 +30,7 @@ for seed in "${seeds[@]}"; do
         preset=$variant changes=()
         case $variant in
             # ToolRL's fixed bounds, with the paper's rules.
-            fixed_reward) preset=paper changes=(+rest/reward=toolrl rest.reward.reading=parser) ;;
+            fixed_reward) preset=paper changes=(+rest/reward=toolrl) ;;
             entropy* | token_*) changes=(+rest/reward=paper) ;;
         esac
         echo "== $variant, seed $seed" >&2

@@ -100,7 +100,7 @@ def _due_call(
     return DueCall(
         call.name,
         call.arguments,
-        optional=optional_arguments(function, accepted) - call.arguments.keys(),
+        optional=optional_arguments(function, accepted),
         accepts=partial(_accepts, function, accepted, category),
     )
 

@@ -47,8 +47,9 @@ class RewardConfig:
             (`reward.strict`).
         granularity: partial credit under the rules `toolrl`: `fine` as published, `refined` without partial credit for
             lists of names and keys, `intermediate` for whole calls only, `coarse` for all calls or none.
-        reading: how the rules `toolrl` find calls: `parser` with the wire format's parser, `first_block` as ToolRL's
-            own code does, in the format rlla only.
+        reading: how the rules `toolrl` see a response: `first_block` as the code of ToolRL and ResT does, in the
+            format rlla only (`reward.first_block`), `parser` with the wire format's parser; null: `first_block` in
+            rlla, `parser` in any other format.
         format_min, format_max: bounds of the format reward.
         correctness_min, correctness_max: bounds of the correctness reward.
         length: reward for long reasoning.
@@ -56,7 +57,7 @@ class RewardConfig:
 
     rules: Literal["strict", "toolrl"] = "strict"
     granularity: Literal["fine", "refined", "intermediate", "coarse"] = "fine"
-    reading: Literal["parser", "first_block"] = "parser"
+    reading: Literal["parser", "first_block"] | None = None
     format_min: Ramp = ramp(-2.0, 1 / 75, -1.0)
     format_max: Ramp = ramp(2.0, -1 / 150, 1.0)
     correctness_min: Ramp = ramp(-2.0, -1 / 150, -3.0)
@@ -64,8 +65,8 @@ class RewardConfig:
     length: LengthConfig = field(default_factory=LengthConfig)
 
     def __post_init__(self) -> None:
-        for name, default in (("granularity", "fine"), ("reading", "parser")):
-            if self.rules == "strict" and (given := getattr(self, name)) != default:
+        for name, fitting in (("granularity", ("fine",)), ("reading", ("parser", None))):
+            if self.rules == "strict" and (given := getattr(self, name)) not in fitting:
                 raise ValueError(f"{name}={given} is a variant of rules=toolrl, but rules=strict")
 
 

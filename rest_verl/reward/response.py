@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from rest_verl.core.tool_calls import NO_TOOLS, Kind, ToolCall, ToolSchemas, Turn, WireFormat
 from rest_verl.formats.parse.tags import uncovered
@@ -39,27 +40,51 @@ class Response:
         """The calls; empty if any of them cannot be read."""
         return [call for call in self.calls if call is not None] if self.parse_ok else []
 
-    @cached_property
+    @property
+    def written(self) -> Sequence[Any]:
+        """The calls as ToolRL's data write them, JSON objects with `name` and `parameters`; empty if any cannot be
+        read."""
+        return [{"name": call.name, "parameters": call.arguments} for call in self.readable]
+
+    @property
     def answered(self) -> bool:
         """Whether there is an answer other than white space."""
-        return any(
-            text[slice(*span)].strip()
-            for text, turn in zip(self.texts, self.turns, strict=True)
-            for span in turn.response
-        )
+        return any(self._answers)
+
+    def each_turn_calls_or_answers(self) -> bool:
+        """Whether each turn holds a call or an answer other than white space."""
+        return all(bool(turn.calls) or answers for turn, answers in zip(self.turns, self._answers, strict=True))
 
     def is_legal(self, kind: Kind) -> bool:
         """Whether the turns are legal: a single turn for the given kind, each of several turns for some kind."""
-        if len(self.turns) == 1:
-            return self.wire_format.is_legal(self.texts[0], self.turns[0], kind)
-        return self.is_legal_for_some_kind()
+        return self._turn_is_legal(0, kind) if len(self.turns) == 1 else self.is_legal_for_some_kind()
 
     def is_legal_for_some_kind(self) -> bool:
         """Whether there is at least one turn and each turn is legal for some kind."""
+        numbers = range(len(self.turns))
         return bool(self.turns) and all(
-            any(self.wire_format.is_legal(text, turn, kind) for kind in _ANY_KIND)
-            for text, turn in zip(self.texts, self.turns, strict=True)
+            any(self._turn_is_legal(number, kind) for kind in _ANY_KIND) for number in numbers
         )
+
+    def _turn_is_legal(self, number: int, kind: Kind) -> bool:
+        return self.wire_format.is_legal(self.texts[number], self.turns[number], kind)
+
+    @cached_property
+    def _answers(self) -> list[bool]:
+        """For each turn, whether it has an answer other than white space."""
+        return [
+            any(text[slice(*span)].strip() for span in turn.response)
+            for text, turn in zip(self.texts, self.turns, strict=True)
+        ]
+
+    def reasoning_words(self) -> int:
+        """Number of words of reasoning; unclosed reasoning counts 0."""
+        words = 0
+        for text, turn in zip(self.texts, self.turns, strict=True):
+            closings = {start for start, _ in turn.markers}
+            closed = [text[start:end] for start, end in turn.think if end in closings]
+            words += sum(len(reasoning.decode("utf-8", "replace").split()) for reasoning in closed)
+        return words
 
     def has_stray_text(self) -> bool:
         """Whether there is text outside of reasoning, calls and answer."""

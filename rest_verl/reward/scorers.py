@@ -5,18 +5,20 @@ source and scores ground truths in the rlla format.
 
 - `*`: rows whose ground truth is a turn in the rlla format, as in ToolRL's data; the reward of the settings.
 - `apibank_*`: API-Bank (arXiv 2304.08244) as ToolRL processed it, with the accuracy that ToolRL and ResT publish.
-  `acc`, the soft score: 1 if any call in the response is the due call. It reads the lines of the first `<tool_call>`
-  block up to the first that is not JSON; an object without name or parameters counts as the parameters of the right
-  call. So junk next to the right call costs nothing, and the name can be missing.
-  `acc_hard`: 1 if the response's only call is the due call. `acc` compares values as Python does (true equals 1),
-  `acc_hard` as JSON does.
+  `acc`, the published soft score: 1 if any line after the last `<tool_call>` (of the whole text, if there is none) is
+  the due call, the first of the answer. Lines that are not JSON are skipped; an object without name or parameters
+  counts as the parameters of the right call; a number, a truth value or null ends the search. So junk next to the
+  right call costs nothing, and tag and name can be missing. In another format than rlla it looks at the calls that can
+  be read. `acc_any`: 1 if any call that the parser reads is a due call. `acc_hard`: 1 if the due calls are the only
+  calls of the response. `acc` compares values as Python does (true equals 1), the other two as JSON does.
 - `bfcl_*`: see `rest_verl.bfcl.scorer`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -84,32 +86,45 @@ def score_rlla(response: Response, truth: GroundTruth, reward: RewardAtStep) -> 
 @register_scorer("apibank_*", read=read_ground_truth)
 def score_apibank(response: Response, truth: GroundTruth, reward: RewardAtStep) -> dict[str, float]:
     """Score a response with the reward of the run and API-Bank's accuracies (`Scorer.score`)."""
-    soft = any(_is_soft_match(written, due) for due in truth.calls for written in _written_calls(response))
+    soft = any(_is_soft_match(lines, due) for due in truth.calls[:1] for lines in _written_lines(response))
+    some = any(same_calls([due], [call]) for due in truth.calls for call in response.calls if call is not None)
     hard = response.parse_ok and same_calls(truth.calls, response.readable)
-    return reward(response, truth) | {"acc": float(soft), "acc_hard": float(hard)}
+    return reward(response, truth) | {"acc": float(soft), "acc_any": float(some), "acc_hard": float(hard)}
 
 
-def _written_calls(response: Response) -> Iterator[Any]:
-    """The calls in a response, in order, up to the first that cannot be read."""
+def _written_lines(response: Response) -> Iterator[list[Any]]:
+    """What API-Bank's code sees of each turn: the JSON values of the lines after its last opening tag."""
     if response.wire_format is not RLLA:
-        for call in response.readable:
-            yield {"name": call.name, "parameters": call.arguments}
+        yield [{"name": call.name, "parameters": call.arguments} for call in response.calls if call is not None]
         return
     for text in response.texts:
-        _, _, block = text.decode("utf-8", "replace").partition("<tool_call>")
-        for line in block.partition("</tool_call>")[0].strip().split("\n"):
-            try:
-                yield json.loads(line)
-            except (ValueError, RecursionError):
-                break
+        block = text.decode("utf-8", "replace").split("<tool_call>")[-1].split("</tool_call>")[0]
+        yield list(_json_values(block.strip().split("\n")))
 
 
-def _is_soft_match(written: Any, due: DueCall) -> bool:
-    if not isinstance(written, dict):
+def _json_values(lines: Iterable[str]) -> Iterator[Any]:
+    """The values of the lines that are JSON."""
+    for line in lines:
+        with suppress(ValueError, RecursionError):
+            yield json.loads(line)
+
+
+def _is_soft_match(written: Iterable[Any], due: DueCall) -> bool:
+    """Whether API-Bank's code finds the due call among the values before the first one that stops it."""
+    try:
+        for value in written:
+            call = json.loads(value) if isinstance(value, str) else value
+            named = "name" in call and "parameters" in call
+            name, parameters = (call["name"], call["parameters"]) if named else (due.name, call)
+            if name == due.name and parameters == due.arguments:
+                return True
+    except (
+        ValueError,
+        TypeError,
+        RecursionError,
+    ):  # no JSON in a string, or a value in which nothing can be looked up
         return False
-    if "name" in written and "parameters" in written:
-        return written["name"] == due.name and written["parameters"] == due.arguments
-    return written == due.arguments
+    return False
 
 
 def score_environment(response: Response, judged: Mapping[str, float], reward: RewardAtStep) -> dict[str, float]:

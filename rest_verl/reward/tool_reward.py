@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 from rest_verl.config.reward import RewardConfig
 from rest_verl.core.tool_calls import NO_TOOLS, ToolSchemas, WireFormat
+from rest_verl.reward.first_block import first_block_of
 from rest_verl.reward.response import Response, read_response
-from rest_verl.reward.strict import is_strictly_legal, match_best
-from rest_verl.reward.toolrl import is_legal_as_published, match_in_order, read_first_block
+from rest_verl.reward.strict import is_strictly_legal, is_strictly_legal_for_some_kind, match_best
+from rest_verl.reward.toolrl import match_in_order
 from rest_verl.reward.truth import GroundTruth, Match, same_calls
 
 # Names of the logged components of the reward.
@@ -69,9 +70,8 @@ class ToolReward:
     def read(self, texts: Sequence[bytes], wire_format: WireFormat, tools: ToolSchemas = NO_TOOLS) -> Response:
         """Parse the turns that the policy generated, in the way that `rest.reward.reading` selects, with the tools of
         the row."""
-        if self._settings.reading == "first_block":
-            return read_first_block(texts)
-        return read_response(texts, wire_format, tools)
+        response = read_response(texts, wire_format, tools)
+        return response if self._strict or self._settings.reading == "parser" else first_block_of(response)
 
     def score(self, response: Response, truth: GroundTruth, step: int) -> dict[str, float]:
         """Score a response.
@@ -85,9 +85,7 @@ class ToolReward:
             `COMPONENTS` by name; `score` is the reward. `acc` depends neither on the rules nor on the step: 1 if the
             calls are exactly those due, in any order, or, where none is due, if there is an answer and no call.
         """
-        legal = (
-            is_strictly_legal(response, truth.kind) if self._strict else is_legal_as_published(response, truth.kind)
-        )
+        legal = is_strictly_legal(response, truth.kind) if self._strict else response.is_legal(truth.kind)
         match = self._match(response, truth, legal)
         correctness = 0.0
         if truth.kind.calls or self._strict:
@@ -111,11 +109,13 @@ class ToolReward:
 
         Returns:
             The `COMPONENTS` that need no ground truth, without `acc`. The format reward requires each turn to be legal
-            for some kind.
+            for some kind, and under the rules `strict` so does the correctness reward.
         """
-        legal = response.is_legal_for_some_kind() and not (self._strict and response.has_stray_text())
+        rule = is_strictly_legal_for_some_kind if self._strict else Response.is_legal_for_some_kind
+        legal = rule(response)
         low, high = self._correctness_min(step), self._correctness_max(step)
-        return self._sum(response, low + (high - low) * share, legal, step)
+        earned = share if legal or not self._strict else 0.0
+        return self._sum(response, low + (high - low) * earned, legal, step)
 
     def _sum(self, response: Response, correctness: float, legal: bool, step: int) -> dict[str, float]:
         """The reward, its parts, and the components that depend on the text alone."""
@@ -133,13 +133,12 @@ class ToolReward:
         }
 
     def _match(self, response: Response, truth: GroundTruth, legal: bool) -> Match:
-        calls = response.readable
         if not truth.calls:  # any call is right, or no call at all
-            right = bool(calls) if truth.kind.calls else response.answered and not response.calls
+            right = bool(response.readable) if truth.kind.calls else response.answered and not response.calls
             return Match(float(right and (legal or not self._strict)))
         if not self._strict:
-            return match_in_order(truth.calls, calls, self._settings.granularity)
-        match = match_best(truth.calls, calls)
+            return match_in_order(truth.calls, response.written, self._settings.granularity)
+        match = match_best(truth.calls, response.readable)
         return match if legal else Match(0.0, match.name, match.arg_keys, match.arg_values)
 
     def _length(self, response: Response, step: int) -> float:
@@ -147,7 +146,7 @@ class ToolReward:
         if bounds.min == bounds.max:
             return bounds.max
         # Rounded to two digits, as in ToolRL.
-        share = min(1.0, round(_reasoning_words(response) / self._words(step), 2))
+        share = min(1.0, round(response.reasoning_words() / self._words(step), 2))
         return bounds.min + (bounds.max - bounds.min) * share
 
 
@@ -164,12 +163,3 @@ def is_exact(response: Response, truth: GroundTruth) -> bool:
     if not truth.calls:
         return bool(response.readable)
     return response.parse_ok and same_calls(truth.calls, response.readable)
-
-
-def _reasoning_words(response: Response) -> int:
-    """Number of words of reasoning; unclosed reasoning counts 0."""
-    words = 0
-    for text, turn in zip(response.texts, response.turns, strict=True):
-        closings = {start for start, _ in turn.markers}
-        words += sum(len(text[start:end].split()) for start, end in turn.think if end in closings)
-    return words

@@ -18,8 +18,8 @@ class DueCall:
     Attributes:
         name: name of the tool.
         arguments: one right set of arguments.
-        optional: names of optional arguments.
-        accepts: whether a value is right for an argument; None if only the value in `arguments` is.
+        optional: names of arguments that a right call may leave out, even if they are in `arguments`.
+        accepts: whether a value is right for an argument, optional or not; None if only the value in `arguments` is.
     """
 
     name: str

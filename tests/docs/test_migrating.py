@@ -66,5 +66,6 @@ def test_the_launch_script_is_the_authors_run(script):
 def test_the_closest_run_has_the_authors_reading_reward_and_normalisation(script):
     (closest,) = [words for words in overrides_here() if "rest.normalisation=positive" in words]
     rest = load(composed(*closest, *script[1:]))
-    assert (rest.normalisation, rest.reward.rules, rest.reward.reading) == ("positive", "toolrl", "first_block")
+    assert (rest.normalisation, rest.reward.rules, rest.reward.reading) == ("positive", "toolrl", None)
+    assert rest.format == "rlla"  # in which null reads as the published code does
     assert rest.reward.correctness_max == Ramp(2.0, 1 / 150, 3.0)

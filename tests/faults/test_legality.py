@@ -395,7 +395,6 @@ ANSWERS = [
     "if (a) { b(); }",
     "print(x) prints x.",
     "see f(a=1)",
-    "[see f(a=1)]",
     "x[0](y)",
 ]
 

@@ -84,7 +84,7 @@ def test_a_preset_of_the_reward_is_named_or_composed_beside_any_other(composed, 
 
 def test_a_composed_preset_of_the_reward_can_be_changed(composed):
     rest = load(composed("+rest=paper", "+rest/reward=toolrl", "rest.reward.correctness_max.start=1"))
-    assert (rest.reward.rules, rest.reward.reading) == ("toolrl", "first_block")
+    assert (rest.reward.rules, rest.reward.reading) == ("toolrl", None)
     assert (rest.reward.correctness_max, rest.reward.format_max) == (Ramp(1.0), Ramp(1.0))
 
 

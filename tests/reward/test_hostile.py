@@ -46,8 +46,6 @@ def scores(text, wire_format="rlla", presets=PRESETS):
     """Components by every preset and scorer."""
     raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     for preset in presets:
-        if preset == "toolrl" and wire_format != "rlla":
-            continue
         tool_reward = reward(preset)
         response = tool_reward.read([raw], get_format(wire_format))
         for data_source, truth in TRUTHS.items():

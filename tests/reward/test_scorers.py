@@ -1,6 +1,7 @@
 """Which scorer a data source gets, and what those of BFCL and API-Bank say beside the reward."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -83,8 +84,9 @@ def bfcl(category="simple_python", answer=RIGHT, possible_answer=(ACCEPTED,), fu
         ({"base": 10, "round": False, "unit": "cm"}, 1.0, 1.0),
         ({"base": 10, "unit": "inch"}, 0.0, 3 / 4),
         ({"base": "10"}, 0.0, 2 / 3),
-        ({"base": 10, "depth": 1}, 0.0, (1 + 1 / 2 + 1) / 3),
-        ({"unit": "cm"}, 0.0, (1 + 1 / 2 + 1) / 4),
+        ({"base": 10, "depth": 1}, 0.0, (1 + 1 + 1) / 4),
+        ({"unit": "cm"}, 0.0, 1 / 3),
+        ({"unit": "inch"}, 0.0, 1 / 4),
     ],
 )
 def test_on_bfcl_acc_is_the_leaderboards_verdict_and_strict_credits_every_accepted_value(arguments, acc, share):
@@ -144,7 +146,9 @@ JUNK = '{"name": "QueryStock", "parameters": {}}'
         (block(STOCK), 1.0, 1.0),
         (THINK + block(*[JUNK] * 99, STOCK), 1.0, 0.0),
         (THINK + block(STOCK, "{"), 1.0, 0.0),
-        (THINK + block("{", STOCK), 0.0, 0.0),
+        (THINK + block("{", STOCK), 1.0, 0.0),
+        (STOCK, 1.0, 0.0),
+        (THINK + block(STOCK) + block("{}"), 0.0, 0.0),
         (THINK + block(BARE), 1.0, 0.0),
         (THINK + block(STOCK.replace("true", "1")), 1.0, 0.0),
         (f"<think> {block(STOCK)} </think>\n{ANSWER}", 1.0, 0.0),
@@ -159,6 +163,35 @@ JUNK = '{"name": "QueryStock", "parameters": {}}'
 def test_the_soft_score_of_apibank_has_the_published_holes_and_the_hard_one_has_not(response, soft, hard):
     found = score("apibank_level2", THINK + block(STOCK), response)
     assert (found["acc"], found["acc_hard"]) == (soft, hard)
+
+
+# row of the table of docs/rewards.md -> response
+HOLES = {
+    "the right call": THINK + block(STOCK),
+    "the right call after 99 others": THINK + block(*[JUNK] * 99, STOCK),
+    "the right call before broken JSON": THINK + block(STOCK, "{"),
+    "the right call after broken JSON": THINK + block("{", STOCK),
+    "the right call in a later block than others": THINK + block(JUNK) + "\n" + block(STOCK),
+    "the right call in an earlier block than others": THINK + block(STOCK) + "\n" + block(JUNK),
+    "the right call without any tag": STOCK,
+    "the arguments alone, without a name": THINK + block(BARE),
+    "1 for true": THINK + block(STOCK.replace("true", "1")),
+    "the right call inside reasoning, and no block after it": f"<think> {block(STOCK)} </think>\n{ANSWER}",
+    "the right call after a line that is a number": THINK + block("3", STOCK),
+}
+
+
+def test_the_page_has_what_the_scores_of_apibank_leave_open():
+    page = (Path(__file__).parents[2] / "docs" / "rewards.md").read_text()
+    rows = re.findall(r"^\| (.+?) \| ([01]) \| ([01]) \| ([01]) \|$", page, re.MULTILINE)
+    assert {name: list(map(float, values)) for name, *values in rows} == {
+        name: [
+            (found := score("apibank_level2", HOLES["the right call"], text))["acc"],
+            found["acc_any"],
+            found["acc_hard"],
+        ]
+        for name, text in HOLES.items()
+    }
 
 
 def test_apibank_is_scored_in_other_formats_too():

@@ -29,7 +29,9 @@ def made(name, **arguments):
         ([made("g", a=1, b=2)], 0.0),
         ([made("f", a=1)], (1 + 1 / 2 + 1) / 4),
         ([made("f", a=1, b=3)], (1 + 1 + 1) / 4),
-        ([made("f", a=1, b=2, c=3)], (1 + 2 / 3 + 2) / 4),
+        ([made("f", a=1, b=2, c=3)], (1 + 1 + 2) / 5),
+        ([made("f", a=1, b=3, c=3, d=4)], (1 + 1 + 1) / 6),
+        ([made("f", c=1)], 1 / 5),
         ([made("f")], 1 / 4),
         ([made("f", a="1", b=2)], 3 / 4),
         ([made("f", a=True, b=2)], 3 / 4),
@@ -49,6 +51,21 @@ def test_a_call_that_is_missing_costs_as_much_as_one_too_many():
     assert match_best([f, g], [made("f", a=1), made("h")]).share == 1 / 3
 
 
+def test_a_call_that_is_repeated_serves_one_due_call_and_costs_as_an_extra_one():
+    """Else one call, written again and again, would earn its name and keys for every due call of its tool."""
+    wanted = [due("f", a=1), due("f", a=2)]
+    assert match_best(wanted, [made("f", a=1)]).share == 1 / 2
+    assert match_best(wanted, [made("f", a=1)] * 2).share == 1 / 3
+    assert match_best(wanted, [made("f", a=1), made("f", a=3)]).share == pytest.approx((1 + 2 / 3) / 2)
+    assert match_best([due("f", a=1)] * 2, [made("f", a=1)] * 2).share == 1.0
+    assert match_best([due("f", a=1)] * 2, [made("f", a=1), made("f", a=1.0)]).share == 1.0
+    assert match_best(wanted, [made("f", a=1), made("f", a=1, x=0)]).share == 1 / 3
+    assert match_best([due("f", a=1)] * 2, [made("f", a=1), made("f", a=1, x=0)]).share == pytest.approx(
+        (1 + 3 / 4) / 2
+    )
+    assert match_best(wanted, [made("f", a=1), made("f", a=True)]).share == pytest.approx((1 + 2 / 3) / 2)
+
+
 def test_the_pairing_is_the_best_and_not_that_of_the_order():
     # In order f(a=1, b=2) would take the call with both keys, of which one value is right, and leave f(a=1) the other.
     wanted = [due("f", a=1, b=2), due("f", a=0, b=2)]
@@ -61,7 +78,14 @@ def test_an_optional_argument_may_be_given_with_a_value_that_is_accepted():
     assert match_best([wanted], [made("f", a=1)]).share == 1.0
     assert match_best([wanted], [made("f", a=2, b=2)]).share == 1.0
     assert match_best([wanted], [made("f", a=1, b=3)]).share == pytest.approx((1 + 1 + 1) / 4)
-    assert match_best([wanted], [made("f", a=1, c=2)]).share == pytest.approx((1 + 1 / 2 + 1) / 3)
+    assert match_best([wanted], [made("f", a=1, c=2)]).share == pytest.approx((1 + 1 + 1) / 4)
+    assert match_best([wanted], [made("f", a=3, b=2)]).share == match_best([wanted], [made("f", a=3)]).share == 2 / 3
+
+
+def test_an_optional_argument_without_a_known_value_is_never_right():
+    wanted = DueCall("f", {"a": 1, "b": 2}, optional=frozenset({"b", "c"}))
+    shares = [match_best([wanted], [made("f", a=1, **more)]).share for more in ({}, {"b": 2}, {"b": 3}, {"c": None})]
+    assert shares == [1.0, 1.0, 3 / 4, 3 / 4]
 
 
 def test_parts_of_a_match():

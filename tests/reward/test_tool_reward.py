@@ -23,11 +23,10 @@ VARIANTS = {
         "correctness_max": {"start": 1.0, "slope": 2.0, "limit": 3.0, "begin": 29},
     },
     "length": {"length": {"max": 1.0}},
-    "dynamic length": {"length": {"max": 1.0, "words": {"start": 384, "slope": 256 / 105, "limit": 640}}},
+    "dynamic length": {"length": {"max": 1.0, "words": {"start": 384, "slope": 256 / 105, "limit": 1e9}}},
 }
 TOOLRL = {
     "rules": "toolrl",
-    "reading": "first_block",
     "format_min": {"start": 0.0},
     "format_max": {"start": 1.0},
     "correctness_min": {"start": -3.0},
@@ -66,7 +65,24 @@ def test_settings_that_do_not_fit_together_are_refused(settings, fault):
 
 def test_toolrls_reading_is_refused_in_other_formats():
     with pytest.raises(ConfigError, match=r"reading=first_block reads the format rlla, but rest\.format=hermes"):
-        load({"rest": {"reward": "toolrl", "format": "hermes"}})
+        load({"rest": {"reward": {"rules": "toolrl", "reading": "first_block"}, "format": "hermes"}})
+
+
+@pytest.mark.parametrize("reading", ["first_block", None])
+def test_in_rlla_the_published_code_is_followed_unless_told_otherwise(reading):
+    fenced = THINK + block("```", WEATHER, "```")
+    assert parts(TOOLRL | {"reading": reading}, 0, fenced)[1] == -3.0
+    assert parts(TOOLRL | {"reading": "parser"}, 0, fenced)[1] == 3.0
+
+
+@pytest.mark.parametrize("preset", ["paper", "toolrl"])
+def test_other_formats_than_rlla_are_read_by_their_parser(preset):
+    """No published code reads them, so there is nothing to follow; the rules are the same."""
+    parser = {"paper": {}, "toolrl": TOOLRL}[preset] | {"rules": "toolrl", "reading": "parser"}
+    call = block(WEATHER.replace("parameters", "arguments"))
+    for text in (call, f"{call}\n{call}", block("{"), "It rains.", f"<think>{call}</think>"):
+        assert score([text], CALL, preset, wire_format="hermes") == score([text], CALL, parser, wire_format="hermes")
+    assert score([call], CALL, preset, wire_format="hermes")["acc"] == 1.0
 
 
 @pytest.mark.parametrize("step", [0, 200])
@@ -107,6 +123,7 @@ def words(count):
         ("dynamic length", 0, 384, 1.0),
         ("dynamic length", 105, 384, 0.6),
         ("dynamic length", 105, 640, 1.0),
+        ("dynamic length", 210, 640, 0.71),  # 640 of 896: ToolRL's slope has no end
     ],
 )
 def test_length_rewards_words_of_reasoning(variant, step, count, length):

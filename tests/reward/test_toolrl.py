@@ -109,7 +109,6 @@ def test_calls_are_matched_by_name_keys_and_values(calls, matched, acc):
     [
         WEATHER[:-1],
         WEATHER.replace('"Paris"', "Paris"),
-        WEATHER.replace("3", "NaN"),
         WEATHER.replace('"name"', '"nam"'),
         WEATHER.replace("get_weather", "get\tweather"),
         "{}",
@@ -119,6 +118,13 @@ def test_one_call_that_cannot_be_read_voids_them_all(broken):
     found = score(THINK + block(TIME, broken), truth=THINK + block(TIME))
     assert (found["correctness"], found["parse_ok"], found["calls"]) == (-2.0, 0.0, 2.0)
     assert (found["acc"], found["legal"], found["score"]) == (0.0, 1.0, 0.0)
+
+
+def test_a_number_that_json_has_not_voids_the_calls_for_the_parser_alone():
+    """The published code reads NaN: a value like any other wrong one."""
+    text = THINK + block(WEATHER.replace("3", "NaN"))
+    assert score(text)["correctness"] == pytest.approx(-2 + 4 * 3 / 4)
+    assert scored([text], CALL_TRUTH, {"rules": "toolrl", "reading": "parser"})["correctness"] == -2.0
 
 
 def test_no_call_where_one_is_due_scores_the_minimum():

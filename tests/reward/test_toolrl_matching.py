@@ -2,7 +2,6 @@
 
 import pytest
 
-from rest_verl.core.tool_calls import ToolCall
 from rest_verl.reward.toolrl import match_in_order
 from rest_verl.reward.truth import DueCall, jaccard
 
@@ -12,7 +11,7 @@ def due(name, **arguments):
 
 
 def made(name, **arguments):
-    return ToolCall(name, arguments)
+    return {"name": name, "parameters": arguments}
 
 
 def parts(match):

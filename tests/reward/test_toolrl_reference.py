@@ -1,6 +1,7 @@
-"""The reward against a second implementation, and what holds for every response.
+"""The rules `toolrl` read by the parser against a second implementation, and what holds for every response.
 
 The reference follows the formulas of the module's docstring and ToolRL's own regular expressions, over str and json.
+What the published code itself reads is compared in test_published.py.
 """
 
 import copy
@@ -201,7 +202,7 @@ PAIRS = list(random_pairs(2000))
 
 
 def score(text, truth, step):
-    return scored([text], truth, "paper", step)
+    return scored([text], truth, {"rules": "toolrl", "reading": "parser"}, step)
 
 
 @pytest.mark.parametrize("step", CORNERS)

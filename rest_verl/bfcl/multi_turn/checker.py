@@ -4,6 +4,14 @@ After each user turn, the calls that were due are run on separate instances. The
 instances have the same state as these and the results of all due calls are among the trajectory's results so far, with
 multiplicity. A turn without calls is wrong if any are due; a turn in which none are due is not judged. BFCL accepts a
 trajectory if it went through all turns and every judged turn is right.
+
+So BFCL lets calls that only read be made blindly, as many as one likes: where the due calls only read, a turn is right
+if the due ones are among them. The dense score, which training rewards, charges them; `acc` stays BFCL's:
+
+    score = turns_right / turns_due * D / (D + surplus)      D: number of due calls of all turns
+
+where surplus is the number of calls beyond those due, turn by turn, failed ones included: an extra call costs as much
+as a missing one, as in the rules `strict`.
 """
 
 from __future__ import annotations
@@ -40,11 +48,12 @@ class Checker:
         self._expected = expected
         self._verdicts: list[Verdict] = []
         self._results: Counter[bytes] = Counter()  # digests of the whole trajectory's results, which may be long
-        self._called = False
+        self._called = 0  # calls of the running turn
+        self._surplus = 0
 
     def note_call(self, result: str | None) -> None:
         """Record a call of the trajectory by its result; None if there is no such tool."""
-        self._called = True
+        self._called += 1
         if result is not None:
             self._results[_digest(result)] += 1
 
@@ -68,25 +77,29 @@ class Checker:
         else:
             verdict = Verdict.RIGHT if wanted <= self._results else Verdict.RESULTS
         self._verdicts.append(verdict)
-        self._called = False
+        self._surplus += max(self._called - len(due), 0)
+        self._called = 0
         return verdict
 
     def score(self) -> dict[str, float]:
         """Score the trajectory by the turns judged so far; the others count as wrong.
 
         Returns:
-            `score`, the share of right turns among those in which calls are due; `acc`, 1 if BFCL accepts the
-            trajectory; `turns_right`, `turns_due`, and `turns_reached`, the number of judged turns.
+            `score`, the share of right turns among those in which calls are due, less what surplus calls cost; `acc`,
+            1 if BFCL accepts the trajectory; `turns_right`, `turns_due`, and `turns_reached`, the number of judged
+            turns; `calls_surplus`, the number of calls beyond those due.
         """
         due = sum(bool(calls) for calls in self._due)
         right = self._verdicts.count(Verdict.RIGHT)
         reached = len(self._verdicts)
+        due_calls = sum(map(len, self._due))
         return {
-            "score": right / due,
+            "score": right / due * due_calls / (due_calls + self._surplus),
             "acc": float(right == due and reached == len(self._due)),
             "turns_right": float(right),
             "turns_due": float(due),
             "turns_reached": float(reached),
+            "calls_surplus": float(self._surplus),
         }
 
 

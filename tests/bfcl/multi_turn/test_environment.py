@@ -83,6 +83,7 @@ def test_the_ground_truth_is_right_in_every_turn_that_has_calls():
         "turns_right": 3.0,
         "turns_due": 3.0,
         "turns_reached": 4.0,
+        "calls_surplus": 0.0,
     }
 
 

@@ -2,6 +2,8 @@
 
 from planting import Planted
 
+FAULTS_OF_REWARDS = "tests/faults/test_rewards.py::"
+
 FAULTS = (
     Planted(
         "true is 1 under strict",
@@ -34,8 +36,8 @@ FAULTS = (
     Planted(
         "stray text earns the format reward",
         "reward/strict.py",
-        "        and not response.has_stray_text()\n",
-        "",
+        "return not response.has_stray_text() and response.each_turn_calls_or_answers()",
+        "return response.each_turn_calls_or_answers()",
         "tests/reward/test_exploits.py::test_an_exploit_earns_what_the_table_says",
     ),
     Planted(
@@ -71,7 +73,77 @@ FAULTS = (
         "reward/response.py",
         "if call is not None] if self.parse_ok else []",
         "if call is not None]",
-        "tests/reward/test_toolrl.py::test_one_call_that_cannot_be_read_voids_them_all",
+        "tests/reward/test_strict.py::test_correctness_needs_a_legal_format",
+    ),
+    Planted(
+        "an argument too many costs nothing",
+        "reward/strict.py",
+        "wrong=len(given - required - right)",
+        "wrong=0",
+        FAULTS_OF_REWARDS + "test_padding_with_optional_arguments_earns_nothing_on_bfcl",
+    ),
+    Planted(
+        "a call the policy repeats is taken for others that are due",
+        "reward/strict.py",
+        "max(due, 1))",
+        "len(repeats))",
+        "tests/reward/test_strict.py::test_a_call_that_is_repeated_serves_one_due_call_and_costs_as_an_extra_one",
+    ),
+    Planted(
+        "an illegal turn earns what its environment grants",
+        "reward/tool_reward.py",
+        "earned = share if legal or not self._strict else 0.0",
+        "earned = share",
+        FAULTS_OF_REWARDS + "test_strict_needs_legal_turns_in_environments_too",
+    ),
+    Planted(
+        "an empty turn of a trajectory is a turn",
+        "reward/response.py",
+        "all(bool(turn.calls) or answers for turn, answers in",
+        "any(bool(turn.calls) or answers for turn, answers in",
+        FAULTS_OF_REWARDS + "test_strict_needs_legal_turns_in_environments_too",
+    ),
+    Planted(
+        "published rules read by the parser",
+        "reward/tool_reward.py",
+        "else first_block_of(response)",
+        "else response",
+        FAULTS_OF_REWARDS + "test_a_block_that_published_code_cannot_read_earns_nothing",
+    ),
+    Planted(
+        "a further call without parameters voids the others under toolrl",
+        "reward/toolrl.py",
+        'if call["name"] in names] if',
+        "if names] if",
+        FAULTS_OF_REWARDS + "test_a_call_without_parameters_voids_the_others_as_in_toolrl",
+    ),
+    Planted(
+        "words of the first reasoning are counted",
+        "reward/first_block.py",
+        'text.split("<think>")[-1]',
+        'text.split("<think>")[1]',
+        FAULTS_OF_REWARDS + "test_words_of_reasoning_are_counted_as_toolrl_counts_them",
+    ),
+    Planted(
+        "API-Bank's score reads the first block",
+        "reward/scorers.py",
+        'split("<tool_call>")[-1]',
+        'split("<tool_call>", 1)[-1]',
+        FAULTS_OF_REWARDS + "test_acc_of_apibank_is_the_published_soft_score",
+    ),
+    Planted(
+        "surplus calls of a dialogue are free",
+        "bfcl/multi_turn/checker.py",
+        "self._surplus += max(self._called - len(due), 0)",
+        "self._surplus += 0",
+        FAULTS_OF_REWARDS + "test_surplus_calls_of_bfcls_dialogues_cost_and_acc_is_bfcls",
+    ),
+    Planted(
+        "an optional argument of the answer must be given",
+        "bfcl/scorer.py",
+        "optional=optional_arguments(function, accepted),",
+        "optional=optional_arguments(function, accepted) - call.arguments.keys(),",
+        FAULTS_OF_REWARDS + "test_what_the_leaderboard_accepts_earns_everything",
     ),
     Planted(
         "the most general scorer wins",
