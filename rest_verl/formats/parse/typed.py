@@ -66,7 +66,7 @@ def value_of_text(text: str, schema: Any) -> Any:
     kinds = kinds_of(schema)
     if kinds is None:
         return json_or_text(text)
-    if kinds == {"string"}:
+    if kinds == {"string"}:  # nothing else can fit, so a long text is not parsed for nothing
         return text
     fitting = [value for value in _readings(text) if _kind(value) in kinds]
     if not fitting:

@@ -212,8 +212,8 @@ FAULTS = (
     Planted(
         "a declared string is read as JSON",
         "formats/parse/typed.py",
-        '    if kinds == {"string"}:\n        return text\n',
-        "",
+        "    if kinds is None:\n",
+        '    if kinds is None or kinds == {"string"}:\n',
         "tests/faults/test_parsing_by_schema.py::test_a_declared_string_is_its_text_to_the_letter",
     ),
     Planted(
