@@ -57,12 +57,12 @@ def end_ids(tokenizer: Any, wire_format: WireFormat, stops: Collection[int]) -> 
     return frozenset(silent | {number for number in special | set(stops) if not is_markup(number)})
 
 
-def without_ends(ids: Sequence[int], ends: Collection[int]) -> Sequence[int]:
-    """The ids of one turn without those that end it."""
+def text_length(ids: Sequence[int] | Integer[np.ndarray, " token"], ends: Collection[int]) -> int:
+    """Number of tokens of one turn before those that end it."""
     length = len(ids)
     while length and int(ids[length - 1]) in ends:
         length -= 1
-    return ids[:length]
+    return length
 
 
 def at_ends(

@@ -120,9 +120,10 @@ def _name(text: bytes, start: int, end: int) -> Span:
 def read_gpt_oss(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> ToolCall | None:
     """Read a complete call (`WireFormat.read`)."""
     read = read_named_call(text, call, tools)
-    if read is None or not tools or read.name in tools:
+    if read is None or call.name is None or not tools or read.name in tools:
         return read
-    longer = [read.name + kind.decode() for kind in _TYPES_OF_CONTENT if text.startswith(kind, call.name[1])]
+    end = call.name[1]
+    longer = [read.name + kind.decode() for kind in _TYPES_OF_CONTENT if text.startswith(kind, end)]
     meant = [name for name in (*longer, read.name.split(maxsplit=1)[0]) if name in tools]
     return ToolCall(meant[0], read.arguments) if meant else read
 

@@ -14,7 +14,7 @@ from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
 from rest_verl.common.logs import logger_of
 from rest_verl.config.rest import ConfigError, load, model_of
-from rest_verl.core.stops import end_ids, stop_ids, without_ends
+from rest_verl.core.stops import end_ids, stop_ids, text_length
 from rest_verl.core.tokens import TokenBytes
 from rest_verl.core.tool_calls import ToolSchemas
 from rest_verl.formats import get_format
@@ -83,7 +83,8 @@ class RestToolRewardManager(RewardManagerBase):
         """The bytes of each turn that the policy generated."""
         responses = output.batch["responses"].numpy()
         bounds = _turn_bounds(output.non_tensor_batch, length)
-        return [self._table.decode(without_ends(responses[start:end], self._ends)) for start, end in bounds]
+        turns = [responses[start:end] for start, end in bounds]
+        return [self._table.decode(turn[: text_length(turn, self._ends)]) for turn in turns]
 
     def _score(self, turns: Sequence[bytes], row: dict[str, Any]) -> dict[str, float]:
         """Reward components of a row."""

@@ -17,7 +17,7 @@ from verl.experimental.agent_loop.tool_agent_loop import AgentData, AgentState
 from verl.experimental.agent_loop.tool_parser import ToolParser
 from verl.tools.schemas import ToolResponse
 
-from rest_verl.core.stops import without_ends
+from rest_verl.core.stops import text_length
 from rest_verl.core.tool_calls import NO_TOOLS, ToolSchemas
 from rest_verl.formats.tools import tools_of_row, tools_text
 from rest_verl.rollout.calls import (
@@ -62,7 +62,7 @@ class CallReader(ToolParser):
         """Answer and calls of a turn; verl passes the calls only to methods that `RestToolAgentLoop` overrides."""
         first = len(self._record.calls)
         settings = self._settings
-        written = without_ends(responses_ids, settings.ends)
+        written = responses_ids[: text_length(responses_ids, settings.ends)]
         return read_calls(settings.wire_format, settings.pieces, written, first, self.tools)
 
 

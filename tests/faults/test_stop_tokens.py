@@ -16,7 +16,7 @@ from verl import DataProto
 
 from rest_verl.commands.doctor.tokenizer import byte_tokenizer
 from rest_verl.core.regions import Region, RegionTagger
-from rest_verl.core.stops import at_ends, end_ids, stop_ids, without_ends
+from rest_verl.core.stops import at_ends, end_ids, stop_ids, text_length
 from rest_verl.core.tool_calls import Kind
 from rest_verl.formats import get_format
 from rest_verl.reward.manager import RestToolRewardManager
@@ -141,7 +141,8 @@ def test_a_turn_of_any_format_is_legal_before_any_stop(tmp_path_factory, format,
     wire_format = get_format(format)
     text = b"".join(part for part, _ in RENDERERS[format]("why", [("f", {"a": 1})], "")).decode()
     ends = end_ids(tokenizer, wire_format, stop_ids(tokenizer))
-    kept = tokenizer.decode(without_ends(ids_of(tokenizer, text + end), ends)).encode()
+    ids = ids_of(tokenizer, text + end)
+    kept = tokenizer.decode(ids[: text_length(ids, ends)]).encode()
     turn = wire_format.parse(kept)
     assert wire_format.is_legal(kept, turn, Kind(calls=True, answer=False))
     assert [call.arguments for call in wire_format.read_calls(kept, turn)] == [{"a": 1}]
@@ -177,7 +178,7 @@ def test_a_format_without_known_markup_loses_only_the_stops(tmp_path):
 def test_many_turns_lose_the_ends_that_each_loses_alone(turns, ends):
     ids = np.array([token for turn in turns for token in turn], dtype=np.int64)
     edges = np.cumsum([0, *map(len, turns)])
-    kept = [len(without_ends(turn, ends)) for turn in turns]
+    kept = [text_length(turn, ends) for turn in turns]
     expected = [place >= length for turn, length in zip(turns, kept, strict=True) for place in range(len(turn))]
     assert at_ends(ids, edges, ends).tolist() == expected
 

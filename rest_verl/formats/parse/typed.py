@@ -66,7 +66,7 @@ def value_of_text(text: str, schema: Any) -> Any:
     kinds = kinds_of(schema)
     if kinds is None:
         return json_or_text(text)
-    if kinds == {"string"}:
+    if kinds == {"string"}:  # nothing else can fit, so a long text is not parsed for nothing
         return text
     fitting = [value for value in _readings(text) if _kind(value) in kinds]
     if not fitting:
@@ -111,8 +111,7 @@ def _declared(schema: Mapping[str, Any]) -> frozenset[str] | None:
     if "type" in schema:
         given = schema["type"]
         names = given if isinstance(given, list) else [given]
-        kinds = [_kinds_of_name(name) for name in names]
-        return frozenset().union(*kinds) if kinds and None not in kinds else None
+        return _together([_kinds_of_name(name) for name in names])
     values = [schema["const"]] if "const" in schema else schema.get("enum")
     return frozenset(map(_kind, values)) if isinstance(values, list) and values else None
 
@@ -127,8 +126,13 @@ def _union(schemas: Any, levels: int) -> frozenset[str] | None:
     """What any of several schemas allows."""
     if not isinstance(schemas, Sequence) or isinstance(schemas, str) or not schemas:
         return None
-    kinds = [kinds_of(schema, levels - 1) for schema in schemas]
-    return None if None in kinds else frozenset().union(*kinds)
+    return _together([kinds_of(schema, levels - 1) for schema in schemas])
+
+
+def _together(parts: Sequence[frozenset[str] | None]) -> frozenset[str] | None:
+    """What any of at least one part allows; None if nothing is known about one."""
+    known = [part for part in parts if part is not None]
+    return frozenset[str]().union(*known) if known and len(known) == len(parts) else None
 
 
 def _readings(text: str) -> Iterator[Any]:
