@@ -34,8 +34,9 @@ from evidence.intervals import mean_interval, ratio_interval
 from harness import Fresh, Out, Publish, Quick, Study, known, table
 from page_numbers import shown
 from quickstart import RECIPE, prepare_start
+from scaling import LIMIT
 from verl_run import RunFailed, run_verl
-from weighting import LIMIT, peak_resident
+from weighting import peak_resident
 
 from rest_verl.config.rest import preset_names
 
