@@ -51,8 +51,8 @@ class Batch:
         tokens: (len(Region),) float64.
         entropy: (len(Region),) float64, sum over tokens, nats.
         variance: (len(Region),) float64, sum over tokens of V.
-        squares: (4, len(SCHEMES), len(Region)) float64, sums over tokens of w^2, w^2 A^2, w^2 V and w^2 A^2 V, divided
-            by the square of the batch's tokens, as the loss's mean is.
+        squares: (2, len(SCHEMES), len(Region)) float64, sums over tokens of w^2 A^2 and w^2 A^2 V, divided by the
+            square of the batch's tokens, as the loss's mean is.
         accuracy: share of right responses.
     """
 
@@ -76,8 +76,8 @@ def sample_gradients(policy: Policy, seeds: Sequence[int]) -> list[Batch]:
     scorer = Scorer(policy.start, policy.settings[UNIFORM])
     found = []
     for seed in seeds:
-        generator = torch.Generator().manual_seed(seed)
-        rollouts = draw(model, policy.start, policy.rows, policy.plan.n, policy.plan.max_tokens, generator)
+        torch.manual_seed(seed)
+        rollouts = draw(model, policy.start, policy.rows, policy.plan.n, policy.plan.max_tokens)
         components = scorer.components(rollouts, policy.rows, policy.updates + 1)
         advantages = group_advantages(torch.tensor([part["score"] for part in components]), rollouts.group)
         tagged = scorer.tagged(rollouts)
@@ -130,10 +130,8 @@ def weighted_gradients(
 def squared_weights(weights: Tensor, advantages: Tensor, variance: Tensor, parts: Tensor) -> np.ndarray:
     """What predicts the variance of the gradient, `Batch.squares`, from weights (S, B, T), advantages (B,), V of each
     token (B, T) and the masks of `region_masks`."""
-    squares = weights.double().square() / parts.double().sum().square()
-    by_advantage = squares * advantages.double().square()[:, None]
-    kinds = torch.stack([squares, by_advantage, squares * variance, by_advantage * variance])
-    return torch.einsum("ksbt,rbt->ksr", kinds, parts.double()).numpy()
+    squares = (weights.double() * advantages.double()[:, None] / parts.double().sum()).square()
+    return torch.einsum("ksbt,rbt->ksr", torch.stack([squares, squares * variance]), parts.double()).numpy()
 
 
 def _by_region(parts: Tensor, values: Tensor) -> np.ndarray:
