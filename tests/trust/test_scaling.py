@@ -6,7 +6,7 @@ import pytest
 from clusters import Line, Load, fit, gpus_at, share
 from hypothesis import given
 from hypothesis import strategies as st
-from scaling import IN_WORKERS, MEMORIES, OWN, RECORDS, REST, SIDES_MEMORY, VERL, VERLS, findings
+from scaling import IN_WORKERS, MEMORIES, OWN, RECORDS, REST, SIDES_MEMORY, VERL, VERLS, findings, growth
 
 LINE = Line(2.0, 1e-3, 1e-6)  # 2 s a batch, 1 ms a response, 1 us a token
 # 1 GPU makes 100 * 50 = 5,000 tokens a step: 10 responses of 500
@@ -81,3 +81,12 @@ def test_findings_follow_from_the_lines():
     assert found["busy_workers"]["processes"] == pytest.approx(0.4)
     # 8,192 x 8,192 at 1 us a response and 100 ns a token are 6.719 s, 2 % of 335.9 s
     assert found["growth"]["step_seconds"] == pytest.approx(335.95, rel=1e-4)
+
+
+def test_growth_tells_linear_from_quadratic():
+    def exponent(*seconds):
+        sizes = zip((1000, 2000, 4000), seconds, strict=True)
+        return growth([{"size": [1000, tokens], OWN: took} for tokens, took in sizes])["exponent"]
+
+    assert exponent(0.05, 0.1, 0.2) == pytest.approx(1.0)
+    assert exponent(0.05, 0.2, 0.8) == pytest.approx(2.0)
