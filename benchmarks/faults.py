@@ -32,6 +32,7 @@ from unittest.mock import patch
 
 import typer
 from harness import ROOT, Fresh, Out, Publish, Quick, Study, read_result, table
+from quickstart import prepare_start
 from rich.progress import Progress
 from trust.disturbances import DISTURBANCES, STALL_SECONDS, Disturbance, Killer, in_a_step
 from trust.runs import (
@@ -41,8 +42,8 @@ from trust.runs import (
     WORKERS_PATH,
     newest_step,
     of_start,
-    prepare_start,
     train,
+    with_texts,
 )
 from verl_run import RunFailed, read_metrics
 
@@ -201,15 +202,6 @@ def findings(pieces: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def chosen(only: str) -> list[Disturbance]:
-    """The disturbances with one of the texts, separated by commas, in their name; all for no text."""
-    texts = [text.strip() for text in only.split(",") if text.strip()]
-    found = [one for one in DISTURBANCES if not texts or any(text in one.name for text in texts)]
-    if not found:
-        raise typer.BadParameter(f"nothing of that name: there are {', '.join(one.name for one in DISTURBANCES)}")
-    return found
-
-
 def merged(published: dict[str, Any], pieces: dict[str, Any]) -> dict[str, Any]:
     """Rows in place of published ones of the same name, in the order of the whole study."""
     found = {**published, **pieces}
@@ -225,9 +217,10 @@ def main(
 ) -> None:
     """Break trainings, and resume them."""
     home, out = out.parent, out / "quick" if quick else out
-    todo = chosen(only)[: 1 if quick else None]
+    todo = with_texts(only, DISTURBANCES, lambda one: one.name)[: 1 if quick else None]
     study = Study("trust_faults", {"stall_seconds": STALL_SECONDS, "quick": quick}, out, fresh=fresh)
-    start = prepare_start(home)
+    with study.progress:
+        start = prepare_start(home, 0, study.progress)
 
     def prepared(disturbance: Disturbance) -> dict[str, Any]:
         before = newest_step(out)

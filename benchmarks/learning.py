@@ -28,7 +28,8 @@ from evidence.task import SOURCE, UNSEEN_SOURCE
 from evidence.variants import BASELINE, VARIANTS, composed, overrides
 from harness import Fresh, Jobs, Out, Publish, Quick, Study, in_a_worker, known, save_picture, table
 from page_numbers import shown
-from verl_run import Step, run_verl
+from trust import runs
+from verl_run import Step
 
 from rest_verl.common.figures import new_figure
 from rest_verl.config.rest import load
@@ -149,14 +150,10 @@ def in_process(start: Start, name: str, seed: int, plan: Plan, device: str) -> d
 
 def through_verl(start: Start, name: str, seed: int, plan: Plan, study: Study) -> dict[str, Any]:
     """The same run through stock verl. Raises `RunFailed`."""
-    before = set(study.progress.task_ids)
-    given = verl_overrides(name, start, plan, seed)
-    steps = run_verl(given, study.path.parent / f"{name}-seed{seed}", plan.steps, study.progress, TIMEOUT_SECONDS)
-    for task in set(study.progress.task_ids) - before:  # bars of many runs would fill the terminal
-        study.progress.remove_task(task)
-    return _record(
-        name, seed, [read_validation(one) for one in steps if f"val-core/{SOURCE}/acc/mean@1" in one.metrics]
-    )
+    given, folder = verl_overrides(name, start, plan, seed), study.path.parent / f"{name}-seed{seed}"
+    steps = runs.train(given, folder, plan.steps, study.progress, TIMEOUT_SECONDS)
+    validations = [read_validation(one) for one in steps if f"val-core/{SOURCE}/acc/mean@1" in one.metrics]
+    return _record(name, seed, validations)
 
 
 def verl_overrides(name: str, start: Start, plan: Plan, seed: int) -> list[str]:
@@ -164,13 +161,11 @@ def verl_overrides(name: str, start: Start, plan: Plan, seed: int) -> list[str]:
     return [
         *overrides(VARIANTS[name], plan.steps),
         "+platform=cpu",
-        f"data.train_files={start.folder / 'train.parquet'}",
-        f"data.val_files={start.folder / 'validation.parquet'}",
+        *runs.of_start(start.folder),
         f"data.train_batch_size={plan.prompts}",
         f"data.max_prompt_length={MAX_PROMPT}",
         f"data.max_response_length={plan.max_tokens}",
         f"data.seed={seed}",
-        f"actor_rollout_ref.model.path={start.folder / 'model'}",
         f"actor_rollout_ref.rollout.n={plan.n}",
         f"actor_rollout_ref.rollout.seed={seed}",
         f"actor_rollout_ref.rollout.max_model_len={MAX_PROMPT + plan.max_tokens}",
@@ -237,12 +232,12 @@ def main(
         study.run(
             {f"{name}/{seed}": partial(in_process, start, name, seed, plan, device) for name, seed in pairs}, jobs
         )
-    runs = read_runs(study.pieces)
-    found, picture = verdicts(runs), f"evidence_learning{suffix or '_process'}"
+    done = read_runs(study.pieces)
+    found, picture = verdicts(done), f"evidence_learning{suffix or '_process'}"
     study.finish(
         {"verdicts": found, "tables": tables(found)},
         publish and not quick,
-        lambda _: save_picture(figure_of(runs), picture),
+        lambda _: save_picture(figure_of(done), picture),
     )
 
 

@@ -29,7 +29,8 @@ from harness import Fresh, Out, Publish, Quick, Study, known, table
 from page_numbers import shown
 from quickstart import RECIPE, prepare_start
 from scaling import LIMIT
-from verl_run import RunFailed, run_verl
+from trust.runs import of_start, train
+from verl_run import RunFailed
 from weighting import peak_resident
 
 from rest_verl.config.rest import preset_names
@@ -59,18 +60,13 @@ def one_run(preset: str, pair: int, steps: int, start: Path, study: Study) -> di
     overrides = [
         f"+rest={preset}",
         *SAME_FOR_ALL,
-        f"data.train_files={start / 'train.parquet'}",
-        f"data.val_files={start / 'validation.parquet'}",
+        *of_start(start),
         f"data.seed={pair}",
-        f"actor_rollout_ref.model.path={start / 'model'}",
         f"actor_rollout_ref.rollout.seed={pair}",
         f"trainer.default_local_dir={folder / 'checkpoints'}",
     ]
-    before = set(study.progress.task_ids)
     with watched() as peaks:
-        run = run_verl(overrides, folder, steps, study.progress, TIMEOUT_SECONDS)
-    for task in set(study.progress.task_ids) - before:
-        study.progress.remove_task(task)
+        run = train(overrides, folder, steps, study.progress, TIMEOUT_SECONDS)
     if not peaks["trainer"]:
         raise RunFailed(f"no process of verl had {TRAINER} in its name: its memory was not measured")
     logged = [step.metrics for step in run if step.step > WARM_UP]

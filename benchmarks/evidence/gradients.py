@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from evidence.loop import Plan, Scorer, Start, draw
-from evidence.policy import Rollouts, group_advantages, micro_batches, response_log_probs, surrogate
+from evidence.policy import Rollouts, group_advantages, policy_loss, response_log_probs
 from evidence.variants import BASELINE, VARIANTS, composed
 from torch import Tensor
 from toy_task import Row
@@ -111,20 +111,15 @@ def region_masks(tagged: TaggedBatch) -> Tensor:
     return torch.stack([(tagged.regions == region) & tagged.generated for region in Region]).float()
 
 
-def weighted_gradients(
-    model: PreTrainedModel, rollouts: Rollouts, advantages: Tensor, weights: Tensor, rows: int = 32
-) -> np.ndarray:
-    """The gradient that `policy_gradient` adds, for several weights (K, B, T) of one batch: (K, D) float32, all
-    parameters one after another. The model runs forward once for each micro-batch."""
-    parameters, tokens = list(model.parameters()), rollouts.response_mask.sum()
-    total = np.zeros((len(weights), sum(part.numel() for part in parameters)), dtype=np.float32)
-    for index, part in micro_batches(rollouts, rows):
-        log_probs = response_log_probs(model, part)
-        for gradient, weight in zip(total, weights[:, index, : part.responses.shape[1]], strict=True):
-            loss = surrogate(log_probs, part.log_probs, advantages[index, None], weight).sum() / tokens
-            parts = torch.autograd.grad(loss, parameters, retain_graph=True)
-            gradient += torch.cat([part.flatten() for part in parts]).numpy()
-    return total
+def weighted_gradients(model: PreTrainedModel, rollouts: Rollouts, advantages: Tensor, weights: Tensor) -> np.ndarray:
+    """The gradient of the policy loss with each of several weights (K, B, T) of one batch: (K, D) float32, all
+    parameters one after another. The model runs forward once."""
+    parameters, log_probs, found = list(model.parameters()), response_log_probs(model, rollouts), []
+    for weight in weights:
+        loss = policy_loss(rollouts, log_probs, advantages, weight)
+        parts = torch.autograd.grad(loss, parameters, retain_graph=True)
+        found.append(torch.cat([part.flatten() for part in parts]).numpy())
+    return np.stack(found)
 
 
 def squared_weights(weights: Tensor, advantages: Tensor, variance: Tensor, parts: Tensor) -> np.ndarray:

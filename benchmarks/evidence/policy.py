@@ -8,7 +8,7 @@ tests/e2e/test_one_update_on_cpu.py a whole step against stock verl's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,34 +120,11 @@ def surrogate(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, weig
     return torch.where(advantages < 0, torch.minimum(clipped, -advantages * DUAL_CLIP), clipped) * weights
 
 
-def micro_batches(rollouts: Rollouts, rows: int) -> Iterator[tuple[Tensor, Rollouts]]:
-    """Split a batch into parts of similar length without the padding that none of their rows needs, each with the
-    indices of its rows."""
-    lengths = rollouts.prompt_mask.sum(dim=-1) + rollouts.response_mask.sum(dim=-1)
-    for index in lengths.argsort().split(rows):
-        part = {name: value[index] for name, value in vars(rollouts).items()}
-        prompt, response = (int(part[name].sum(dim=-1).max()) for name in ("prompt_mask", "response_mask"))
-        for name, value in part.items():
-            if name.startswith("prompt"):
-                part[name] = value[:, -prompt:]
-            elif name != "group":
-                part[name] = value[:, :response]
-        yield index, Rollouts(**part)
-
-
-def policy_gradient(
-    model: PreTrainedModel, rollouts: Rollouts, advantages: Tensor, weights: Tensor, rows: int = 32
-) -> float:
-    """Add the gradient of the policy loss (verl's token mean) to the model's, in micro-batches of `rows` rows, and
-    return the loss. Advantages are (B,), weights (B, T) >= 0 and 0 where the mask is 0."""
-    tokens, total = rollouts.response_mask.sum(), 0.0
-    for index, part in micro_batches(rollouts, rows):
-        width = part.responses.shape[1]
-        log_probs = response_log_probs(model, part)
-        loss = surrogate(log_probs, part.log_probs, advantages[index, None], weights[index, :width]).sum() / tokens
-        loss.backward()
-        total += loss.item()
-    return total
+def policy_loss(rollouts: Rollouts, log_probs: Tensor, advantages: Tensor, weights: Tensor) -> Tensor:
+    """verl's token mean of the surrogate, from log-probs (B, T) under the model that is trained, advantages (B,), and
+    weights (B, T) >= 0 that are 0 where the mask is 0."""
+    parts = surrogate(log_probs, rollouts.log_probs, advantages[:, None], weights)
+    return parts.sum() / rollouts.response_mask.sum()
 
 
 def new_optimizer(model: PreTrainedModel, learning_rate: float) -> torch.optim.Optimizer:
@@ -156,16 +133,11 @@ def new_optimizer(model: PreTrainedModel, learning_rate: float) -> torch.optim.O
 
 
 def update(
-    model: PreTrainedModel,
-    optimizer: torch.optim.Optimizer,
-    rollouts: Rollouts,
-    advantages: Tensor,
-    weights: Tensor,
-    rows: int = 32,
+    model: PreTrainedModel, optimizer: torch.optim.Optimizer, rollouts: Rollouts, advantages: Tensor, weights: Tensor
 ) -> float:
     """Make one update with a whole batch and return the norm of its gradient before clipping."""
     optimizer.zero_grad()
-    policy_gradient(model, rollouts, advantages, weights, rows)
+    policy_loss(rollouts, response_log_probs(model, rollouts), advantages, weights).backward()
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
     optimizer.step()
     return float(norm)

@@ -15,7 +15,7 @@ from evidence.gradients import (
     squared_weights,
 )
 from evidence.loop import Plan, Scorer, draw
-from evidence.policy import policy_gradient
+from evidence.policy import policy_loss, response_log_probs
 
 from rest_verl.core.regions import Region, TaggedBatch
 
@@ -35,7 +35,7 @@ def rollouts(policy):
 
 def gradient_of_the_loss(model, rollouts, advantages, weights):
     model.zero_grad()
-    policy_gradient(model, rollouts, advantages, weights)
+    policy_loss(rollouts, response_log_probs(model, rollouts), advantages, weights).backward()
     return torch.cat([part.grad.flatten() for part in model.parameters()]).numpy()
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from evidence import policy
 from evidence.loop import Plan, Scorer, batches, draw, train
-from evidence.policy import micro_batches, response_log_probs
+from evidence.policy import response_log_probs
 from evidence.variants import VARIANTS, composed
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -72,17 +72,6 @@ def test_entropy_and_squares_are_those_of_the_distribution(start):
     torch.testing.assert_close(batch.sum_pi_squared, p.square().sum(-1) * batch.response_mask, atol=1e-4, rtol=1e-4)
 
 
-def test_micro_batches_have_every_row_once_without_padding(start):
-    batch, seen = drawn(start), []
-    for index, part in micro_batches(batch, 5):
-        seen += index.tolist()
-        assert part.prompt_mask.sum(-1).max() == part.prompts.shape[1]
-        assert part.response_mask.sum(-1).max() == part.responses.shape[1]
-        for row, prompt, mask in zip(index.tolist(), part.prompts, part.prompt_mask, strict=True):
-            assert prompt[mask.bool()].tolist() == batch.prompts[row][batch.prompt_mask[row].bool()].tolist()
-    assert sorted(seen) == list(range(len(batch.group)))
-
-
 @settings(deadline=None)
 @given(st.integers(0, 2**31), st.sampled_from([0.0, 0.3, 3.0]))
 def test_the_surrogate_is_verls_with_weights_in_its_channel(actor, seed, how_far):
@@ -122,7 +111,7 @@ def test_an_update_makes_the_better_response_likelier(start):
     model, rollouts = start.new_model(), drawn(start, n=4, prompts=1, max_tokens=12)
     advantages = policy.group_advantages(torch.tensor([1.0, 0.0, 0.0, 0.0]), rollouts.group)
     optimizer = policy.new_optimizer(model, 1e-3)
-    policy.update(model, optimizer, rollouts, advantages, rollouts.response_mask.float(), rows=2)
+    policy.update(model, optimizer, rollouts, advantages, rollouts.response_mask.float())
     change = (response_log_probs(model, rollouts).sum(-1) - rollouts.log_probs.sum(-1)).tolist()
     assert change[0] > 0 and change[0] > max(change[1:])
 

@@ -14,7 +14,7 @@ import typer
 from faults import ROOT, Disturbance, said_in
 from trust import disturbances
 from trust.disturbances import DISTURBANCES
-from trust.runs import CHECKPOINTS, POINTER
+from trust.runs import CHECKPOINTS, POINTER, with_texts
 
 LOG = """\
 Traceback (most recent call last):
@@ -81,10 +81,13 @@ def test_new_rows_replace_published_ones_in_the_studys_order():
 
 
 def test_faults_are_chosen_by_a_text_in_their_name():
-    assert [one.name for one in faults.chosen("disk")] == ["disk full of checkpoints", "disk full of records"]
-    assert len(faults.chosen("SIGKILL 1,server")) == 3 and faults.chosen("") == [*DISTURBANCES]
-    with pytest.raises(typer.BadParameter, match="nothing of that name: there are reward worker killed"):
-        faults.chosen("earthquake")
+    def chosen(texts):
+        return [one.name for one in with_texts(texts, DISTURBANCES, lambda one: one.name)]
+
+    assert chosen(" disk,") == ["disk full of checkpoints", "disk full of records"]
+    assert len(chosen("SIGKILL 1,server")) == 3 and len(chosen("")) == len(DISTURBANCES)
+    with pytest.raises(typer.BadParameter, match="nothing has 'earthquake' in its name: there are reward worker"):
+        chosen("earthquake")
 
 
 def prepared(name, folder):
