@@ -113,7 +113,7 @@ def fields_of(tokenizer: Any, size: Size) -> TensorDict:
 
 def trainer_of(config: DictConfig, tokenizer: Any) -> Any:
     """verl's trainer with ResT as far as advantages and metrics need it: no workers, no model, no data loader."""
-    trainer = seam.RestTrainerSync.__new__(seam.RestTrainerSync)
+    trainer: Any = seam.RestTrainerSync.__new__(seam.RestTrainerSync)
     rest = load(config)
     with open_dict(config):
         config.algorithm.adv_estimator = rest.base_estimator

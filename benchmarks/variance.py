@@ -168,10 +168,9 @@ def main(
     publish: Publish = False,
 ) -> None:
     """Measure the variance of the policy gradient."""
-    points, plan, count, imitation = POINTS, RUN, BATCHES, IMITATION_STEPS
-    if quick:
-        points, plan, count, imitation = QUICK_POINTS, QUICK_RUN, QUICK_BATCHES, QUICK_IMITATION
-        out = out / "quick"
+    points: Sequence[int] = QUICK_POINTS if quick else POINTS
+    plan, count, imitation = (QUICK_RUN, QUICK_BATCHES, QUICK_IMITATION) if quick else (RUN, BATCHES, IMITATION_STEPS)
+    out = out / "quick" if quick else out
     whole = {**asdict(plan), "seed": SEED, "batches": count, "imitation_steps": imitation}
     study = Study("variance", whole, out, fresh=fresh)
     start = study.prepare("starting model", partial(prepare_start, out, SEED, imitation))

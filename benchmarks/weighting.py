@@ -205,7 +205,7 @@ def peak_resident(pid: int | str) -> float:
     return sum(1024.0 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
-def peak_beside(work: Callable[[], None]) -> float:
+def peak_beside(work: Callable[[], Any]) -> float:
     """The most bytes that a piece of work takes at a time, on top of what this process has before it."""
     ctypes.CDLL(None).malloc_trim(0)  # what the allocator has kept of earlier work would be used again, unseen
     Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to what is there now

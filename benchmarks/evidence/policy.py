@@ -74,7 +74,8 @@ def sample(
         output_logits=True,
         return_dict_in_generate=True,
     )
-    found: Any = model.generate(ids, attention_mask=mask, generation_config=how)
+    generate: Any = model.generate  # transformers declares it as a tensor
+    found = generate(ids, attention_mask=mask, generation_config=how)
     responses = found.sequences[:, ids.shape[1] :]
     ends = (responses == eos).long()
     response_mask = (ends.cumsum(dim=-1) - ends == 0).long()  # the first end of turn is generated, what follows is not
