@@ -102,9 +102,8 @@ def of_managers() -> dict[str, float]:
         response = reward.read([solution_str.encode("utf-8", "surrogatepass")], rlla)
         return reward.score(response, truths[ground_truth], STEP)
 
-    batches = [
-        as_batch([*tokenizer(response)["input_ids"], tokenizer.eos_token_id], truth) for response, truth in rows
-    ]
+    ids = [[*tokenizer(response)["input_ids"], tokenizer.eos_token_id] for response, _ in rows]
+    batches = [as_batch(response, truth) for response, (_, truth) in zip(ids, rows, strict=True)]
 
     async def measure() -> list[list[float]]:
         # here, since verl's keeps the event loop that it is made in
@@ -270,8 +269,7 @@ def of_rollout(pieces: Mapping[str, Any]) -> dict[str, Any]:
         for kind, one in ((TOOLS[name], pieces[name]) for name in TOOLS)
     ]
     head = [f"{TRAJECTORIES} trajectories at once", *(f"{name}, us a turn" for name in LOOPS), "ratio"]
-    rates = pieces["environments"]
-    line = ["BFCL", f"{rates['environments']:,.0f}", f"{rates['calls']:,.0f}"]
+    line = ["BFCL", *(f"{pieces['environments'][kind]:,.0f}" for kind in ("environments", "calls"))]
     made = table(["environment", "made, scored, closed in a second", "calls in a second"], [line])
     return {"loops": table(head, rows), "environments": made}
 
@@ -285,11 +283,10 @@ def main(
 ) -> None:
     """Measure the reward, or the agent loop and its environments."""
     in_a_worker()
-    plan = {"responses": RESPONSES} if part == "reward" else {"trajectories": TRAJECTORIES}
-    study = Study(part, plan, out / "quick" if quick else out, fresh=fresh)
+    study = Study(part, {}, out / "quick" if quick else out, fresh=fresh)
     work: dict[str, Callable[[], Any]]
     if part == "reward":
-        large, tables_of = QUICK_LARGE if quick else LARGE, of_reward
+        tables_of, large = of_reward, QUICK_LARGE if quick else LARGE
         work = {preset: partial(of_preset, preset) for preset in PRESETS} | {"managers": of_managers}
         work |= {kind: partial(of_hostile, kind, large) for kind in GROWING}
     else:
