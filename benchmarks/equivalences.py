@@ -23,6 +23,7 @@ from unittest.mock import patch
 
 import typer
 from harness import Fresh, Out, Publish, Quick, Study, table
+from quickstart import prepare_start
 from rich.progress import Progress
 from trust.runs import (
     CHECKPOINTS,
@@ -32,24 +33,15 @@ from trust.runs import (
     newest_step,
     of_start,
     parameters,
-    prepare_start,
     seeded_rollouts,
     train,
     trained_model,
+    with_texts,
 )
 from verl_run import RunFailed, read_metrics
 
 TIMEOUT_SECONDS = 900.0
-HEAD = [
-    "run",
-    "compared with",
-    "steps",
-    "largest difference",
-    "as a share of training",
-    "allowed",
-    "metrics",
-    "verdict",
-]
+HEAD = ["run", "compared with", "steps", "largest difference", "as a share of training", "allowed", "metrics"]
 VANILLA = "actor_rollout_ref.actor.policy_loss.loss_mode=vanilla"
 ADVANTAGE = ("rest.apply_in=advantage", VANILLA)
 UNIFORM = ("+rest=paper", "rest.scheme=uniform")
@@ -197,21 +189,22 @@ def do_run(run: Run, start: Path, folder: Path, progress: Progress) -> str:
     return f"it ran {found} the plugin" if found and (found == "with") != run.plugin else ""
 
 
-def compared(pair: Pair, start: Path, out: Path) -> dict[str, Any]:
+def verdict_on(pair: Pair, failed: dict[str, str], start: Path, out: Path) -> dict[str, Any]:
     """How far apart the trained models of a pair are: the `largest` difference of a parameter, and the norm of the
-    difference as a `share` of the norm of what training changed. RunFailed if the first run did not change its model.
-    """
+    difference as a `share` of the norm of what training changed; or `failed` with why runs failed. RunFailed if the
+    first run did not change its model."""
+    if reasons := [f"{name} did not run: {failed[name]}" for name in (pair.left, pair.right) if failed[name]]:
+        return {"held": False, "failed": "; ".join(reasons)}
     before = parameters(start / "model")
     folders = [folder_of(out, name) for name in (pair.left, pair.right)]
     left, right = (parameters(trained_model(folder, newest_step(folder))) for folder in folders)
     moved = (left - before).norm()
     if not moved > 0:
         raise RunFailed(f"{pair.left} did not train: its model is the one it started from")
-    largest, share = float((left - right).abs().max()), float((left - right).norm() / moved)
-    apart = metrics_apart(*folders)
+    share, apart = float((left - right).norm() / moved), metrics_apart(*folders)
     return {
         "steps": newest_step(folders[0]),
-        "largest": largest,
+        "largest": float((left - right).abs().max()),
         "share": share,
         "allowed": pair.bound,
         "metrics_apart": apart,
@@ -233,12 +226,6 @@ def metrics_apart(*folders: Path) -> float | None:
     return max((abs(left[key] - right[key]) for key in left.keys() & right.keys()), default=None)
 
 
-def verdict_on(pair: Pair, failed: dict[str, str], start: Path, out: Path) -> dict[str, Any]:
-    """`compared`, or `failed` with the reasons."""
-    reasons = [f"{name} did not run: {failed[name]}" for name in (pair.left, pair.right) if failed[name]]
-    return {"held": False, "failed": "; ".join(reasons)} if reasons else compared(pair, start, out)
-
-
 def line_of(pair: Pair, verdict: dict[str, Any]) -> list[str]:
     """The line of a pair in the table."""
     if "failed" in verdict:
@@ -254,16 +241,17 @@ def findings(pairs: Iterable[Pair], verdicts: list[dict[str, Any]]) -> dict[str,
     lines = [line_of(pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True)]
     named = {f"{line[0]} / {line[1]}": verdict for line, verdict in zip(lines, verdicts, strict=True)}
     held = sum(verdict["held"] for verdict in verdicts)
-    return {"held": held, "pairs": len(verdicts), "verdicts": named, "tables": {"pairs": table(HEAD, lines)}}
+    return {
+        "held": held,
+        "pairs": len(verdicts),
+        "verdicts": named,
+        "tables": {"pairs": table([*HEAD, "verdict"], lines)},
+    }
 
 
 def chosen(only: str) -> list[Pair]:
-    """The pairs with one of the texts, separated by commas, in a run's name; all for no text."""
-    texts = [text.strip() for text in only.split(",") if text.strip()]
-    found = [pair for pair in PAIRS if not texts or any(text in pair.left + "|" + pair.right for text in texts)]
-    if not found:
-        raise typer.BadParameter(f"no run has {only!r} in its name: there are {'; '.join(RUNS)}")
-    return found
+    """The pairs with one of the texts in a run's name, `runs.with_texts`."""
+    return with_texts(only, PAIRS, lambda pair: f"{pair.left}|{pair.right}")
 
 
 def names_of(pairs: Iterable[Pair]) -> list[str]:
@@ -284,7 +272,8 @@ def main(
     runs = {name: replace(RUNS[name], steps=1) if quick else RUNS[name] for name in names_of(pairs)}
     study = Study("trust_equivalences", {"quick": quick}, out, fresh=fresh)
     study.pieces = {name: failed for name, failed in study.pieces.items() if not failed}
-    start = prepare_start(home)
+    with study.progress:
+        start = prepare_start(home, 0, study.progress)
     failed = study.run(
         {name: partial(do_run, run, start, folder_of(out, name), study.progress) for name, run in runs.items()}
     )

@@ -4,13 +4,13 @@ All runs of a study share one folder with a checkpoint after each step, like a l
 the one before it left, so every fault also shows whether training can be resumed after it. Of a run that must stop,
 the time until it has stopped is taken, and its reason; of one that must continue, that it logs all its steps.
 
-`--kills N` kills the driver itself (SIGKILL, without a chance to clean up) at N random moments: each run resumes from
-what the one before it left, and one more, undisturbed, from what the last one left.
+The driver itself is killed too (SIGKILL, without a chance to clean up), at random moments: each run resumes from what
+the one before it left, and one more, undisturbed, from what the last one left.
 
     python benchmarks/faults.py                 # some two hours on two cores
     python benchmarks/faults.py --only worker,disk
-    python benchmarks/faults.py --only none --kills 10
-    python benchmarks/faults.py --only worker --kills 0 --fresh --publish    # only these rows of docs/trust.md
+    python benchmarks/faults.py --only SIGKILL
+    python benchmarks/faults.py --only worker --fresh --publish    # only these rows of docs/trust.md
     python benchmarks/faults.py --quick         # one fault: five minutes
 
 One disturbance fills a small disk, which takes the right to mount one: without it that row says so.
@@ -19,12 +19,10 @@ One disturbance fills a small disk, which takes the right to mount one: without 
 from __future__ import annotations
 
 import os
-import random
 import re
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import date
 from functools import partial
@@ -34,8 +32,9 @@ from unittest.mock import patch
 
 import typer
 from harness import ROOT, Fresh, Out, Publish, Quick, Study, read_result, table
+from quickstart import prepare_start
 from rich.progress import Progress
-from trust.disturbances import DISTURBANCES, STALL_SECONDS, Disturbance, Killer
+from trust.disturbances import DISTURBANCES, STALL_SECONDS, Disturbance, Killer, in_a_step
 from trust.runs import (
     CHECKPOINTS,
     RECIPE,
@@ -43,8 +42,8 @@ from trust.runs import (
     WORKERS_PATH,
     newest_step,
     of_start,
-    prepare_start,
     train,
+    with_texts,
 )
 from verl_run import RunFailed, read_metrics
 
@@ -54,14 +53,8 @@ TIMEOUT_SECONDS = 600.0
 IN_TIME = 120.0
 STEPS = 2  # of a run that is to continue
 LONG = 50  # steps of one that is killed before its last
-AMID_ROLLOUT = 2.0  # seconds after a step
-NONE, AFTER = "none", "nothing, after the last SIGKILL"
-DRIVER = f"{sys.executable} -m verl.trainer.main_ppo"  # as run_verl starts it
-# Seconds after the start of a run, most of which are start-up here, and after its first step: rollout, update, saving.
-KILL_AFTER_START, KILL_AFTER_STEP = (20.0, 240.0), (0.0, 60.0)
 SHOWN = 150  # characters of a message in the table
 HEAD = ["fault", "what the log says", "noticed after", "checkpoint before, resumed from", "held", "date"]
-Do = Callable[[Path, Path, Progress], dict[str, Any]]
 
 
 def train_to(steps: int, further: list[str], folder: Path, start: Path, progress: Progress) -> tuple[list[int], str]:
@@ -98,14 +91,12 @@ def small_disk(key: str, kib: int, folder: Path) -> Iterator[list[str]]:
 
 def disturb(disturbance: Disturbance, folder: Path, start: Path, progress: Progress) -> dict[str, Any]:
     """Do one thing to a run, and resume where it stopped; returns `outcome`."""
-    before = newest_step(folder)
+    before, problems = newest_step(folder), list[str]()
     overrides = disturbance.prepare(folder, start)
     (folder / "metrics.jsonl").unlink(missing_ok=True)
     killer = None
     if disturbance.kill:
-        begun_checkpoint = folder / CHECKPOINTS / f"global_step_{before + 1}"
-        moment = begun_checkpoint.exists if disturbance.saving else partial(read_metrics, folder / "metrics.jsonl")
-        killer = Killer(disturbance.kill, moment, 0.0 if disturbance.saving else AMID_ROLLOUT)
+        killer = Killer(disturbance.kill, partial(disturbance.moment, folder, before), disturbance.wait)
         killer.start()
     begun, key = time.monotonic(), disturbance.small_disk
     disk: AbstractContextManager[list[str]] = small_disk(key, disturbance.kib, folder) if key else nullcontext([])
@@ -116,7 +107,8 @@ def disturb(disturbance: Disturbance, folder: Path, start: Path, progress: Progr
     ended = time.monotonic()
     log = (folder / "verl.log").read_text(errors="replace")
     (folder / f"{disturbance.name.replace(' ', '-')}.log").write_text(log)
-    problems = [] if disturbance.says in log else [f"its log does not say {disturbance.says!r}"]
+    if disturbance.says not in log:
+        problems.append(f"its log does not say {disturbance.says!r}")
     if bool(failed) != disturbance.ends:
         problems.append("it stopped" if failed else "it continued")
     if killer:
@@ -124,8 +116,16 @@ def disturb(disturbance: Disturbance, folder: Path, start: Path, progress: Progr
         if killer.at is None:
             problems.append(f"no process was called {disturbance.kill}")
         begun = killer.at or begun
-    seconds, resumed_from, again = None, before, list[int]()
-    if failed:
+    said, seconds, resumed_from, again = said_in(log, disturbance), None, before, list[int]()
+    if logged != [*range(before + 1, before + 1 + len(logged) if failed else before + STEPS + 1)]:
+        problems.append(f"it logged the steps {logged}")
+    if disturbance.of_driver:
+        resumed_from = newest_step(folder)
+        said = f"{disturbance.wait:.0f} s after its {'first step' if disturbance.moment is in_a_step else 'start'}"
+        said += f", {len(logged)} steps"
+        if not before <= resumed_from <= before + len(logged) + 1:
+            problems.append(f"the newest checkpoint went from {before} to {resumed_from}")
+    elif failed:
         seconds = ended - begun
         if killer and seconds > IN_TIME:
             problems.append(f"it took longer than {IN_TIME:.0f} s to stop")
@@ -133,39 +133,7 @@ def disturb(disturbance: Disturbance, folder: Path, start: Path, progress: Progr
         again, failed = train_to(resumed_from + 1, remedy, folder, start, progress)
         if again != [resumed_from + 1]:
             problems.append(f"resumed, it logged the steps {again}: {failed.splitlines()[-1] if failed else ''}")
-    elif logged != [*range(before + 1, before + STEPS + 1)]:
-        problems.append(f"it logged the steps {logged}")
-    return outcome(said_in(log, disturbance), seconds, before, resumed_from, (logged, again), problems)
-
-
-def kill_driver(place: int, folder: Path, start: Path, progress: Progress) -> dict[str, Any]:
-    """Kill the driver at a random moment of a run that would train for long: of all of it for an even place, of the
-    time after its first step for an odd one; returns `outcome`."""
-    before, metrics, amid = newest_step(folder), folder / "metrics.jsonl", bool(place % 2)
-    metrics.unlink(missing_ok=True)
-    wait = random.Random(place).uniform(*(KILL_AFTER_STEP if amid else KILL_AFTER_START))
-    killer = Killer(DRIVER, partial(read_metrics, metrics) if amid else lambda: True, wait)
-    killer.start()
-    logged, failed = train_to(before + LONG, [], folder, start, progress)
-    killer.end()
-    after = newest_step(folder)
-    problems = [] if failed else ["it was not killed"]
-    if logged and logged[0] != before + 1:
-        problems.append(f"it began at step {logged[0]}")
-    if logged != sorted(set(logged)):
-        problems.append(f"it logged the steps {logged}")
-    if not before <= after <= before + len(logged) + 1:
-        problems.append(f"the newest checkpoint went from {before} to {after}")
-    said = f"{wait:.0f} s after its {'first step' if amid else 'start'}, {len(logged)} steps"
-    return outcome(said, None, before, after, (logged, []), problems)
-
-
-def resume(folder: Path, start: Path, progress: Progress) -> dict[str, Any]:
-    """Resume what the last SIGKILL left, undisturbed; returns `outcome`."""
-    before = newest_step(folder)
-    logged, failed = train_to(before + 1, [], folder, start, progress)
-    problems = [] if logged == [before + 1] else [f"it logged the steps {logged}: {failed}"]
-    return outcome("", None, before, newest_step(folder), (logged, []), problems)
+    return outcome(said, seconds, before, resumed_from, (logged, again), problems)
 
 
 def outcome(
@@ -234,28 +202,14 @@ def findings(pieces: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def chosen(only: str) -> list[Disturbance]:
-    """The disturbances with one of the texts, separated by commas, in their name; all for no text."""
-    texts = [text.strip() for text in only.split(",") if text.strip()]
-    found = [one for one in DISTURBANCES if not texts or any(text in one.name for text in texts)]
-    if not found and only != NONE:
-        raise typer.BadParameter(f"nothing of that name: there are {', '.join(one.name for one in DISTURBANCES)}")
-    return found
-
-
 def merged(published: dict[str, Any], pieces: dict[str, Any]) -> dict[str, Any]:
     """Rows in place of published ones of the same name, in the order of the whole study."""
     found = {**published, **pieces}
-    return {
-        name: found[name] for name in dict.fromkeys([*(one.name for one in DISTURBANCES), *found]) if name in found
-    }
+    return {one.name: found[one.name] for one in DISTURBANCES if one.name in found}
 
 
 def main(
-    only: Annotated[
-        str, typer.Option(help=f"Only faults with one of these texts, separated by commas, or {NONE}.")
-    ] = "",
-    kills: Annotated[int, typer.Option(min=0, help="Number of times that the driver is killed.")] = 10,
+    only: Annotated[str, typer.Option(help="Only faults with one of these texts, separated by commas.")] = "",
     quick: Quick = False,
     out: Out = Path("runs/trust/faults"),
     fresh: Fresh = False,
@@ -263,30 +217,26 @@ def main(
 ) -> None:
     """Break trainings, and resume them."""
     home, out = out.parent, out / "quick" if quick else out
-    todo: dict[str, Do] = {one.name: partial(disturb, one) for one in chosen(only)}
-    # Those before the first step come first.
-    todo |= {f"SIGKILL {n + 1}": partial(kill_driver, n) for n in sorted(range(kills), key=lambda n: n % 2)}
-    todo |= {AFTER: resume} if kills else {}
-    if quick:
-        todo = dict([*todo.items()][:1])
+    todo = with_texts(only, DISTURBANCES, lambda one: one.name)[: 1 if quick else None]
     study = Study("trust_faults", {"stall_seconds": STALL_SECONDS, "quick": quick}, out, fresh=fresh)
-    start = prepare_start(home)
+    with study.progress:
+        start = prepare_start(home, 0, study.progress)
 
-    def prepared(do: Do) -> dict[str, Any]:
+    def prepared(disturbance: Disturbance) -> dict[str, Any]:
         before = newest_step(out)
         if not before and not quick:  # two checkpoints, so that there is an older one
             _, failed = train_to(2, [], out, start, study.progress)
             if failed:
                 raise RunFailed(failed)
         try:
-            return do(out, start, study.progress)
+            return disturb(disturbance, out, start, study.progress)
         except subprocess.CalledProcessError as error:
             return outcome("", None, before, before, ([], []), [f"no disk: {error.stderr.decode()}"])
 
     # The driver checks `rest.modules` before Ray gives its workers their environment.
     path = os.pathsep.join(filter(None, [WORKERS_PATH, os.environ.get("PYTHONPATH")]))
     with patch.dict(os.environ, PYTHONPATH=path):
-        found = study.run({name: partial(prepared, do) for name, do in todo.items()})
+        found = study.run({one.name: partial(prepared, one) for one in todo})
     if publish:
         study.pieces = merged((read_result("trust_faults") or {}).get("pieces", {}), study.pieces)
     study.finish(findings(study.pieces), publish and not quick)

@@ -2,9 +2,9 @@
 the tagger, the reward with its ground truths, and BFCL's arguments.
 
 atheris, libFuzzer for Python, takes over a process, so each target gets one. It starts from the inputs in
-tests/fuzz/corpus/, which the tests replay without atheris. A target that breaks stops with the input that broke it.
-Finished targets are fuzzed again only when the code that they are about has changed. Model output is read, never run:
-no tool, no environment. Time is CPU time.
+tests/fuzz/corpus/, which the tests replay without atheris. A target that breaks stops with the input that broke it,
+and is fuzzed again by the next run of the command. Model output is read, never run: no tool, no environment. Time is
+CPU time.
 
     pip install --no-deps atheris==3.0.0          # for Python 3.11 to 3.13
     python benchmarks/fuzz.py                     # 10 minutes a target: three hours on one core
@@ -35,7 +35,6 @@ from trust.fuzzer import dictionary
 
 HERE = Path(__file__).parent
 CORPUS = HERE.parent / "tests" / "fuzz" / "corpus"
-PACKAGE = HERE.parent / "rest_verl"
 LONGEST = 4096  # bytes of an input, before it becomes text
 MEMORY_MIB = 4096
 A_DAY = 86400  # seconds: trust.fuzzer has the time limits
@@ -88,25 +87,27 @@ def fuzz(target: str, seconds: int, out: Path) -> dict[str, Any]:
         out: gets the inputs found, the log and, if the target broke, the input that broke it.
 
     Returns:
-        `read_statistics`, files of inputs that `broke` it, and the `code` that was fuzzed.
+        `read_statistics`, and files of inputs that `broke` it.
 
     Raises:
         FuzzFailed: the process ended in another way.
     """
-    found, code = out / "found", fingerprint(target)
-    found.mkdir(parents=True, exist_ok=True)
-    broken = unpack([], out / "broken")
+    found, broken = out / "found", unpack([], out / "broken")
+    found.mkdir(exist_ok=True)
     (out / "dictionary").write_text(dictionary(TARGETS[target].pieces))
-    limits = [f"-max_len={LONGEST}", f"-rss_limit_mb={MEMORY_MIB}", f"-timeout={A_DAY}", "-print_final_stats=1"]
-    files = [f"-dict={out / 'dictionary'}", f"-artifact_prefix={broken}/"]
-    # Slow inputs are tried less often, or the large texts would take most of the time.
-    rest = ["-entropic_scale_per_exec_time=1", str(found), str(unpack(read_corpus(packed(target)), out / "seeds"))]
-    log = run_fuzzer(target, seconds, [*limits, *files, *rest], out / "log.txt")
+    options = [
+        *(f"-max_len={LONGEST}", f"-rss_limit_mb={MEMORY_MIB}", f"-timeout={A_DAY}", "-print_final_stats=1"),
+        *(f"-dict={out / 'dictionary'}", f"-artifact_prefix={broken}/"),
+        # Slow inputs are tried less often, or the large texts would take most of the time.
+        "-entropic_scale_per_exec_time=1",
+    ]
+    seeds = unpack(read_corpus(packed(target)), out / "seeds")
+    log = run_fuzzer(target, seconds, [*options, str(found), str(seeds)], out / "log.txt")
     statistics = read_statistics(log)
     broke = sorted(str(path) for path in broken.iterdir() if path.name.startswith(BROKEN))
     if not broke and not statistics["seconds"]:
         raise FuzzFailed(f"fuzzing {target} ended before its time: {' | '.join(log.splitlines()[-3:])}")
-    return {**statistics, "broke": broke, "code": code}
+    return {**statistics, "broke": broke}
 
 
 def keep(target: str, out: Path) -> int:
@@ -143,27 +144,10 @@ def read_statistics(log: str) -> dict[str, int]:
     return {"executions": executions, "seconds": seconds, "edges": edges, "features": features, "inputs": inputs}
 
 
-def fingerprint(target: str) -> str:
-    """Hash of the code that a target is about."""
-    files = {path for pattern in TARGETS[target].sources for path in PACKAGE.glob(pattern)}
-    digest = hashlib.sha256()
-    for path in sorted(files | set((HERE / "trust").glob("fuzz*.py"))):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def unfinished(pieces: dict[str, Any]) -> list[str]:
-    """The targets that broke, or whose code has changed since they were fuzzed."""
-    return [name for name, piece in pieces.items() if piece["broke"] or piece["code"] != fingerprint(name)]
-
-
 def findings(pieces: dict[str, Any]) -> dict[str, Any]:
     """The table, and what it says as a whole."""
     columns = ("executions", "seconds", "edges", "features")
-    rows = [
-        [name, *(f"{piece[column]:,}" for column in columns), str(len(piece["broke"]))]
-        for name, piece in pieces.items()
-    ]
+    rows = [[name, *(f"{one[column]:,}" for column in columns), len(one["broke"])] for name, one in pieces.items()]
     return {
         "executions": sum(piece["executions"] for piece in pieces.values()),
         "targets": len(pieces),
@@ -191,8 +175,7 @@ def main(
         raise typer.Exit(1)
     minutes = QUICK_MINUTES if quick else minutes
     study = Study("trust_fuzz", {"minutes": minutes}, out, fresh=fresh)
-    for name in unfinished(study.pieces):
-        del study.pieces[name]
+    study.pieces = {name: piece for name, piece in study.pieces.items() if not piece["broke"]}
     folders = {name: (out / name).resolve() for name in names}
     work = {name: partial(fuzz, name, round(minutes * 60), folder) for name, folder in folders.items()}
     try:

@@ -28,7 +28,8 @@ from evidence.task import SOURCE, UNSEEN_SOURCE
 from evidence.variants import BASELINE, VARIANTS, composed, overrides
 from harness import Fresh, Jobs, Out, Publish, Quick, Study, in_a_worker, known, save_picture, table
 from page_numbers import shown
-from verl_run import Step, run_verl
+from trust import runs
+from verl_run import Step
 
 from rest_verl.common.figures import new_figure
 from rest_verl.config.rest import load
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 REFERENCE = "paper"  # what ablations are compared with
-COLLAPSE = 0.05
 QUICK_VARIANTS, QUICK_SEEDS, QUICK_IMITATION = f"{BASELINE},{REFERENCE}", 2, 20
 MAX_PROMPT, TIMEOUT_SECONDS = 160, 1800.0
 QUANTITIES = {"final": "final accuracy", "final_unseen": "unseen combinations", "mean": "mean over training"}
@@ -67,23 +67,6 @@ class Run:
         """Mean accuracy over training: the area under the curve by the share of training, by trapezoids."""
         steps = [one.step for one in self.validations]
         return float(np.trapezoid([one.accuracy for one in self.validations], steps) / steps[-1])
-
-    @property
-    def collapsed(self) -> bool:
-        """Whether it ends below where it started, by more than `COLLAPSE`."""
-        return self.final < self.validations[0].accuracy - COLLAPSE
-
-    def steps_to(self, accuracy: float) -> float | None:
-        """Steps until an accuracy is reached first, with a straight line between validations; None if it never is."""
-        before = self.validations[0]
-        if before.accuracy >= accuracy:
-            return float(before.step)
-        for after in self.validations[1:]:
-            if after.accuracy >= accuracy:
-                share = (accuracy - before.accuracy) / (after.accuracy - before.accuracy)
-                return before.step + share * (after.step - before.step)
-            before = after
-        return None
 
 
 def read_runs(pieces: Mapping[str, Any]) -> list[Run]:
@@ -121,33 +104,20 @@ def verdicts(runs: Sequence[Run]) -> dict[str, Any]:
     return found
 
 
-def tables(runs: Sequence[Run]) -> dict[str, Any]:
-    """How far each variant came, and the differences."""
-    base = list(of_variant(runs, BASELINE).values())
-    # halfway from the start to the baseline's mean end
-    target = float(np.mean([run.validations[0].accuracy for run in base]) + np.mean([run.final for run in base])) / 2
-    rows = []
-    for name in VARIANTS:
-        if not (ours := list(of_variant(runs, name).values())):
-            continue
-        reached = [steps for run in ours if (steps := run.steps_to(target)) is not None]
-        spread = [
-            f"{np.mean(values):.3f}" + (f" (sd {np.std(values, ddof=1):.3f})" if len(values) > 1 else "")
-            for values in ([getattr(run, quantity) for run in ours] for quantity in QUANTITIES)
-        ]
-        when = f"{np.mean(reached):.1f} ({len(reached)} of {len(ours)})" if reached else f"none of {len(ours)}"
-        rows.append([name, len(ours), *spread, when, sum(run.collapsed for run in ours)])
-    head = ["variant", "runs", *QUANTITIES.values(), f"steps to {target:.2f}", "collapsed"]
-    found = {"variants": table(head, rows)}
-    for against, all_found in verdicts(runs).items():
-        if all_found:
-            lines = [
+def tables(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The differences that `verdicts` found."""
+    return {
+        against: table(
+            [against.replace("_", " "), *QUANTITIES.values()],
+            [
                 [f"{name}: {VARIANTS[name].question}" if against == "minus_paper" else name]
-                + [shown(found[quantity], "+.3f") for quantity in QUANTITIES]
-                for name, found in all_found.items()
-            ]
-            found[against] = table([against.replace("_", " "), *QUANTITIES.values()], lines)
-    return found
+                + [shown(one[quantity], "+.3f") for quantity in QUANTITIES]
+                for name, one in of_variants.items()
+            ],
+        )
+        for against, of_variants in found.items()
+        if of_variants
+    }
 
 
 def figure_of(runs: Sequence[Run]) -> Figure:
@@ -180,14 +150,10 @@ def in_process(start: Start, name: str, seed: int, plan: Plan, device: str) -> d
 
 def through_verl(start: Start, name: str, seed: int, plan: Plan, study: Study) -> dict[str, Any]:
     """The same run through stock verl. Raises `RunFailed`."""
-    before = set(study.progress.task_ids)
-    given = verl_overrides(name, start, plan, seed)
-    steps = run_verl(given, study.path.parent / f"{name}-seed{seed}", plan.steps, study.progress, TIMEOUT_SECONDS)
-    for task in set(study.progress.task_ids) - before:  # bars of many runs would fill the terminal
-        study.progress.remove_task(task)
-    return _record(
-        name, seed, [read_validation(one) for one in steps if f"val-core/{SOURCE}/acc/mean@1" in one.metrics]
-    )
+    given, folder = verl_overrides(name, start, plan, seed), study.path.parent / f"{name}-seed{seed}"
+    steps = runs.train(given, folder, plan.steps, study.progress, TIMEOUT_SECONDS)
+    validations = [read_validation(one) for one in steps if f"val-core/{SOURCE}/acc/mean@1" in one.metrics]
+    return _record(name, seed, validations)
 
 
 def verl_overrides(name: str, start: Start, plan: Plan, seed: int) -> list[str]:
@@ -195,13 +161,11 @@ def verl_overrides(name: str, start: Start, plan: Plan, seed: int) -> list[str]:
     return [
         *overrides(VARIANTS[name], plan.steps),
         "+platform=cpu",
-        f"data.train_files={start.folder / 'train.parquet'}",
-        f"data.val_files={start.folder / 'validation.parquet'}",
+        *runs.of_start(start.folder),
         f"data.train_batch_size={plan.prompts}",
         f"data.max_prompt_length={MAX_PROMPT}",
         f"data.max_response_length={plan.max_tokens}",
         f"data.seed={seed}",
-        f"actor_rollout_ref.model.path={start.folder / 'model'}",
         f"actor_rollout_ref.rollout.n={plan.n}",
         f"actor_rollout_ref.rollout.seed={seed}",
         f"actor_rollout_ref.rollout.max_model_len={MAX_PROMPT + plan.max_tokens}",
@@ -239,7 +203,6 @@ def main(
     quick: Quick = False,
     steps: Annotated[int, typer.Option(min=1, help="Updates of a run.")] = Plan.steps,
     prompts: Annotated[int, typer.Option(min=1, help="Prompts of a batch.")] = Plan.prompts,
-    learning_rate: Annotated[float, typer.Option(help="Constant learning rate.")] = Plan.learning_rate,
     jobs: Jobs = 2,
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Device of runs in process.")] = "cpu",
     out: Out = Path("runs/learning"),
@@ -249,7 +212,7 @@ def main(
     """Compare how fast GRPO and ResT learn."""
     if through == "verl" and device != "cpu":
         raise typer.BadParameter("runs through verl are on the CPU: leave out --device, or --through verl")
-    plan, imitation = Plan(steps=steps, prompts=prompts, learning_rate=learning_rate), IMITATION_STEPS
+    plan, imitation = Plan(steps=steps, prompts=prompts), IMITATION_STEPS
     names = known(f"{BASELINE},{variants}", "variant", list(VARIANTS))
     if quick:
         out, seeds, imitation = out / "quick", QUICK_SEEDS, QUICK_IMITATION
@@ -269,10 +232,12 @@ def main(
         study.run(
             {f"{name}/{seed}": partial(in_process, start, name, seed, plan, device) for name, seed in pairs}, jobs
         )
-    runs = read_runs(study.pieces)
-    picture = f"evidence_learning{suffix or '_process'}"
+    done = read_runs(study.pieces)
+    found, picture = verdicts(done), f"evidence_learning{suffix or '_process'}"
     study.finish(
-        {"verdicts": verdicts(runs), "tables": tables(runs)}, publish, lambda _: save_picture(figure_of(runs), picture)
+        {"verdicts": found, "tables": tables(found)},
+        publish and not quick,
+        lambda _: save_picture(figure_of(done), picture),
     )
 
 

@@ -1,31 +1,25 @@
-"""What ResT costs against GRPO in a step of stock verl, in seconds and memory, and what it adds to `import verl`.
+"""What ResT costs against GRPO in a step of stock verl, in seconds and memory: the quickstart's task, starting model
+and recipe on a CPU, with `+rest=grpo` and with presets of ResT.
 
-verl: the quickstart's task, starting model and recipe on a CPU, with `+rest=grpo` and with presets of ResT. Runs of a
-pair have the same seeds and the same reward, the order turns round from pair to pair, and nothing is validated or
-saved. The learning rate is 0, so that every run keeps the starting model: all of them generate alike, and only cost
-differs. The first steps, in which everything is loaded and allocated, are left out.
+Runs of a pair have the same seeds and the same reward, the order turns round from pair to pair, and nothing is
+validated or saved. The learning rate is 0, so that every run keeps the starting model: all of them generate alike, and
+only cost differs. The first steps, in which everything is loaded and allocated, are left out.
 
-import: `import verl` in fresh processes, without this plugin and with it, in turn.
-
-    python benchmarks/overhead.py verl             # on a quiet machine; about an hour
-    python benchmarks/overhead.py verl --quick     # one pair of 4 steps: ten minutes
-    python benchmarks/overhead.py import
+    python benchmarks/overhead.py             # on a quiet machine; about an hour
+    python benchmarks/overhead.py --quick     # one pair of 4 steps: ten minutes
 """
 
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import psutil
@@ -34,8 +28,10 @@ from evidence.intervals import mean_interval, ratio_interval
 from harness import Fresh, Out, Publish, Quick, Study, known, table
 from page_numbers import shown
 from quickstart import RECIPE, prepare_start
-from verl_run import RunFailed, run_verl
-from weighting import LIMIT, peak_resident
+from scaling import LIMIT
+from trust.runs import of_start, train
+from verl_run import RunFailed
+from weighting import peak_resident
 
 from rest_verl.config.rest import preset_names
 
@@ -52,34 +48,25 @@ SAME_FOR_ALL = [
 ]
 WARM_UP, QUICK_STEPS, TIMEOUT_SECONDS = 2, 4, 1800.0
 TRAINER, LOOK_SECONDS = "TaskRunner", 2.0  # the Ray actor that verl's trainer, and so ResT, runs in
-IMPORTS, QUICK_IMPORTS = 10, 1
-TIMED = "import time; begin = time.perf_counter(); import verl; print(time.perf_counter() - begin)"
-# verl looks through all entry points whether or not this plugin is there: a name that nobody has keeps that part.
-NO_PLUGIN = {"VERL_USE_EXTERNAL_PLUGINS": "nobody"}
 
 Seconds = list[list[float]]  # by pair and step
 Runs = Sequence[Mapping[str, Any]]  # of one preset, by pair
 
 
 def one_run(preset: str, pair: int, steps: int, start: Path, study: Study) -> dict[str, Any]:
-    """Train once: tokens and seconds of each step after the warm-up, by stage as verl names it; peaks of memory.
+    """Train once: seconds of each step after the warm-up, by stage as verl names it; peaks of memory.
     Raises `RunFailed` where verl failed or no process was its trainer."""
     folder = study.path.parent / f"pair{pair}" / preset
     overrides = [
         f"+rest={preset}",
         *SAME_FOR_ALL,
-        f"data.train_files={start / 'train.parquet'}",
-        f"data.val_files={start / 'validation.parquet'}",
+        *of_start(start),
         f"data.seed={pair}",
-        f"actor_rollout_ref.model.path={start / 'model'}",
         f"actor_rollout_ref.rollout.seed={pair}",
         f"trainer.default_local_dir={folder / 'checkpoints'}",
     ]
-    before = set(study.progress.task_ids)
     with watched() as peaks:
-        run = run_verl(overrides, folder, steps, study.progress, TIMEOUT_SECONDS)
-    for task in set(study.progress.task_ids) - before:
-        study.progress.remove_task(task)
+        run = train(overrides, folder, steps, study.progress, TIMEOUT_SECONDS)
     if not peaks["trainer"]:
         raise RunFailed(f"no process of verl had {TRAINER} in its name: its memory was not measured")
     logged = [step.metrics for step in run if step.step > WARM_UP]
@@ -87,7 +74,6 @@ def one_run(preset: str, pair: int, steps: int, start: Path, study: Study) -> di
     return {
         "preset": preset,
         "pair": pair,
-        "tokens": [int(step["perf/total_num_tokens"]) for step in logged],
         "seconds": {name.removeprefix("timing_s/"): [round(step[name], 4) for step in logged] for name in stages},
         "peak_mib": {name: round(size / 2**20) for name, size in peaks.items()},
     }
@@ -119,15 +105,6 @@ def watched() -> Iterator[dict[str, float]]:
     finally:
         over.set()
         thread.join()
-
-
-def import_seconds() -> list[float]:
-    """Seconds of `import verl` in a fresh process, without this plugin and with it."""
-    found = []
-    for extra in (NO_PLUGIN, {}):
-        command, variables = [sys.executable, "-c", TIMED], os.environ | extra
-        found.append(float(subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout))
-    return found
 
 
 def share(parts: Seconds, wholes: Seconds) -> dict[str, Any]:
@@ -168,7 +145,6 @@ def against_grpo(ours: Runs, theirs: Runs) -> dict[str, Any]:
         "clock": verdict(share(seconds(ours, ["rest"]), own), alone=True),
         "touched": verdict(share(minus(touched(ours), touched(theirs)), whole)),
         "step": verdict(share(minus(own, whole), whole), untouched),
-        "tokens_ratio": sum(_flat(run["tokens"] for run in ours)) / sum(_flat(run["tokens"] for run in theirs)),
         "more_mib": {kind: {**mean_interval(values).verdict(), "by_pair": values} for kind, values in more.items()},
     }
 
@@ -188,8 +164,8 @@ def stages(ours: Runs, theirs: Runs) -> list[list[str]]:
     return found
 
 
-def through_verl(pieces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Verdicts and tables of the part `verl`."""
+def findings(pieces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Verdicts and tables."""
     ordered, names = sorted(pieces, key=lambda one: one["pair"]), dict.fromkeys(one["preset"] for one in pieces)
     runs = {name: [one for one in ordered if one["preset"] == name] for name in names}
     theirs = runs.pop(BASE)
@@ -198,15 +174,6 @@ def through_verl(pieces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for name, ours in runs.items()
     }
     return {"verdicts": {name: against_grpo(ours, theirs) for name, ours in runs.items()}, "tables": tables}
-
-
-def imports(pieces: Sequence[Sequence[float]]) -> dict[str, Any]:
-    """What the plugin adds to `import verl`, against `import verl` without it."""
-    without, with_plugin = (list(side) for side in zip(*pieces, strict=True))
-    added = ratio_interval([ours - theirs for theirs, ours in pieces], without)
-    row = [f"{np.median(without):.2f}", f"{np.median(with_plugin):.2f}", shown(added.ends(), "+.1%")]
-    head = ["`import verl`, s", "with the plugin, s", "more"]
-    return {"verdicts": {"added": added.verdict()}, "tables": {"import": table(head, [row])}}
 
 
 def seconds(runs: Runs, names: Sequence[str]) -> Seconds:
@@ -229,7 +196,6 @@ def _flat(by_pair: Any) -> list[float]:
 
 
 def main(
-    part: Annotated[Literal["verl", "import"], typer.Argument(help="What to measure.")],
     pairs: Annotated[int, typer.Option(min=1, help="Pairs of runs, each with seeds of its own.")] = 3,
     steps: Annotated[int, typer.Option(min=WARM_UP + 1, help="Steps of a run, the warm-up included.")] = 12,
     presets: Annotated[str, typer.Option(help="Presets to compare with GRPO.")] = PRESETS,
@@ -242,18 +208,11 @@ def main(
     names = known(presets, "preset", [name for name in preset_names() if name != BASE])
     if quick:
         out, pairs, steps = out / "quick", 1, QUICK_STEPS
-    work: dict[str, Callable[[], Any]]
-    if part == "verl":
-        study = Study("overhead_verl", {"learning_rate": 0, "warm_up": WARM_UP, "steps": steps}, out, fresh=fresh)
-        start = prepare_start(out, 0, study.progress)
-        turns = [(name, pair) for pair in range(pairs) for name in [BASE, *names][:: -1 if pair % 2 else 1]]
-        work = {f"{name}/{pair}": partial(one_run, name, pair, steps, start, study) for name, pair in turns}
-    else:
-        study = Study("overhead_import", {}, out, fresh=fresh)
-        import_seconds()  # the files are in the page cache from here on
-        work = {str(pair): import_seconds for pair in range(QUICK_IMPORTS if quick else IMPORTS)}
-    study.run(work)
-    study.finish((through_verl if part == "verl" else imports)(list(study.pieces.values())), publish)
+    study = Study("overhead_verl", {"learning_rate": 0, "warm_up": WARM_UP, "steps": steps}, out, fresh=fresh)
+    start = prepare_start(out, 0, study.progress)
+    turns = [(name, pair) for pair in range(pairs) for name in [BASE, *names][:: -1 if pair % 2 else 1]]
+    study.run({f"{name}/{pair}": partial(one_run, name, pair, steps, start, study) for name, pair in turns})
+    study.finish(findings(list(study.pieces.values())), publish and not quick)
 
 
 if __name__ == "__main__":

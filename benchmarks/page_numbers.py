@@ -20,32 +20,16 @@ stands on lines of its own:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from harness import RESULTS, ROOT, markdown_table, read_result
-from rich.console import Console
 
 MARK = re.compile(
     r"(?P<open><!--(?P<kind>[=|]) *(?P<key>[^:>]+?)(?::(?P<format>[^>]*?))? *-->)(?P<shown>.*?)<!--/-->", re.DOTALL
 )
-
-
-@dataclass(frozen=True)
-class Stale:
-    """A number of a page that is not the stored one."""
-
-    page: Path
-    line: int
-    key: str
-    stored: str
-    written: str
-
-    def __str__(self) -> str:
-        return f"{self.page}:{self.line}: {self.key} is {self.stored!r}, and the page says {self.written!r}"
 
 
 def look_up(key: str, folder: Path = RESULTS) -> Any:
@@ -75,24 +59,25 @@ def shown(value: Any, form: str = "") -> str:
     return str(value) if isinstance(value, str) else format(value, form)
 
 
-def refreshed(page: Path, folder: Path = RESULTS) -> tuple[str, list[Stale]]:
-    """The text of a page with all numbers as they are stored, and those that it has otherwise."""
-    text, found = page.read_text(encoding="utf-8"), []
+def refreshed(page: Path, folder: Path = RESULTS) -> tuple[str, list[str]]:
+    """The text of a page with all numbers as they are stored, and a line for each that it has otherwise."""
+    text, found = page.read_text(encoding="utf-8"), list[str]()
 
     def stored(mark: re.Match[str]) -> str:
         value = look_up(mark["key"], folder)
         new = f"\n{markdown_table(value)}\n" if mark["kind"] == "|" else shown(value, mark["format"] or "")
         if new != mark["shown"]:
-            found.append(Stale(page, text.count("\n", 0, mark.start()) + 1, mark["key"], new, mark["shown"]))
+            line = text.count("\n", 0, mark.start()) + 1
+            found.append(f"{page}:{line}: {mark['key']} is {new!r}, and the page says {mark['shown']!r}")
         return f"{mark['open']}{new}<!--/-->"
 
     return MARK.sub(stored, text), found
 
 
-def refresh(docs: Path = ROOT / "docs", folder: Path = RESULTS, write: bool = True) -> list[Stale]:
-    """Rewrite the stale numbers of all pages, unless told not to, and return them."""
+def refresh(docs: Path = ROOT / "docs", folder: Path = RESULTS, write: bool = True) -> list[str]:
+    """Rewrite the stale numbers of all pages, unless told not to, and return a line for each."""
     _result.cache_clear()
-    found = []
+    found = list[str]()
     for page in sorted(docs.glob("*.md")):
         text, stale = refreshed(page, folder)
         if write and stale:
@@ -114,8 +99,8 @@ def main(
 ) -> None:
     """Write the numbers of the result files into the pages."""
     found = refresh(write=not check)
-    for one in found:
-        Console().print(str(one), soft_wrap=True, markup=False, highlight=False)
+    for line in found:
+        typer.echo(line)
     raise typer.Exit(int(check and bool(found)))
 
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 import re
 import sys
 import sysconfig
-from collections import Counter
 from collections.abc import Sequence
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, distribution, distributions
@@ -26,20 +25,20 @@ from typing import Annotated, Any
 from venv import EnvBuilder
 
 import typer
-from harness import Fresh, Out, Publish, Quick, Study, table
+from harness import Fresh, Out, Publish, Quick, Study
 from trust import outcomes
-from trust.outcomes import Outcome, Process, Record, counted, differences, run_pytest
+from trust.outcomes import Record, run_pytest
 
 PLUGIN = "rest-verl"
 QUICK_FILE = "tests/test_base_config_on_cpu.py"
-# Files of verl's tests that have nothing to say here, as patterns below `tests/`, by what they ask for. Ray would wait
-# for GPUs until the time is over. test_utils.py holds helpers of test_special_server_adapter.py.
-LEFT_OUT = {
-    "accelerators": r"checkpoint_engine/test_correctness_on_(gpu|npu)\.py|single_controller/(?!.*cpu).*\.py",
-    "a language model from the network": r"checkpoint_engine/test_(special_server_adapter|utils)\.py"
-    r"|experimental/agent_loop/test_(basic_agent_loop|gpt_oss_tool_parser|multi_modal|standalone_rollout)\.py",
-}
-HEAD = ["in verl's `tests/`", "size", "with the plugin", "without it", "differing"]
+# Files of verl's tests that have nothing to say here, as patterns below `tests/`: they ask for accelerators, for which
+# Ray would wait until the time is over, or for a language model from the network. test_utils.py holds helpers of
+# test_special_server_adapter.py.
+LEFT_OUT = (
+    r"checkpoint_engine/test_correctness_on_(gpu|npu)\.py|single_controller/(?!.*cpu).*\.py"
+    r"|checkpoint_engine/test_(special_server_adapter|utils)\.py"
+    r"|experimental/agent_loop/test_(basic_agent_loop|gpt_oss_tool_parser|multi_modal|standalone_rollout)\.py"
+)
 
 
 def linked_environment(folder: Path, without: str | None = None, modules: Sequence[Path] = ()) -> Path:
@@ -84,17 +83,9 @@ def _top_level(name: str) -> set[str]:
 
 def files_of_verl() -> list[str]:
     """The test files that verl's wheel installed, as paths below site-packages, without those of LEFT_OUT."""
-    return sorted(file for file in _installed_tests() if not any(left_out(file, asked) for asked in LEFT_OUT))
-
-
-def left_out(file: str, asked: str) -> bool:
-    """Whether a file of verl's tests is left out for what it asks for, a key of LEFT_OUT."""
-    return re.fullmatch(LEFT_OUT[asked], file.removeprefix("tests/")) is not None
-
-
-def _installed_tests() -> list[str]:
     paths = [path for path in distribution("verl").files or [] if path.parts[0] == "tests"]
-    return [str(path) for path in paths if path.match("test_*.py")]
+    files = [str(path) for path in paths if path.match("test_*.py")]
+    return sorted(file for file in files if not re.fullmatch(LEFT_OUT, file.removeprefix("tests/")))
 
 
 @cache
@@ -116,7 +107,7 @@ def run_file(python: Path, file: str, seconds: float) -> Record:
     work = home / "work"  # not a checkout: what lies in the current folder can be imported
     work.mkdir(exist_ok=True)
     command = [str(python), "-m", "pytest", str(site / file), "--rootdir", str(site), "--tb=short"]
-    found = home / "outcomes" / Path(file).with_suffix(".jsonl")
+    found = home / "outcomes" / Path(file).with_suffix(".xml")
     return run_pytest([*command, "-p", Path(outcomes.__file__).stem], found, work, seconds)[1]
 
 
@@ -126,26 +117,24 @@ def compare(file: str, out: Path, seconds: float) -> dict[str, Any]:
 
 
 def verdict(with_plugin: Record, without: Record) -> dict[str, Any]:
-    """What two runs of a file say: numbers of tests, their results, the tests that differ with both outcomes, types of
-    error that verl's tests raise without the plugin, whether verl loaded the plugin, and why it all proves nothing, if
-    it does not."""
-    raised = Counter(outcome.raised for outcome in without.outcomes.values() if outcome.result == "failed")
+    """What two runs of a file say: the number of tests, those that differ with both outcomes, whether verl loaded the
+    plugin and whether it was absent, and why it all proves nothing, if it does not."""
+    ours, theirs = with_plugin.outcomes, without.outcomes
+    both = {test: [ours.get(test, "absent"), theirs.get(test, "absent")] for test in sorted({*ours, *theirs})}
     return {
-        "tests": len({*with_plugin.outcomes, *without.outcomes}),
-        "with": counted(with_plugin.outcomes),
-        "without": counted(without.outcomes),
-        "differing": {test: list(pair) for test, pair in differences(with_plugin.outcomes, without.outcomes).items()},
-        "raised": dict(raised),
+        "tests": len(both),
+        "differing": {test: pair for test, pair in both.items() if pair[0] != pair[1]},
         "loaded": with_plugin.process is not None and with_plugin.process.plugin,
         "absent": without.process is not None and not without.process.importable,
-        "proves_nothing": _nothing_proved(with_plugin.process, without.process, without.outcomes),
+        "proves_nothing": _nothing_proved(with_plugin, without),
     }
 
 
-def _nothing_proved(one: Process | None, other: Process | None, tests: dict[str, Outcome]) -> str:
+def _nothing_proved(with_plugin: Record, without: Record) -> str:
+    one, other = with_plugin.process, without.process
     if one is None or other is None:
         return "the tests did not come to their end"
-    if not tests:
+    if not without.outcomes:
         return "there were no tests"
     if not one.importable or one.plugin != one.verl:
         return "verl did not load the plugin where it is installed"
@@ -153,23 +142,12 @@ def _nothing_proved(one: Process | None, other: Process | None, tests: dict[str,
 
 
 def findings(pieces: dict[str, Any]) -> dict[str, Any]:
-    """The table, and what it says as a whole."""
-    rows = []
-    for file, piece in pieces.items():
-        size = "1 test" if piece["tests"] == 1 else f"{piece['tests']} tests"
-        differing = piece["proves_nothing"] or str(len(piece["differing"]))
-        rows.append([f"`{file.removeprefix('tests/')}`", size, piece["with"], piece["without"], differing])
-    raised = sum((Counter(piece["raised"]) for piece in pieces.values()), Counter())
+    """What all files say together."""
     return {
         "files": len(pieces),
-        "tests": sum(piece["tests"] for piece in pieces.values()),
+        **{kind: sum(piece[kind] for piece in pieces.values()) for kind in ("tests", "loaded", "absent")},
         "differing": sum(len(piece["differing"]) for piece in pieces.values()),
-        "loaded": sum(piece["loaded"] for piece in pieces.values()),
-        "absent": sum(piece["absent"] for piece in pieces.values()),
-        "raised": dict(raised),
-        "left_out": {asked: sum(left_out(file, asked) for file in _installed_tests()) for asked in LEFT_OUT},
         "held": not any(piece["differing"] or piece["proves_nothing"] for piece in pieces.values()),
-        "tables": {"files": table(HEAD, rows)},
     }
 
 
@@ -188,6 +166,7 @@ def main(
     study.run({file: partial(compare, file, out, seconds) for file in files})
     found = findings(study.pieces)
     study.finish(found, publish and not quick and set(study.pieces) == set(files_of_verl()))
+    typer.echo(", ".join(f"{name}: {value}" for name, value in found.items()))
     raise typer.Exit(int(not found["held"]))
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -34,24 +34,12 @@ RUN = Plan()
 POINTS, BATCHES = (0, RUN.steps * 3 // 8, RUN.steps), 48
 QUICK_POINTS, QUICK_BATCHES, QUICK_IMITATION, QUICK_RUN = (0, 2), 4, 20, replace(RUN, prompts=4)
 SHARE = 4  # batches that a process draws before it hands their gradients over
-PROMPT_SEED = 1_000  # the order in which the run meets its prompts is another one
-FEWEST = 12  # batches: the intervals of fewer are too narrow
-# Predictions of the trace: the variance V of a token or the mean of its region, with its squared advantage A or not.
-PREDICTIONS = {"region_advantage": "V_r, A", "region": "V_r", "token_advantage": "V_t, A", "token": "V_t"}
+SEED, PROMPT_SEED = 0, 1_000  # the order in which the run meets its prompts is another one
+# Predictions of the trace: by the mean of V in a token's region, or by its own.
+PREDICTIONS = {"region": "V_r, A", "token": "V_t, A"}
 
 
-def steps_of(text: str) -> tuple[int, ...]:
-    """Points of training from a list such as `0,6,16`."""
-    try:
-        points = tuple(sorted({int(part) for part in text.split(",")}))
-    except ValueError:
-        raise typer.BadParameter(f"{text!r}: give steps with commas between them, such as 0,6,16") from None
-    if points[0] < 0 or points[-1] > RUN.steps:
-        raise typer.BadParameter(f"{text!r}: a step lies in 0 to {RUN.steps}, the length of a run")
-    return points
-
-
-def save_policies(start: Start, plan: Plan, points: Sequence[int], seed: int, folder: Path) -> None:
+def save_policies(start: Start, plan: Plan, points: Sequence[int], folder: Path) -> None:
     """Train with uniform weights and save the model of each point; nothing where an earlier run has."""
     if all((folder / f"step-{step}" / "model" / "config.json").exists() for step in points):
         return
@@ -61,18 +49,17 @@ def save_policies(start: Start, plan: Plan, points: Sequence[int], seed: int, fo
             model.save_pretrained(folder / f"step-{step}" / "model")
 
     save(0, start.new_model())
-    if points[-1]:
-        # Validations take part in nothing here: few and small.
-        short = replace(plan, steps=points[-1], validate_every=points[-1], validation_rows=4)
-        train(start, scheme_settings(plan.steps)[UNIFORM], short, seed, on_step=save)
+    # Validations take part in nothing here: few and small.
+    short = replace(plan, steps=points[-1], validate_every=points[-1], validation_rows=4)
+    train(start, scheme_settings(plan.steps)[UNIFORM], short, SEED, on_step=save)
 
 
-def at_point(step: int, start: Start, plan: Plan, count: int, jobs: int, seed: int, folder: Path) -> dict[str, Any]:
+def at_point(step: int, start: Start, plan: Plan, count: int, jobs: int, folder: Path) -> dict[str, Any]:
     """Draw and compare gradients at one point of the run: what `evidence.noise.point_found` returns."""
-    rows = next(batches(start.train, plan.prompts, seed + PROMPT_SEED))
+    rows = next(batches(start.train, plan.prompts, PROMPT_SEED))
     # The prompt set is all that a process needs of the task.
     here = replace(start, folder=folder / f"step-{step}", train=rows, validation=[])
-    policy, drawn = Policy(here, rows, step, plan, scheme_settings(plan.steps)), seeds(count, seed, step)
+    policy, drawn = Policy(here, rows, step, plan, scheme_settings(plan.steps)), seeds(count, SEED, step)
     parts = [drawn[begin : begin + SHARE] for begin in range(0, count, SHARE)]
     with workers(jobs) as pool:
         found: list[Batch] = [one for part in pool.map(partial(sample_gradients, policy), parts) for one in part]
@@ -99,7 +86,7 @@ def verdicts(points: Sequence[dict[str, Any]], of_schemes: dict[str, Any]) -> di
         for name, one in of_schemes.items()
     }
     between = {
-        str(point["step"]): 1.0 - sum(one["trace_share"]["estimate"] for one in point["regions"].values())
+        str(point["step"]): 1.0 - sum(share["estimate"] for share in point["trace_shares"].values())
         for point in points
     }
     orders = {str(point["step"]): order(point["order"]) for point in points}
@@ -107,19 +94,12 @@ def verdicts(points: Sequence[dict[str, Any]], of_schemes: dict[str, Any]) -> di
 
 
 def predicted(scheme: str, kind: str, points: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """How a prediction of a scheme's variance did: its least and most relative error, at how many points it lay inside
-    the measured interval, and on the right side of uniform of those where the side is decided."""
+    """How a prediction of a scheme's variance did: its least and most relative error, and whether it lay on the right
+    side of uniform at every point."""
     at = [(one["predicted"][kind], one["trace_ratio"]) for one in (point["schemes"][scheme] for point in points)]
     off = [value / ratio["estimate"] - 1 for value, ratio in at if ratio["estimate"]]
-    decided = [(value, ratio) for value, ratio in at if ratio["verdict"] != "undecided"]
-    return {
-        "least": min(off, default=None),
-        "most": max(off, default=None),
-        "inside": sum(ratio["low"] <= value <= ratio["high"] for value, ratio in at if ratio["estimate"]),
-        "right_side": sum((value > 1.0) == (ratio["verdict"] == "above") for value, ratio in decided),
-        "decided": len(decided),
-        "points": len(at),
-    }
+    right = all(ratio["verdict"] == ("above" if value > 1.0 else "below") for value, ratio in at)
+    return {"least": min(off, default=None), "most": max(off, default=None), "right_side": right}
 
 
 def order(pairs: dict[str, dict[str, Any] | None]) -> str:
@@ -129,31 +109,18 @@ def order(pairs: dict[str, dict[str, Any] | None]) -> str:
 
 
 def tables(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Tables of the page: schemes, predictions, regions."""
-    schemes, guessed, regions = [], [], []
+    """The table of schemes."""
+    rows = []
     for point in points:
-        step, right = point["step"], f"{point['accuracy']:.0%}"
         for name, one in point["schemes"].items():
-            cosines = [shown(one[kind], ".2f") for kind in ("cosine", "cosine_uniform")]
             if name == UNIFORM:
                 ratios = [f"1 ({one['trace']['estimate']:.3g})", f"1 ({shown(one['snr'], '.3f')})"]
             else:
                 ratios = [shown(one[kind], ".2f") for kind in ("trace_ratio", "snr_ratio")]
-                measured, guesses = one["trace_ratio"]["estimate"], [one["predicted"][kind] for kind in PREDICTIONS]
-                cells = [f"{value:.2f} ({value / measured - 1:+.0%})" if measured else "" for value in guesses]
-                guessed.append([step, f"`{name}`", ratios[0], *cells])
-            schemes.append([step, right, f"`{name}`", *ratios, *cosines])
-        for name, one in point["regions"].items():
-            numbers = [f"{one['tokens']:.1%}", f"{one['entropy']:.4f}", f"{one['variance']:.4f}"]
-            share = {end: 100 * value for end, value in one["trace_share"].items()}
-            regions.append([step, name, *numbers, f"{shown(share, '.1f')} %", f"{one['predicted_share']:.1%}"])
+            cosines = [shown(one[kind], ".2f") for kind in ("cosine", "cosine_uniform")]
+            rows.append([point["step"], f"{point['accuracy']:.0%}", f"`{name}`", *ratios, *cosines])
     head = ["updates", "right", "scheme", "variance", "signal to noise", "cosine", "cosine to uniform's mean"]
-    of_regions = ["updates", "region", "tokens", "mean entropy, nats", "mean V", "variance", "predicted"]
-    return {
-        "schemes": table(head, schemes),
-        "predictions": table(["updates", "scheme", "measured", *PREDICTIONS.values()], guessed),
-        "regions": table(of_regions, regions),
-    }
+    return {"schemes": table(head, rows)}
 
 
 def figure_of(points: Sequence[dict[str, Any]]) -> Figure:
@@ -170,7 +137,7 @@ def figure_of(points: Sequence[dict[str, Any]]) -> Figure:
         ratios = np.reshape([[one[end] for end in ("estimate", "low", "high")] for _, one in known], (-1, 3)).T
         spread = [ratios[0] - ratios[1], ratios[2] - ratios[0]]
         axis.errorbar(places, ratios[0], spread, fmt="o", color="#4477AA", capsize=4, label="measured")
-        drawn = (("region_advantage", "D", "#EE6677", 0.2), ("token_advantage", "x", "#228833", 0.35))
+        drawn = (("region", "D", "#EE6677", 0.2), ("token", "x", "#228833", 0.35))
         for kind, marker, colour, shift in drawn:
             values = [one["predicted"][kind] for one in schemes.values()]
             where, label = np.arange(len(values)) + shift, f"from {PREDICTIONS[kind]}"
@@ -194,28 +161,25 @@ def draw(result: dict[str, Any]) -> None:
 
 
 def main(
-    points: Annotated[str, typer.Option(help="Steps of the run at which to compare.")] = ",".join(map(str, POINTS)),
-    count: Annotated[int, typer.Option("--batches", min=FEWEST, help="Batches of rollouts at each point.")] = BATCHES,
     jobs: Jobs = 2,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the start, the run and the batches.")] = 0,
     quick: Quick = False,
     out: Out = Path("runs/variance"),
     fresh: Fresh = False,
     publish: Publish = False,
 ) -> None:
     """Measure the variance of the policy gradient."""
-    steps = QUICK_POINTS if quick else steps_of(points)
-    plan, count, imitation = (QUICK_RUN, QUICK_BATCHES, QUICK_IMITATION) if quick else (RUN, count, IMITATION_STEPS)
+    points: Sequence[int] = QUICK_POINTS if quick else POINTS
+    plan, count, imitation = (QUICK_RUN, QUICK_BATCHES, QUICK_IMITATION) if quick else (RUN, BATCHES, IMITATION_STEPS)
     out = out / "quick" if quick else out
-    whole = {**asdict(plan), "seed": seed, "batches": count, "imitation_steps": imitation}
+    whole = {**asdict(plan), "seed": SEED, "batches": count, "imitation_steps": imitation}
     study = Study("variance", whole, out, fresh=fresh)
-    start = study.prepare("starting model", partial(prepare_start, out, seed, imitation))
+    start = study.prepare("starting model", partial(prepare_start, out, SEED, imitation))
     torch.set_num_threads(1)  # the rest is for the processes
-    folder = out.resolve() / f"policies-seed{seed}"
-    save_policies(start, plan, steps, seed, folder)
-    work = {f"after {step} updates": partial(at_point, step, start, plan, count, jobs, seed, folder) for step in steps}
+    folder = out.resolve() / "policies"
+    save_policies(start, plan, points, folder)
+    work = {f"after {step} updates": partial(at_point, step, start, plan, count, jobs, folder) for step in points}
     found = list(study.run(work).values())
-    study.finish({"verdicts": verdicts(found, together(found)), "tables": tables(found)}, publish, draw)
+    study.finish({"verdicts": verdicts(found, together(found)), "tables": tables(found)}, publish and not quick, draw)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,16 @@
 """How long token weights take: the whole path from sampled ids to weights, with one thread, as Ray gives it to verl's
 trainer process, on simulated responses in ids of a real Qwen vocabulary.
 
-compare: against the straightforward way, which decodes each response, tokenises the text again with offsets, finds the
-parts with regular expressions and looks up each token's part. Both get the same batch: reasoning, then a block of two
-calls, a different one in every row. Of more than 128 rows the straightforward way does 128, and its time is scaled up.
+It is compared with the straightforward way, which decodes each response, tokenises the text again with offsets, finds
+the parts with regular expressions and looks up each token's part. Both get the same batch: reasoning, then a block of
+two calls, a different one in every row. Of more than 128 rows the straightforward way does 128, and its time is scaled
+up.
 
-sizes: tagging, weights and metrics at the sizes of a cluster, in seconds and memory. A batch repeats its first rows,
-and each response is as long as the size allows, which is the most that a size can cost. benchmarks/step.py measures
-the queue's part.
+scaling.py takes the arithmetic of whole batches from here, and step.py the simulated responses.
 
     pip install --no-deps dashscope                # whose package holds the vocabulary
-    python benchmarks/weighting.py compare         # five minutes
-    python benchmarks/weighting.py sizes
-    python benchmarks/weighting.py compare --quick
+    python benchmarks/weighting.py                 # five minutes
+    python benchmarks/weighting.py --quick
 """
 
 from __future__ import annotations
@@ -22,19 +20,26 @@ import random
 import re
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
+import psutil
 import torch
 import typer
-from harness import Fresh, Out, Publish, Quick, Study, in_a_worker, known, table
+from harness import Fresh, Out, Publish, Quick, Study, in_a_worker, table
 from hydra import compose, initialize_config_module
+from omegaconf import DictConfig
 from qwen import qwen_tokenizer
+from scaling import OWN, OWN_MEMORY, VERLS, VERLS_MEMORY, Size
+from verl import DataProto
+from verl.trainer.ppo.core_algos import AdvantageEstimator
+from verl.trainer.ppo.metric_utils import compute_data_metrics
+from verl.trainer.ppo.v1.utils import compute_advantage_for_multi_trajectories
 
-from rest_verl.config.rest import RestConfig, load, preset_names
+from rest_verl.config.rest import RestConfig, load
 from rest_verl.core.regions import Region, RegionTagger, TaggedBatch
 from rest_verl.formats import get_format
 from rest_verl.weighting.metrics import weight_metrics
@@ -42,10 +47,8 @@ from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 COMPARED = ((128, 128), (128, 512), (128, 2048), (512, 1024), (2048, 2048), (2048, 4096))  # rows, tokens
-SIZES = ((128, 4, 2048), (256, 4, 2048), (512, 4, 2048), (512, 8, 4096), (1024, 8, 8192))  # prompts, rollouts, tokens
-BASELINE_ROWS, DIFFERENT_ROWS, REPEATS, STEP = 128, 64, 3, 50
-PRESETS = "paper,entropy_adaptive"
-LIMIT = 0.02  # of a step: what ResT may cost
+BASELINE_ROWS, DIFFERENT, STEP = 128, 64, 50  # DIFFERENT: responses of a large batch, which it repeats
+PRESET = "entropy_adaptive"  # which does the most
 
 WORDS = re.findall(r"\w+", "the user asks about weather in a city so I look for tool that knows")
 PLACES = ("Paris", "Zürich", "東京")
@@ -62,8 +65,9 @@ XML_CALL = r"<function=(?P<name>[^>]*)>\n(?P<args><parameter=.*?</parameter>)\n<
 PATTERNS = {"rlla": JSON_CALL, "hermes": JSON_CALL, "qwen3_coder": XML_CALL}
 
 
-def make_batch(tokenizer: Any, format: str, rows: int, tokens: int, rng: random.Random) -> torch.Tensor:
+def make_batch(tokenizer: Any, format: str, tokens: int, rows: int = DIFFERENT) -> torch.Tensor:
     """Responses of exactly `tokens` tokens: (rows, tokens) int64."""
+    rng = random.Random(0)
     words = [tokenizer.encode(" " + word) for word in WORDS]
     opening, closing, pad = tokenizer.encode("<think>"), tokenizer.encode("</think>"), tokenizer.pad_token_id
     made = []
@@ -99,13 +103,13 @@ def straightforward_weights(tokenizer: Any, format: str, responses: torch.Tensor
     return result
 
 
-def seconds_of(work: Callable[[], Any], repeats: int) -> float:
+def seconds_of(work: Callable[[], Any], repeats: int, clock: Callable[[], float] = time.perf_counter) -> float:
     """Median duration."""
     durations = []
     for _ in range(repeats):
-        begin = time.perf_counter()
+        begin = clock()
         work()
-        durations.append(time.perf_counter() - begin)
+        durations.append(clock() - begin)
     return statistics.median(durations)
 
 
@@ -118,7 +122,7 @@ def tagger_of(format: str) -> RegionTagger:
 def compared(format: str, rows: int, tokens: int) -> dict[str, Any]:
     """Time both ways on one batch."""
     tokenizer, tagger = qwen_tokenizer(), tagger_of(format)
-    responses = make_batch(tokenizer, format, rows, tokens, random.Random(0))
+    responses = make_batch(tokenizer, format, tokens, rows)
     mask = (responses != tokenizer.pad_token_id).long()
     weighting = TokenWeighting(RestConfig(), total_steps=100)
 
@@ -133,17 +137,29 @@ def compared(format: str, rows: int, tokens: int) -> dict[str, Any]:
     return {"format": format, "rows": rows, "tokens": tokens, "seconds": seconds, "straightforward": theirs}
 
 
-def of_size(preset: str, prompts: int, rollouts: int, tokens: int) -> dict[str, Any]:
-    """Seconds and memory of one preset's token weights for one size of batch."""
-    responses = make_batch(qwen_tokenizer(), "hermes", DIFFERENT_ROWS, tokens, random.Random(0))
-    responses = responses.repeat(prompts * rollouts // DIFFERENT_ROWS, 1)
-    mask = torch.ones_like(responses)
-    entropy = torch.rand(responses.shape, generator=torch.Generator().manual_seed(0))
-    weighting = TokenWeighting(settings(preset), total_steps=100)
-    work = partial(weigh, weighting, tagger_of("hermes"), responses, mask, entropy)
-    more = peak_beside(work) / 2**20  # before it is timed: memory is taken once, and then kept
-    size = {"preset": preset, "prompts": prompts, "rollouts": rollouts, "tokens": tokens}
-    return {**size, "seconds": round(seconds_of(work, REPEATS), 4), "more_mib": round(more)}
+def arithmetic(sizes: Sequence[Size]) -> list[dict[str, Any]]:
+    """Time what the driver computes of batches that it has at hand, with nine tenths of the free memory.
+
+    Args:
+        sizes: in the order of their tokens; those that would take more memory are left out.
+
+    Returns:
+        for each its `size`, the seconds of both sides, and the bytes that each takes for a while.
+    """
+    weighting, tagger = TokenWeighting(load(composed(PRESET)), total_steps=100), tagger_of("hermes")
+    memory, each, found = 0.9 * psutil.virtual_memory().available, 0.0, list[dict[str, Any]]()
+    for rows, tokens in sizes:
+        if each * rows * tokens > memory:
+            break
+        responses = make_batch(qwen_tokenizer(), "hermes", tokens).repeat(rows // DIFFERENT, 1)
+        mask, entropy = torch.ones_like(responses), torch.rand(responses.shape)
+        ours = partial(weigh, weighting, tagger, responses, mask, entropy)
+        theirs = partial(advantages_and_metrics, mask)
+        memories = {OWN_MEMORY: peak_beside(ours), VERLS_MEMORY: peak_beside(theirs)}
+        found.append({"size": [rows, tokens], OWN: seconds_of(ours, 1), VERLS: seconds_of(theirs, 1), **memories})
+        # bytes a token: ids and mask of 8, entropy of 4, and the larger of what both sides add
+        each = 20 + max(memories.values()) / (rows * tokens)
+    return found
 
 
 def weigh(
@@ -160,10 +176,27 @@ def weigh(
     weighting.metrics(1)
 
 
-def settings(preset: str) -> Any:
-    """The settings of a preset in verl's config, for responses in Hermes' format."""
+def advantages_and_metrics(mask: torch.Tensor) -> None:
+    """Run verl's own functions for GRPO's advantages and for the metrics of a batch; mask (rows, tokens)."""
+    rows = len(mask)
+    scores = torch.zeros(mask.shape)
+    scores[:, -1] = torch.randn(rows)
+    data = DataProto.from_dict(
+        tensors={"token_level_rewards": scores, "token_level_scores": scores, "response_mask": mask},
+        non_tensors={"uid": np.array([f"prompt{row // 4}" for row in range(rows)], dtype=object)},
+    )
+    keys = [f"prompt{row // 4}_{row % 4}_0" for row in range(rows)]
+    data = compute_advantage_for_multi_trajectories(data, keys, AdvantageEstimator.GRPO)
+    data.batch["prompt_length"] = torch.full((rows,), 512.0)
+    data.batch["response_length"] = mask.sum(-1).float()
+    data.batch["prompts"], data.batch["responses"] = mask[:, :512], mask
+    compute_data_metrics(data, use_critic=False)
+
+
+def composed(preset: str, *further: str) -> DictConfig:
+    """verl's config with a preset, for responses in Hermes' format, and this machine's limits for Ray."""
     with initialize_config_module("verl.trainer.config", version_base=None):
-        return load(compose("ppo_trainer", [f"+rest={preset}", "+platform=cpu", "rest.format=hermes"]))
+        return compose("ppo_trainer", [f"+rest={preset}", "+platform=cpu", "rest.format=hermes", *further])
 
 
 def peak_resident(pid: int | str) -> float:
@@ -172,7 +205,7 @@ def peak_resident(pid: int | str) -> float:
     return sum(1024.0 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
-def peak_beside(work: Callable[[], None]) -> float:
+def peak_beside(work: Callable[[], Any]) -> float:
     """The most bytes that a piece of work takes at a time, on top of what this process has before it."""
     ctypes.CDLL(None).malloc_trim(0)  # what the allocator has kept of earlier work would be used again, unseen
     Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to what is there now
@@ -181,70 +214,33 @@ def peak_beside(work: Callable[[], None]) -> float:
     return peak_resident("self") - before
 
 
-def growth(sizes: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """How seconds grow with tokens: exponent (1 is linear); straight line in ms a batch and ns a token, with the share
-    of the variance that it explains; the step of which the largest size is `LIMIT`, in seconds."""
-    tokens = [one.get("prompts", 1) * one.get("rollouts", one.get("rows")) * one["tokens"] for one in sizes]
-    took = [one["seconds"] for one in sizes]
+def findings(pieces: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The line of seconds by tokens, and the table with the ratios to the straightforward way."""
+    rows = []
+    for one in pieces:
+        batch, speed = f"{one['rows']} x {one['tokens']}", one["rows"] * one["tokens"] / one["seconds"]
+        both = [f"{one['seconds']:.4f}", f"{speed:,.0f}", f"{one['straightforward']:.2f}"]
+        rows.append([one["format"], batch, *both, f"{one['straightforward'] / one['seconds']:.0f}"])
+    head = ["format", "batch", "seconds", "tokens per second", "straightforward, s", "ratio"]
+    tokens, took = [one["rows"] * one["tokens"] for one in pieces], [one["seconds"] for one in pieces]
     slope, constant = np.polyfit(tokens, took, 1)
-    return {
-        "exponent": float(np.polyfit(np.log(tokens), np.log(took), 1)[0]),
+    line = {
         "ms_a_batch": float(constant * 1e3),
         "ns_a_token": float(slope * 1e9),
         "r_squared": float(np.corrcoef(tokens, took)[0, 1] ** 2),
-        "step_seconds": max(zip(tokens, took, strict=True))[1] / LIMIT,
     }
-
-
-def of_compared(pieces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Ratios to the straightforward way, and the table."""
-    rows, ratios = [], [one["straightforward"] / one["seconds"] for one in pieces]
-    for one, ratio in zip(pieces, ratios, strict=True):
-        batch, speed = f"{one['rows']} x {one['tokens']}", one["rows"] * one["tokens"] / one["seconds"]
-        both = [f"{one['seconds']:.4f}", f"{speed:,.0f}", f"{one['straightforward']:.2f}"]
-        rows.append([one["format"], batch, *both, f"{ratio:.0f}"])
-    head = ["format", "batch", "seconds", "tokens per second", "straightforward, s", "ratio"]
-    found = {"ratio": {"least": min(ratios), "most": max(ratios)}, "growth": growth(pieces)}
-    return {"verdicts": found, "tables": {"compared": table(head, rows)}}
-
-
-def of_sizes(pieces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """How seconds grow by preset, and the table."""
-    rows = []
-    for one in pieces:
-        tokens = one["prompts"] * one["rollouts"] * one["tokens"]
-        size = f"{one['prompts']:,} x {one['rollouts']} x {one['tokens']:,}"
-        cost = [f"{one['seconds']:.3f}", f"{one['seconds'] / tokens * 1e9:.0f}", f"{one['more_mib']:,}"]
-        rows.append([f"`{one['preset']}`", size, f"{tokens / 1e6:.1f}", *cost])
-    head = ["preset", "prompts x rollouts x tokens", "million tokens", "seconds", "ns a token", "memory, MiB"]
-    names = dict.fromkeys(one["preset"] for one in pieces)
-    grown = {name: growth([one for one in pieces if one["preset"] == name]) for name in names}
-    return {"verdicts": grown, "tables": {"sizes": table(head, rows)}}
+    return {"verdicts": {"growth": line}, "tables": {"compared": table(head, rows)}}
 
 
 def main(
-    part: Annotated[Literal["compare", "sizes"], typer.Argument(help="What to measure.")],
-    presets: Annotated[str, typer.Option(help="Presets to weigh with, for `sizes`.")] = PRESETS,
-    quick: Quick = False,
-    out: Out = Path("runs/weighting"),
-    fresh: Fresh = False,
-    publish: Publish = False,
+    quick: Quick = False, out: Out = Path("runs/weighting"), fresh: Fresh = False, publish: Publish = False
 ) -> None:
-    """Measure token weights."""
+    """Compare token weights with the straightforward way."""
     in_a_worker()
-    names, most = known(presets, "preset", preset_names()), 2 if quick else None
-    work: dict[str, Callable[[], Any]]
-    if part == "compare":
-        shapes = [(format, *shape) for format in CALLS for shape in COMPARED[:most]]
-        work = {
-            f"{format}/{rows}x{tokens}": partial(compared, format, rows, tokens) for format, rows, tokens in shapes
-        }
-    else:
-        sizes = [(name, *size) for size in SIZES[:most] for name in names]
-        work = {"/".join(map(str, size)): partial(of_size, *size) for size in sizes}
-    study = Study(f"weighting_{part}", {"repeats": REPEATS}, out / "quick" if quick else out, fresh=fresh)
-    found = list(study.run(work).values())
-    study.finish((of_compared if part == "compare" else of_sizes)(found), publish)
+    shapes = [(format, *shape) for format in CALLS for shape in COMPARED[: 2 if quick else None]]
+    work = {f"{format}/{rows}x{tokens}": partial(compared, format, rows, tokens) for format, rows, tokens in shapes}
+    study = Study("weighting_compare", {}, out / "quick" if quick else out, fresh=fresh)
+    study.finish(findings(list(study.run(work).values())), publish and not quick)
 
 
 if __name__ == "__main__":

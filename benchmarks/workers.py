@@ -22,7 +22,7 @@ import math
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -34,22 +34,27 @@ from harness import Fresh, Out, Publish, Quick, Study, in_a_worker, table
 from hostile_text import CALL, GROWING
 from omegaconf import OmegaConf
 from qwen import qwen_tokenizer
+from scaling import READING, SCORING, TAGGING
 from scripted_engine import ScriptedEngine, compose_config, make_loop
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager import NaiveRewardManager
 from verl.tools.function_tool import FUNCTION_TOOL_REGISTRY, function_tool
+from weighting import WORDS, make_batch, seconds_of, tagger_of
 
 from rest_verl.bfcl.data.multi_turn import bfcl_multi_turn_rows
 from rest_verl.config.rest import load
+from rest_verl.core.tokens import TokenBytes
 from rest_verl.formats import get_format
 from rest_verl.reward.manager import RestToolRewardManager
 from rest_verl.reward.tool_reward import ToolReward
 from rest_verl.reward.truth import read_ground_truth
+from rest_verl.rollout.calls import read_calls
 from rest_verl.rollout.environment import get_environment
 
+PAPER = OmegaConf.create({"reward": {"custom_reward_function": {"path": None}}, "rest": {"reward": "paper"}})
 RESPONSES, STEP, PRESETS = 512, 75, ("paper", "toolrl", "strict")
 SMALL, LARGE, QUICK_LARGE = 33_000, 1_000_000, 100_000  # bytes of hostile text
-WORDS = ("the", "user", "asks", "about", "the", "weather", "in", "a", "city", "so", "I", "look", "for", "a", "tool")
+CPU = time.process_time
 TOOLS, LOOPS = {"add": "blocking tool", "add_async": "asynchronous tool"}, ("rest_tool_agent", "tool_agent")
 TURNS, TRAJECTORIES, ROUNDS, QUICK_ROUNDS, QUICK_TASKS = 8, 32, 31, 3, 40
 THINK = "The user wants to know the sum of two numbers. I have a tool that adds numbers, so I call it with both. "
@@ -76,57 +81,45 @@ def responses() -> list[tuple[str, str]]:
     return rows
 
 
-def least_seconds(run: Callable[[], Any], times: int = 5) -> float:
-    """The least CPU time of several runs: what else the machine does only adds to it."""
-    spent = []
-    for _ in range(times):
-        begin = time.process_time()
-        run()
-        spent.append(time.process_time() - begin)
-    return min(spent)
-
-
 def of_preset(preset: str) -> float:
     """Seconds a response by a preset, with ground truths read before, as the manager keeps them."""
     reward, rlla = ToolReward(load({"rest": {"reward": preset}}).reward), get_format("rlla")
     pairs = [(response.encode(), read_ground_truth(truth)) for response, truth in responses()]
 
     def run() -> None:
-        for response, truth in pairs:
-            reward.score(reward.read([response], rlla), truth, STEP)
+        for text, truth in pairs:
+            reward.score(reward.read([text], rlla), truth, STEP)
 
-    return least_seconds(run) / len(pairs)
+    return seconds_of(run, 5, CPU) / len(pairs)
 
 
 def of_managers() -> dict[str, float]:
     """Seconds a response in `rest_tool` and in verl's `naive`, the same rows, one after the other."""
-    tokenizer, rows = qwen_tokenizer(), responses()
-    config = OmegaConf.create({"reward": {"custom_reward_function": {"path": None}}, "rest": {"reward": "paper"}})
-    reward, rlla = ToolReward(load(config).reward), get_format("rlla")
-    truths = {truth: read_ground_truth(truth) for _, truth in rows}
+    tokenizer, rows, rlla = qwen_tokenizer(), responses(), get_format("rlla")
+    reward, truths = ToolReward(load(PAPER).reward), {truth: read_ground_truth(truth) for _, truth in rows}
 
     def same(data_source: str, solution_str: str, ground_truth: str, extra_info: Any) -> dict[str, float]:
         response = reward.read([solution_str.encode("utf-8", "surrogatepass")], rlla)
         return reward.score(response, truths[ground_truth], STEP)
 
-    async def measure() -> dict[str, float]:
-        managers = {
-            "rest_tool": RestToolRewardManager(config, tokenizer),
-            "naive": NaiveRewardManager(config, tokenizer, same),
-        }
-        spent: dict[str, list[float]] = {name: [] for name in managers}
-        for _ in range(5):
-            for name, manager in managers.items():
-                begin = time.perf_counter()
-                for batch in batches:
-                    await manager.run_single(batch)
-                spent[name].append(time.perf_counter() - begin)
-        return {name: min(times) / len(rows) for name, times in spent.items()}
+    ids = [[*tokenizer(response)["input_ids"], tokenizer.eos_token_id] for response, _ in rows]
+    batches = [as_batch(response, truth) for response, (_, truth) in zip(ids, rows, strict=True)]
 
-    batches = [
-        as_batch([*tokenizer(response)["input_ids"], tokenizer.eos_token_id], truth) for response, truth in rows
-    ]
-    return asyncio.run(measure())
+    async def measure() -> list[list[float]]:
+        # here, since verl's keeps the event loop that it is made in
+        managers = RestToolRewardManager(PAPER, tokenizer), NaiveRewardManager(PAPER, tokenizer, same)
+        return [[await seconds_of_all(manager, batches) for manager in managers] for _ in range(5)]
+
+    ours, theirs = (min(times) / len(rows) for times in zip(*asyncio.run(measure()), strict=True))
+    return {"rest_tool": ours, "naive": theirs}
+
+
+async def seconds_of_all(manager: Any, batches: Sequence[DataProto]) -> float:
+    """Seconds in which each row gets its reward, one after the other."""
+    begin = time.perf_counter()
+    for batch in batches:
+        await manager.run_single(batch)
+    return time.perf_counter() - begin
 
 
 def as_batch(response: list[int], truth: str) -> DataProto:
@@ -149,13 +142,30 @@ def of_hostile(kind: str, large: int) -> dict[str, float]:
     reward, rlla, truth = ToolReward(load({}).reward), get_format("rlla"), read_ground_truth(CALL)
     texts = [GROWING[kind](size).encode("utf-8", "surrogatepass") for size in (SMALL, large)]
     took = [
-        least_seconds(lambda text=text: reward.score(reward.read([text], rlla), truth, STEP), times)  # type: ignore[misc]
+        seconds_of(partial(lambda text: reward.score(reward.read([text], rlla), truth, STEP), text), times, CPU)
         for text, times in zip(texts, (5, 1), strict=True)
     ]
-    return {
-        "seconds": took[1] / large * 1e6,
-        "power": math.log(took[1] / took[0]) / math.log(len(texts[1]) / len(texts[0])),
+    power = math.log(took[1] / took[0]) / math.log(len(texts[1]) / len(texts[0]))
+    return {"seconds": took[1] / large * 1e6, "power": power}
+
+
+def of_lengths(lengths: Sequence[int]) -> list[dict[str, Any]]:
+    """What workers take for responses of each number of tokens, `of_length`."""
+    return [{"tokens": length, **of_length(length)} for length in lengths]
+
+
+def of_length(length: int, responses: int = 64) -> dict[str, float]:
+    """Seconds that workers take for a response of so many tokens: median of three rounds."""
+    manager, tagger, rlla = RestToolRewardManager(PAPER, qwen_tokenizer()), tagger_of("rlla"), get_format("rlla")
+    pieces = TokenBytes.from_tokenizer(qwen_tokenizer()).pieces.to_pylist()
+    ids, ones = make_batch(qwen_tokenizer(), "rlla", length, responses), torch.ones(1, length, dtype=torch.long)
+    rows, batches = ids.tolist(), [as_batch(row, CALL) for row in ids.tolist()]
+    work: dict[str, Callable[[], Any]] = {
+        SCORING: lambda: asyncio.run(seconds_of_all(manager, batches)),
+        READING: lambda: [read_calls(rlla, pieces, row) for row in rows],
+        TAGGING: lambda: [tagger(row[None], ones) for row in ids],
     }
+    return {part: seconds_of(do, 3) / responses for part, do in work.items()}
 
 
 @function_tool
@@ -240,33 +250,28 @@ def of_environments(most: int | None) -> dict[str, float]:
 
 
 def of_reward(pieces: Mapping[str, Any]) -> dict[str, Any]:
-    """The ratio to verl's manager, and the tables of the part `reward`."""
+    """The tables of the part `reward`."""
     managers = pieces["managers"]
-    rows = [[preset, f"{pieces[preset] * 1e6:.0f}"] for preset in PRESETS]
-    rows += [[f"manager {name}", f"{seconds * 1e6:.0f}"] for name, seconds in managers.items()]
-    ratio = managers["rest_tool"] / managers["naive"]
-    rows.append(["rest_tool / verl's naive, same reward", f"{ratio:.2f}"])
+    each = {preset: pieces[preset] for preset in PRESETS} | {f"manager {name}": managers[name] for name in managers}
+    rows = [[name, f"{seconds * 1e6:.0f}"] for name, seconds in each.items()]
+    rows.append(["rest_tool / verl's naive, same reward", f"{managers['rest_tool'] / managers['naive']:.2f}"])
     hostile = [[kind, f"{pieces[kind]['seconds']:.2f}", f"{pieces[kind]['power']:.2f}"] for kind in GROWING]
-    tables = {
+    return {
         "responses": table(["", "us a response"], rows),
         "hostile": table(["hostile text", "s a megabyte", "grows as length to the"], hostile),
     }
-    return {"verdicts": {"ratio": ratio}, "tables": tables}
 
 
 def of_rollout(pieces: Mapping[str, Any]) -> dict[str, Any]:
-    """The ratios to verl's loop, and the tables of the part `rollout`."""
-    loops = {TOOLS[name]: pieces[name] for name in TOOLS}
+    """The tables of the part `rollout`."""
     rows = [
         [kind, f"{one['ours'] * 1e6:.0f}", f"{one['verls'] * 1e6:.0f}", f"{one['ratio']:.2f}"]
-        for kind, one in loops.items()
+        for kind, one in ((TOOLS[name], pieces[name]) for name in TOOLS)
     ]
     head = [f"{TRAJECTORIES} trajectories at once", *(f"{name}, us a turn" for name in LOOPS), "ratio"]
-    rates = pieces["environments"]
-    line = ["BFCL", f"{rates['environments']:,.0f}", f"{rates['calls']:,.0f}"]
+    line = ["BFCL", *(f"{pieces['environments'][kind]:,.0f}" for kind in ("environments", "calls"))]
     made = table(["environment", "made, scored, closed in a second", "calls in a second"], [line])
-    ratios = {name: pieces[name]["ratio"] for name in TOOLS}
-    return {"verdicts": {"ratio": ratios}, "tables": {"loops": table(head, rows), "environments": made}}
+    return {"loops": table(head, rows), "environments": made}
 
 
 def main(
@@ -278,22 +283,17 @@ def main(
 ) -> None:
     """Measure the reward, or the agent loop and its environments."""
     in_a_worker()
-    study = Study(
-        part,
-        {"responses": RESPONSES} if part == "reward" else {"trajectories": TRAJECTORIES},
-        out / "quick" if quick else out,
-        fresh=fresh,
-    )
+    study = Study(part, {}, out / "quick" if quick else out, fresh=fresh)
     work: dict[str, Callable[[], Any]]
     if part == "reward":
-        large = QUICK_LARGE if quick else LARGE
+        tables_of, large = of_reward, QUICK_LARGE if quick else LARGE
         work = {preset: partial(of_preset, preset) for preset in PRESETS} | {"managers": of_managers}
         work |= {kind: partial(of_hostile, kind, large) for kind in GROWING}
     else:
+        tables_of = of_rollout
         work = {name: partial(of_loops, name, QUICK_ROUNDS if quick else ROUNDS) for name in TOOLS}
         work["environments"] = partial(of_environments, QUICK_TASKS if quick else None)
-    study.run(work)
-    study.finish((of_reward if part == "reward" else of_rollout)(study.pieces), publish)
+    study.finish({"tables": tables_of(study.run(work))}, publish and not quick)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from evidence.loop import Plan, Scorer, Start, draw
-from evidence.policy import Rollouts, group_advantages, micro_batches, response_log_probs, surrogate
+from evidence.policy import Rollouts, group_advantages, policy_loss, response_log_probs
 from evidence.variants import BASELINE, VARIANTS, composed
 from torch import Tensor
 from toy_task import Row
@@ -51,8 +51,8 @@ class Batch:
         tokens: (len(Region),) float64.
         entropy: (len(Region),) float64, sum over tokens, nats.
         variance: (len(Region),) float64, sum over tokens of V.
-        squares: (4, len(SCHEMES), len(Region)) float64, sums over tokens of w^2, w^2 A^2, w^2 V and w^2 A^2 V, divided
-            by the square of the batch's tokens, as the loss's mean is.
+        squares: (2, len(SCHEMES), len(Region)) float64, sums over tokens of w^2 A^2 and w^2 A^2 V, divided by the
+            square of the batch's tokens, as the loss's mean is.
         accuracy: share of right responses.
     """
 
@@ -76,8 +76,8 @@ def sample_gradients(policy: Policy, seeds: Sequence[int]) -> list[Batch]:
     scorer = Scorer(policy.start, policy.settings[UNIFORM])
     found = []
     for seed in seeds:
-        generator = torch.Generator().manual_seed(seed)
-        rollouts = draw(model, policy.start, policy.rows, policy.plan.n, policy.plan.max_tokens, generator)
+        torch.manual_seed(seed)
+        rollouts = draw(model, policy.start, policy.rows, policy.plan.n, policy.plan.max_tokens)
         components = scorer.components(rollouts, policy.rows, policy.updates + 1)
         advantages = group_advantages(torch.tensor([part["score"] for part in components]), rollouts.group)
         tagged = scorer.tagged(rollouts)
@@ -111,29 +111,22 @@ def region_masks(tagged: TaggedBatch) -> Tensor:
     return torch.stack([(tagged.regions == region) & tagged.generated for region in Region]).float()
 
 
-def weighted_gradients(
-    model: PreTrainedModel, rollouts: Rollouts, advantages: Tensor, weights: Tensor, rows: int = 32
-) -> np.ndarray:
-    """The gradient that `policy_gradient` adds, for several weights (K, B, T) of one batch: (K, D) float32, all
-    parameters one after another. The model runs forward once for each micro-batch."""
-    parameters, tokens = list(model.parameters()), rollouts.response_mask.sum()
-    total = np.zeros((len(weights), sum(part.numel() for part in parameters)), dtype=np.float32)
-    for index, part in micro_batches(rollouts, rows):
-        log_probs = response_log_probs(model, part)
-        for gradient, weight in zip(total, weights[:, index, : part.responses.shape[1]], strict=True):
-            loss = surrogate(log_probs, part.log_probs, advantages[index, None], weight).sum() / tokens
-            parts = torch.autograd.grad(loss, parameters, retain_graph=True)
-            gradient += torch.cat([part.flatten() for part in parts]).numpy()
-    return total
+def weighted_gradients(model: PreTrainedModel, rollouts: Rollouts, advantages: Tensor, weights: Tensor) -> np.ndarray:
+    """The gradient of the policy loss with each of several weights (K, B, T) of one batch: (K, D) float32, all
+    parameters one after another. The model runs forward once."""
+    parameters, log_probs, found = list(model.parameters()), response_log_probs(model, rollouts), []
+    for weight in weights:
+        loss = policy_loss(rollouts, log_probs, advantages, weight)
+        parts = torch.autograd.grad(loss, parameters, retain_graph=True)
+        found.append(torch.cat([part.flatten() for part in parts]).numpy())
+    return np.stack(found)
 
 
 def squared_weights(weights: Tensor, advantages: Tensor, variance: Tensor, parts: Tensor) -> np.ndarray:
     """What predicts the variance of the gradient, `Batch.squares`, from weights (S, B, T), advantages (B,), V of each
     token (B, T) and the masks of `region_masks`."""
-    squares = weights.double().square() / parts.double().sum().square()
-    by_advantage = squares * advantages.double().square()[:, None]
-    kinds = torch.stack([squares, by_advantage, squares * variance, by_advantage * variance])
-    return torch.einsum("ksbt,rbt->ksr", kinds, parts.double()).numpy()
+    squares = (weights.double() * advantages.double()[:, None] / parts.double().sum()).square()
+    return torch.einsum("ksbt,rbt->ksr", torch.stack([squares, squares * variance]), parts.double()).numpy()
 
 
 def _by_region(parts: Tensor, values: Tensor) -> np.ndarray:

@@ -137,17 +137,11 @@ def batches(rows: Sequence[toy_task.Row], size: int, seed: int) -> Iterator[list
 
 
 def draw(
-    model: PreTrainedModel,
-    start: Start,
-    rows: Sequence[toy_task.Row],
-    n: int,
-    max_tokens: int,
-    generator: torch.Generator | None,
+    model: PreTrainedModel, start: Start, rows: Sequence[toy_task.Row], n: int, max_tokens: int, greedy: bool = False
 ) -> Rollouts:
-    """Sample n responses to the prompt of each row."""
-    tokenizer = start.tokenizer
-    prompts = [start.prompt_ids(row) for row in rows]
-    return sample(model, prompts, n, max_tokens, tokenizer.eos_token_id, tokenizer.pad_token_id, generator)
+    """Sample n responses to the prompt of each row, with torch's own generator."""
+    prompts, tokenizer = [start.prompt_ids(row) for row in rows], start.tokenizer
+    return sample(model, prompts, n, max_tokens, tokenizer.eos_token_id, tokenizer.pad_token_id, greedy)
 
 
 def train(
@@ -167,10 +161,10 @@ def train(
     torch.nn.Module.to(model, device)  # transformers' own `to` is decorated out of its type
     optimizer = new_optimizer(model, plan.learning_rate)
     scorer, weighting = Scorer(start, settings), TokenWeighting(settings, plan.steps)
-    generator = torch.Generator(device).manual_seed(seed)
+    torch.manual_seed(seed)
     validations, norms = [validate(model, start, scorer, plan, 0)], []
     for step, rows in zip(range(1, plan.steps + 1), batches(start.train, plan.prompts, seed), strict=False):
-        rollouts = draw(model, start, rows, plan.n, plan.max_tokens, generator)
+        rollouts = draw(model, start, rows, plan.n, plan.max_tokens)
         scores = torch.tensor([found["score"] for found in scorer.components(rollouts, rows, step)], device=device)
         weights = weighting(StepBatch(step, scorer.tagged(rollouts), rollouts.entropy.cpu())).to(device)
         norms.append(update(model, optimizer, rollouts, group_advantages(scores, rollouts.group), weights))
@@ -187,7 +181,7 @@ def validate(model: PreTrainedModel, start: Start, scorer: Scorer, plan: Plan, s
         [row for row in start.validation if row["extra_info"]["unseen"] is which][:half] for which in (False, True)
     ]
     rows = [*parts[0], *parts[1]]
-    components = scorer.components(draw(model, start, rows, 1, plan.max_tokens, None), rows, max(step, 1))
+    components = scorer.components(draw(model, start, rows, 1, plan.max_tokens, greedy=True), rows, max(step, 1))
     right = [found["acc"] for found in components]
     unseen = right[len(parts[0]) :]
     return Validation(step, sum(right) / len(right), sum(unseen) / len(unseen))

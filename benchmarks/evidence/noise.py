@@ -124,17 +124,16 @@ def point_found(products: np.ndarray, point: Sequence[Batch]) -> dict[str, Any]:
     logs, predicted = log_ratios(products), predictions(point)
     schemes: dict[str, dict[str, Any]] = {}
     for index, name in enumerate(SCHEMES):
-        ours, cross = own[name], products[index, 0]
         schemes[name] = {
-            "trace": interval(trace, ours).ends(),
-            "snr": interval(snr, ours).ends(),
-            "cosine": interval(lambda one: cosine(one, one, one), ours).ends(),
-            "cosine_uniform": interval(cosine, ours, cross, own[UNIFORM]).ends(),
+            "trace": interval(trace, own[name]).ends(),
+            "snr": interval(snr, own[name]).ends(),
+            "cosine": interval(lambda one: cosine(one, one, one), own[name]).ends(),
+            "cosine_uniform": interval(cosine, own[name], products[index, 0], own[UNIFORM]).ends(),
         }
         if name != UNIFORM:
             schemes[name] |= {f"{quantity}_ratio": ratio_verdict([values]) for quantity, values in logs[name].items()}
             schemes[name]["predicted"] = predicted[name]
-    tokens = np.sum([batch.tokens for batch in point], axis=0)
+    shares = [region.label for region in Region if any(batch.tokens[region] for batch in point)]
     return {
         "parameters": point[0].gradients.shape[1],
         "logarithms": {
@@ -142,46 +141,21 @@ def point_found(products: np.ndarray, point: Sequence[Batch]) -> dict[str, Any]:
             for name, both in logs.items()
         },
         "accuracy": float(np.mean([batch.accuracy for batch in point])),
-        "tokens": float(tokens.sum() / len(point)),
         "schemes": schemes,
-        "regions": regions_found(own, point),
+        "trace_shares": {name: interval(_share, own[name], own[UNIFORM]).ends() for name in shares},
         "order": order_found(point),
     }
 
 
 def predictions(point: Sequence[Batch]) -> dict[str, dict[str, float]]:
     """The trace of each scheme over that of `uniform` if the noise of tokens were independent, with a variance
-    proportional to V: of the token's region or of the token, times its squared advantage or not."""
-    squares = np.sum([batch.squares for batch in point], axis=0)
-    by_region = mean_by_region(point, "variance")
-    totals = {
-        "region": squares[0] @ by_region,
-        "region_advantage": squares[1] @ by_region,
-        "token": squares[2].sum(axis=-1),
-        "token_advantage": squares[3].sum(axis=-1),
-    }
+    proportional to V times the squared advantage: V as the mean of the token's `region`, or of the `token` itself."""
+    by_advantage, by_variance = np.sum([batch.squares for batch in point], axis=0)
+    tokens, variance = (np.sum([getattr(one, name) for one in point], axis=0) for name in ("tokens", "variance"))
+    totals = {"region": by_advantage @ (variance / np.maximum(tokens, 1)), "token": by_variance.sum(axis=-1)}
     return {
         name: {kind: float(total[index] / total[0]) for kind, total in totals.items()}
         for index, name in enumerate(SCHEMES)
-    }
-
-
-def regions_found(own: dict[str, np.ndarray], point: Sequence[Batch]) -> dict[str, dict[str, Any]]:
-    """Of each region with a token: its share of tokens, mean entropy and V, and its share of the gradient's variance,
-    measured and as V_t predicts it."""
-    tokens = np.sum([batch.tokens for batch in point], axis=0)
-    entropy, variance = mean_by_region(point, "entropy"), mean_by_region(point, "variance")
-    predicted = np.sum([batch.squares[3, 0] for batch in point], axis=0)
-    return {
-        region.label: {
-            "tokens": float(tokens[region] / tokens.sum()),
-            "entropy": float(entropy[region]),
-            "variance": float(variance[region]),
-            "trace_share": interval(_share, own[region.label], own[UNIFORM]).ends(),
-            "predicted_share": float(predicted[region] / predicted.sum()),
-        }
-        for region in Region
-        if tokens[region]
     }
 
 
@@ -195,12 +169,6 @@ def order_found(point: Sequence[Batch]) -> dict[str, dict[str, Any] | None]:
         low, high = np.reshape(means, (-1, 2)).T.tolist()
         found[f"{lower}<{higher}"] = difference_interval(high, low).verdict() if means else None
     return found
-
-
-def mean_by_region(point: Sequence[Batch], quantity: str) -> np.ndarray:
-    """Mean over the tokens of all batches: (len(Region),) float64; 0 for a region without a token."""
-    tokens = np.sum([batch.tokens for batch in point], axis=0)
-    return np.sum([getattr(batch, quantity) for batch in point], axis=0) / np.maximum(tokens, 1)
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> float:

@@ -8,15 +8,14 @@ tests/e2e/test_one_update_on_cpu.py a whole step against stock verl's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel
 
-# When fewer of the rows in the cache are still being written, those that have ended are taken out of it.
-KEPT_SHARE = 0.7
 CLIP, DUAL_CLIP, MAX_GRAD_NORM = 0.2, 3.0, 1.0
 
 
@@ -60,58 +59,37 @@ def positions_of(mask: Tensor) -> Tensor:
 
 @torch.no_grad()
 def sample(
-    model: PreTrainedModel,
-    prompts: Sequence[Sequence[int]],
-    n: int,
-    max_tokens: int,
-    eos_id: int,
-    pad_id: int,
-    generator: torch.Generator | None,
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], n: int, max_tokens: int, eos: int, pad: int, greedy: bool
 ) -> Rollouts:
-    """Sample n responses of at most `max_tokens` tokens to each prompt (token ids) at temperature 1, with a generator
-    on the model's device; without one take the likeliest token each time."""
-    device = model.device
-    ids, mask = (part.to(device) for part in pad_left(prompts, pad_id))
-    cache = DynamicCache(config=model.config)
-    out = model(ids, attention_mask=mask, position_ids=positions_of(mask), past_key_values=cache, logits_to_keep=1)
-    cache.batch_repeat_interleave(n)
-    logits = out.logits[:, -1].repeat_interleave(n, dim=0)
-    ids, mask = ids.repeat_interleave(n, dim=0), mask.repeat_interleave(n, dim=0)
-    seen, position = mask, mask.sum(dim=-1, keepdim=True)
-    responses = torch.full((len(ids), max_tokens), pad_id, device=device)
-    response_mask = torch.zeros_like(responses)
-    measured = torch.zeros(3, *responses.shape, device=device)
-    rows = torch.arange(len(ids), device=device)  # which the cache still holds
-    alive = torch.ones_like(rows, dtype=torch.bool)
-    for at in range(max_tokens):
-        log_p = logits.float().log_softmax(dim=-1)
-        p = log_p.exp()
-        token = log_p.argmax(dim=-1, keepdim=True) if generator is None else p.multinomial(1, generator=generator)
-        now = torch.stack([log_p.gather(1, token).squeeze(1), -(p * log_p).sum(dim=-1), p.square().sum(dim=-1)])
-        responses[rows[alive], at] = token[alive, 0]
-        response_mask[rows[alive], at] = 1
-        measured[:, rows[alive], at] = now[:, alive]
-        alive = alive & (token[:, 0] != eos_id)
-        if not alive.any():
-            break
-        if alive.float().mean() < KEPT_SHARE:
-            kept = alive.nonzero()[:, 0]
-            cache.batch_select_indices(kept)
-            rows, token, seen, position, alive = (part[kept] for part in (rows, token, seen, position, alive))
-        seen = torch.cat([seen, seen.new_ones(len(seen), 1)], dim=1)
-        out = model(token, attention_mask=seen, position_ids=position, past_key_values=cache)
-        logits, position = out.logits[:, -1], position + 1
-    group = torch.arange(len(prompts), device=device).repeat_interleave(n)
-    log_probs, entropy, sum_pi_squared = measured[:, :, : at + 1]
+    """Sample n responses of at most `max_tokens` tokens to each prompt (token ids) at temperature 1, or take the
+    likeliest token each time."""
+    ids, mask = (part.to(model.device) for part in pad_left(prompts, pad))
+    how = GenerationConfig(
+        do_sample=not greedy,
+        **({} if greedy else {"temperature": 1.0, "top_k": 0, "top_p": 1.0}),
+        num_return_sequences=n,
+        max_new_tokens=max_tokens,
+        eos_token_id=eos,
+        pad_token_id=pad,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    generate: Any = model.generate  # transformers declares it as a tensor
+    found = generate(ids, attention_mask=mask, generation_config=how)
+    responses = found.sequences[:, ids.shape[1] :]
+    ends = (responses == eos).long()
+    response_mask = (ends.cumsum(dim=-1) - ends == 0).long()  # the first end of turn is generated, what follows is not
+    log_p = torch.stack(found.logits, dim=1).float().log_softmax(dim=-1)
+    p = log_p.exp()
     return Rollouts(
-        prompts=ids,
-        prompt_mask=mask,
-        responses=responses[:, : at + 1],
-        response_mask=response_mask[:, : at + 1],
-        group=group,
-        log_probs=log_probs,
-        entropy=entropy,
-        sum_pi_squared=sum_pi_squared,
+        prompts=ids.repeat_interleave(n, dim=0),
+        prompt_mask=mask.repeat_interleave(n, dim=0),
+        responses=responses,
+        response_mask=response_mask,
+        group=torch.arange(len(prompts), device=model.device).repeat_interleave(n),
+        log_probs=log_p.gather(-1, responses.unsqueeze(-1)).squeeze(-1) * response_mask,
+        entropy=-(p * log_p).sum(dim=-1) * response_mask,
+        sum_pi_squared=p.square().sum(dim=-1) * response_mask,
     )
 
 
@@ -143,34 +121,11 @@ def surrogate(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, weig
     return torch.where(advantages < 0, torch.minimum(clipped, -advantages * DUAL_CLIP), clipped) * weights
 
 
-def micro_batches(rollouts: Rollouts, rows: int) -> Iterator[tuple[Tensor, Rollouts]]:
-    """Split a batch into parts of similar length without the padding that none of their rows needs, each with the
-    indices of its rows."""
-    lengths = rollouts.prompt_mask.sum(dim=-1) + rollouts.response_mask.sum(dim=-1)
-    for index in lengths.argsort().split(rows):
-        part = {name: value[index] for name, value in vars(rollouts).items()}
-        prompt, response = (int(part[name].sum(dim=-1).max()) for name in ("prompt_mask", "response_mask"))
-        for name, value in part.items():
-            if name.startswith("prompt"):
-                part[name] = value[:, -prompt:]
-            elif name != "group":
-                part[name] = value[:, :response]
-        yield index, Rollouts(**part)
-
-
-def policy_gradient(
-    model: PreTrainedModel, rollouts: Rollouts, advantages: Tensor, weights: Tensor, rows: int = 32
-) -> float:
-    """Add the gradient of the policy loss (verl's token mean) to the model's, in micro-batches of `rows` rows, and
-    return the loss. Advantages are (B,), weights (B, T) >= 0 and 0 where the mask is 0."""
-    tokens, total = rollouts.response_mask.sum(), 0.0
-    for index, part in micro_batches(rollouts, rows):
-        width = part.responses.shape[1]
-        log_probs = response_log_probs(model, part)
-        loss = surrogate(log_probs, part.log_probs, advantages[index, None], weights[index, :width]).sum() / tokens
-        loss.backward()
-        total += loss.item()
-    return total
+def policy_loss(rollouts: Rollouts, log_probs: Tensor, advantages: Tensor, weights: Tensor) -> Tensor:
+    """verl's token mean of the surrogate, from log-probs (B, T) under the model that is trained, advantages (B,), and
+    weights (B, T) >= 0 that are 0 where the mask is 0."""
+    parts = surrogate(log_probs, rollouts.log_probs, advantages[:, None], weights)
+    return parts.sum() / rollouts.response_mask.sum()
 
 
 def new_optimizer(model: PreTrainedModel, learning_rate: float) -> torch.optim.Optimizer:
@@ -179,16 +134,11 @@ def new_optimizer(model: PreTrainedModel, learning_rate: float) -> torch.optim.O
 
 
 def update(
-    model: PreTrainedModel,
-    optimizer: torch.optim.Optimizer,
-    rollouts: Rollouts,
-    advantages: Tensor,
-    weights: Tensor,
-    rows: int = 32,
+    model: PreTrainedModel, optimizer: torch.optim.Optimizer, rollouts: Rollouts, advantages: Tensor, weights: Tensor
 ) -> float:
     """Make one update with a whole batch and return the norm of its gradient before clipping."""
     optimizer.zero_grad()
-    policy_gradient(model, rollouts, advantages, weights, rows)
+    policy_loss(rollouts, response_log_probs(model, rollouts), advantages, weights).backward()
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
     optimizer.step()
     return float(norm)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from typing import Any
 import pandas as pd
 import psutil
 from trust.runs import CHECKPOINTS, POINTER, agent_loop, newest_step
+from verl_run import read_metrics
 
 from rest_verl.rollout.environment import NoEnvironment, Opening, register_environment
 
@@ -25,6 +28,20 @@ STALL_SECONDS = 30
 FOR_EVER = 1e6  # seconds
 Prepare = Callable[[Path, Path], list[str]]
 STALL = f"rest.stall_seconds={STALL_SECONDS}"
+DRIVER = f"{sys.executable} -m verl.trainer.main_ppo"  # as run_verl starts it
+KILLS = 10  # of the driver
+# Seconds after the start of a run, most of which are start-up here, and after its first step: rollout, update, saving.
+KILL_AFTER_START, KILL_AFTER_STEP = (20.0, 240.0), (0.0, 60.0)
+
+
+def in_a_step(folder: Path, before: int) -> bool:
+    """Whether a run has finished its first step."""
+    return bool(read_metrics(folder / "metrics.jsonl"))
+
+
+def saving(folder: Path, before: int) -> bool:
+    """Whether the first checkpoint after a step is begun, before verl passes the weights on."""
+    return (folder / CHECKPOINTS / f"global_step_{before + 1}").exists()
 
 
 @dataclass(frozen=True)
@@ -34,13 +51,19 @@ class Disturbance:
     name: str  # as in the table
     says: str  # what the run must say of it in its log, as a part of one line
     ends: bool  # whether the run must stop; otherwise it must log all its steps
-    kill: str = ""  # beginning of the name of the process that is killed during the rollouts after a step, or nothing
-    saving: bool = False  # whether it is killed when the first checkpoint is begun, before verl passes the weights on
+    kill: str = ""  # beginning of the name or the command of the process that is killed, or nothing
+    moment: Callable[[Path, int], bool] = in_a_step  # of the folder and its newest step before: when it is killed
+    wait: float = 2.0  # seconds from then on: amid the rollouts after a step
     prepare: Prepare = lambda folder, start: []  # done before verl; returns further overrides
     # after a run that stopped: the overrides that its message gave, and the step that they resume from
     remedy: Callable[[Path], tuple[list[str], int]] = lambda folder: ([], newest_step(folder))
     small_disk: str = ""  # key of the config that gets a folder on a disk of `kib` KiB, or nothing
     kib: int = 1024  # less than a checkpoint
+
+    @property
+    def of_driver(self) -> bool:
+        """Whether the driver itself is killed, which leaves no time to say anything; the next run resumes from it."""
+        return self.kill == DRIVER
 
 
 class Killer(threading.Thread):
@@ -166,6 +189,13 @@ def _loop(kind: str, **settings: str) -> Prepare:
     return lambda folder, start: [*agent_loop(folder, kind, **settings), STALL]
 
 
+def _sigkill(place: int) -> Disturbance:
+    """The driver is killed at a random moment: of all of a run for an even place, after its first step for an odd."""
+    wait = random.Random(place).uniform(*(KILL_AFTER_STEP if place % 2 else KILL_AFTER_START))
+    moment = in_a_step if place % 2 else lambda folder, before: True
+    return Disturbance(f"SIGKILL {place + 1}", "", True, DRIVER, moment, wait)
+
+
 # The trainer that replaces what fails and takes the next batch meanwhile, on one "GPU".
 ASYNCHRONOUS = ["trainer.v1.trainer_mode=rest_colocate_async", STALL]
 NO_CALL = "<think> I do not know. </think>"
@@ -181,7 +211,7 @@ DISTURBANCES = (
     Disturbance("agent-loop worker killed", "agent-loop worker 0 of 1 died", True, "ray::AgentLoopWorker"),
     Disturbance("vLLM server killed", SERVER_DIED, True, "ray::vLLMHttpServer"),
     Disturbance("vLLM engine killed", SERVER_DIED, True, ENGINE),
-    Disturbance("vLLM engine killed before it gets weights", SERVER_DIED, True, ENGINE, saving=True),
+    Disturbance("vLLM engine killed before it gets weights", SERVER_DIED, True, ENGINE, saving, 0.0),
     Disturbance(
         "vLLM engine of an asynchronous run killed", SERVER_DIED, True, ENGINE, prepare=lambda *_: ASYNCHRONOUS
     ),
@@ -200,14 +230,11 @@ DISTURBANCES = (
     Disturbance("disk full of records", "are lost", False, small_disk="rest.dump_dir", kib=16),  # less than a step's
     Disturbance("every second ground truth unreadable", "are skipped", False, prepare=_unreadable_truths),
     Disturbance("all responses empty", "", False, prepare=_loop("ScriptedAgentLoop", text="")),
-    Disturbance(
-        "no tool call in a batch",
-        "",
-        False,
-        prepare=_loop("ScriptedAgentLoop", text="<think> I do not know. </think>"),
-    ),
+    Disturbance("no tool call in a batch", "", False, prepare=_loop("ScriptedAgentLoop", text=NO_CALL)),
     Disturbance("hostile text in all responses", "", False, prepare=_loop("ScriptedAgentLoop", text=HOSTILE)),
     Disturbance("tool that never answers", "", False, prepare=_with_tools(blocking=False)),
     Disturbance("tool that blocks its worker", STALLED, True, prepare=_with_tools(blocking=True)),
     Disturbance("agent loop that never returns", STALLED, True, prepare=_loop("WaitingAgentLoop")),
+    *(_sigkill(place) for place in sorted(range(KILLS), key=lambda place: place % 2)),  # before the first step first
+    Disturbance("nothing, after the last SIGKILL", "", False),
 )

@@ -1,11 +1,10 @@
-"""Tests and commands that run in other environments: a pytest plugin that writes down what became of each test, its
-reader, and a process group that ends with all that it started.
+"""Tests and commands that run in other environments: what became of each test by pytest's own report in JUnit's XML,
+what was loaded in its process, and a process group that ends with all that it started.
 
-JUnit's report is written when the session ends, so a process that crashed or ran out of time leaves none. Here each
-test is a line of JSON as soon as it begins and as soon as it is over. The last line says whether this project's plugin
-was in the process. Only pytest and the standard library are imported, since the tests may be anybody's.
+pytest loads this module as a plugin for the second, so it imports nothing but the standard library: the tests may be
+anybody's. A session that crashed or ran out of time leaves neither report.
 
-    PYTHONPATH=benchmarks python -m pytest -p trust.outcomes --outcomes runs/outcomes.jsonl
+    PYTHONPATH=benchmarks python -m pytest -p trust.outcomes --junit-xml runs/outcomes.xml
 """
 
 from __future__ import annotations
@@ -18,30 +17,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
-import pytest
-
-RESULTS = ("unfinished", "passed", "skipped", "failed")  # of a test's phases the one that stands last here counts
 PATIENCE_SECONDS = 30.0
-_PLUGIN = "rest_verl.plugin.hooks"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a test: `result`, one of RESULTS (`unfinished` if its process ended before it did), and the type
-    of error that it `raised` if it failed."""
-
-    result: str
-    raised: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.result} ({self.raised})" if self.raised else self.result
 
 
 @dataclass(frozen=True)
@@ -56,38 +38,35 @@ class Process:
 
 @dataclass(frozen=True)
 class Record:
-    """The outcomes of a run by test id, and its process; None if the session did not come to its end."""
+    """What became of the tests of a run by their ids (`passed`, `skipped`, or `failed` with the type of the error),
+    and its process; None if the session did not come to its end."""
 
-    outcomes: dict[str, Outcome]
+    outcomes: dict[str, str]
     process: Process | None
 
 
-def read_record(path: Path) -> Record:
-    """Read what the plugin wrote; nothing if the process ended before it could."""
-    outcomes: dict[str, Outcome] = {}
-    process = None
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    for message in map(json.loads, lines):
-        if "process" in message:
-            process = Process(**message["process"])
-            continue
-        test, found = message.pop("test"), Outcome(**message)
-        if test not in outcomes or RESULTS.index(found.result) > RESULTS.index(outcomes[test].result):
-            outcomes[test] = found
-    return Record(outcomes, process)
+def read_record(report: Path) -> Record:
+    """Read what pytest and this module as its plugin wrote."""
+    process = report.with_suffix(".json")
+    if not process.exists():
+        return Record({}, None)
+    outcomes: dict[str, str] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        test = f"{case.get('classname')}::{case.get('name')}"
+        said = next((_said(part) for part in case if part.tag in ("failure", "error", "skipped")), "passed")
+        # of a test's phases, each of which has a line of its own, the one that failed counts
+        outcomes[test] = max(said, outcomes.get(test, said), key=lambda one: one.startswith("failed"))
+    return Record(outcomes, Process(**json.loads(process.read_text())))
 
 
-def counted(outcomes: Mapping[str, Outcome]) -> str:
-    """Numbers of tests that passed, failed and so on, for a table."""
-    counts = Counter(outcome.result for outcome in outcomes.values())
-    said = [f"{counts[result]} {result}" for result in ("passed", "failed", "skipped", "unfinished") if counts[result]]
-    return ", ".join(said) or "none"
-
-
-def differences(one: Mapping[str, Outcome], other: Mapping[str, Outcome]) -> dict[str, tuple[str, str]]:
-    """The tests whose result or type of error differs, each with both; `absent` if a run has no such test."""
-    both = {test: (str(one.get(test, "absent")), str(other.get(test, "absent"))) for test in sorted({*one, *other})}
-    return {test: pair for test, pair in both.items() if pair[0] != pair[1]}
+def _said(part: ElementTree.Element) -> str:
+    if part.tag == "skipped":
+        return "skipped"
+    message = re.sub(r'^failed on (setup|teardown) with "', "", part.get("message", ""))
+    if message == "collection failure":
+        message = [message, *re.findall(r"^E +(\w.*)", part.text or "", re.MULTILINE)][-1]
+    kind = re.match(r"(?:\w+\.)*(\w+)(?::|$)", message)
+    return f"failed ({kind[1] if kind else 'AssertionError'})"  # of an assert pytest says only what was asserted
 
 
 @dataclass(frozen=True)
@@ -111,8 +90,6 @@ def run_group(command: list[str], folder: Path, seconds: float, **variables: str
         command: begins with a program of an environment; its other commands come first on the PATH, no module comes
             from anywhere else, no model is looked for on a network, and a pytest in it does not take itself for a
             part of the one here.
-        folder: to run it in.
-        seconds: its time.
         variables: of its environment, on top of those of this process.
     """
     left_out, programs = ("PYTHONPATH", "PYTHONHOME", "PYTEST_"), Path(command[0]).parent
@@ -143,62 +120,31 @@ def run_group(command: list[str], folder: Path, seconds: float, **variables: str
         return Done(process.returncode, *printed)
 
 
-def run_pytest(command: list[str], found: Path, folder: Path, seconds: float, **variables: str) -> tuple[Done, Record]:
+def run_pytest(
+    command: list[str], report: Path, folder: Path, seconds: float, **variables: str
+) -> tuple[Done, Record]:
     """Run pytest by a command that loads this module as its plugin, and read what became of each test.
 
     Args:
-        command: without the plugin's options.
-        found: file for the outcomes; what the tests print is next to it, as `.log`.
+        command: without further options of pytest.
+        report: file for the outcomes; what the tests print is next to it, as `.log`.
     """
-    found.parent.mkdir(parents=True, exist_ok=True)
-    found.unlink(missing_ok=True)
-    options = ["--outcomes", str(found), "-p", "no:cacheprovider"]
-    done = run_group([*command, *options], folder, seconds, **variables)
-    found.with_suffix(".log").write_text(f"{done.output}\n{done.errors}\n", encoding="utf-8")
-    return done, read_record(found)
+    for old in (report, report.with_suffix(".json")):
+        old.unlink(missing_ok=True)
+    done = run_group([*command, "--junit-xml", str(report), "-p", "no:cacheprovider"], folder, seconds, **variables)
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.with_suffix(".log").write_text(f"{done.output}\n{done.errors}\n", encoding="utf-8")
+    return done, read_record(report)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--outcomes", type=Path, required=True, help="file for the outcome of each test")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    if "PYTEST_XDIST_WORKER" not in os.environ:  # whose reports come to the process that started it
-        config.pluginmanager.register(_Writer(config.getoption("outcomes")))
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Iterator[None]:
-    report: Any = yield
-    if report.failed and call.excinfo is not None:
-        report.user_properties.append(("raised", call.excinfo.typename))
-    return report
-
-
-class _Writer:
-    def __init__(self, path: Path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("w", encoding="utf-8")
-
-    def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self._write({"test": nodeid, "result": "unfinished"})
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.when == "call" or not report.passed:
-            raised = str(dict(report.user_properties).get("raised", "")) if report.failed else ""
-            self._write({"test": report.nodeid, "result": report.outcome, "raised": raised})
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        if not report.passed:
-            kinds = re.findall(r"^E +(\w+)", report.longreprtext, re.MULTILINE) if report.failed else []
-            self._write({"test": report.nodeid, "result": report.outcome, "raised": kinds[-1] if kinds else ""})
-
-    def pytest_sessionfinish(self) -> None:
-        importable = importlib.util.find_spec("rest_verl") is not None
-        process = {"verl": "verl" in sys.modules, "plugin": _PLUGIN in sys.modules, "importable": importable}
-        self._write({"process": process})
-        self._file.close()
-
-    def _write(self, message: dict[str, Any]) -> None:
-        self._file.write(json.dumps(message) + "\n")
-        self._file.flush()
+def pytest_sessionfinish(session: Any) -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:  # whose reports come to the process that started it
+        return
+    found = Process(
+        verl="verl" in sys.modules,
+        plugin="rest_verl.plugin.hooks" in sys.modules,
+        importable=importlib.util.find_spec("rest_verl") is not None,
+    )
+    report = Path(session.config.option.xmlpath)
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.with_suffix(".json").write_text(json.dumps(asdict(found)))

@@ -1,27 +1,28 @@
-"""The runs of stock verl that studies compare or disturb: one small task, one small model, few tokens."""
+"""The runs of stock verl that studies compare or disturb: the quickstart's task and starting model, few tokens."""
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
-import tiny_model
 import torch
 import toy_task
+import typer
 from omegaconf import OmegaConf
 from rich.progress import Progress
 from safetensors.torch import load_file
 from transformers.utils.logging import disable_progress_bar
-from verl_run import run_verl
+from verl_run import Step, run_verl
 
+T = TypeVar("T")
 BENCHMARKS = Path(__file__).resolve().parents[1]
 IN_VERL = BENCHMARKS / "trust" / "in_verl.py"
 REPORT = "REST_VERL_TRUST_REPORT"  # variable of trust.in_verl.compute_score: a file's path
 # Where verl's processes find trust.in_verl and trust.disturbances, and what these import.
 WORKERS_PATH = os.pathsep.join([str(BENCHMARKS), str(Path(toy_task.__file__).resolve().parent)])
 WORKERS = [f"+ray_kwargs.ray_init.runtime_env.env_vars.PYTHONPATH='{WORKERS_PATH}'"]
-VOCABULARY, HIDDEN, IMITATION_STEPS = 600, 64, 400
 CHECKPOINTS = "checkpoints"
 POINTER = "latest_checkpointed_iteration.txt"  # verl's, written last of a checkpoint
 RECIPE = [
@@ -42,25 +43,8 @@ RECIPE = [
 ]
 
 
-def prepare_start(out: Path) -> Path:
-    """Make the task and a model that half knows it, or reuse those that are there: a folder with `model/`,
-    `train.parquet` and `validation.parquet`."""
-    home = (out / "start").resolve()
-    finished = home / "finished.json"
-    if not finished.exists():
-        task = toy_task.make_task(seed=0, train_rows=800, validation_rows=16)
-        toy_task.write_parquet(task, home)
-        texts = [part for messages, response in task.demonstrations for part in (messages[-1]["content"], response)]
-        tokenizer = tiny_model.train_tokenizer(texts, VOCABULARY)
-        model = tiny_model.new_model(tokenizer, hidden=HIDDEN)
-        tiny_model.train_model(model, tokenizer, task.demonstrations, steps=IMITATION_STEPS)
-        tiny_model.save(model, tokenizer, home / "model")
-        finished.write_text(json.dumps({"imitation_steps": IMITATION_STEPS}))
-    return home
-
-
 def of_start(start: Path, train: str = "train.parquet") -> list[str]:
-    """Overrides that name the task and the model of `prepare_start`."""
+    """Overrides that name the task and the model of a starting folder, such as `quickstart.prepare_start` makes."""
     return [
         f"data.train_files={start / train}",
         f"data.val_files={start / 'validation.parquet'}",
@@ -92,13 +76,13 @@ def seeded_rollouts(folder: Path) -> list[str]:
     ]
 
 
-def train(overrides: list[str], folder: Path, steps: int, progress: Progress, seconds: float) -> None:
+def train(overrides: list[str], folder: Path, steps: int, progress: Progress, seconds: float) -> list[Step]:
     """Run verl up to a step as `verl_run.run_verl` does, and take its bars off the progress afterwards: those of many
     runs would fill the terminal."""
     disable_progress_bar()  # transformers' own bars would tear ours
     before = set(progress.task_ids)
     try:
-        run_verl(overrides, folder, steps, progress, seconds)
+        return run_verl(overrides, folder, steps, progress, seconds)
     finally:
         for task in set(progress.task_ids) - before:
             progress.remove_task(task)
@@ -119,3 +103,13 @@ def parameters(model: Path) -> torch.Tensor:
 def trained_model(folder: Path, step: int) -> Path:
     """Where a run with `save_contents=[hf_model]` left the model of a step."""
     return folder / CHECKPOINTS / f"global_step_{step}" / "actor" / "huggingface"
+
+
+def with_texts(texts: str, items: Sequence[T], name: Callable[[T], str]) -> list[T]:
+    """The items with one of the texts, separated by commas, in their name; all for no text. `typer.BadParameter` where
+    that is none."""
+    wanted = [text.strip() for text in texts.split(",") if text.strip()]
+    found = [one for one in items if not wanted or any(text in name(one) for text in wanted)]
+    if not found:
+        raise typer.BadParameter(f"nothing has {texts!r} in its name: there are {'; '.join(map(name, items))}")
+    return found

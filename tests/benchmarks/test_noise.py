@@ -16,8 +16,7 @@ from evidence.noise import (
     snr,
     trace,
 )
-from typer import BadParameter
-from variance import order, steps_of, together, verdicts
+from variance import order, predicted, together, verdicts
 
 from rest_verl.core.regions import Region
 
@@ -41,7 +40,7 @@ def batch(gradients=None, tokens=None, entropy=None, variance=None, squares=None
     return Batch(
         np.zeros((len(VECTORS), 3), np.float32) if gradients is None else gradients,
         *(none if one is None else one for one in (tokens, entropy, variance)),
-        squares=np.zeros((4, len(SCHEMES), len(Region))) if squares is None else squares,
+        squares=np.zeros((2, len(SCHEMES), len(Region))) if squares is None else squares,
         accuracy=0.5,
     )
 
@@ -50,7 +49,7 @@ def scaled_batches(count=14):
     """Batches whose gradients are those of uniform, times a number of each scheme; all of it is the THINK region's."""
     random = np.random.default_rng(0)
     scales = np.array([1.0, 2.0, 1.0, 0.5, 3.0, *(region is Region.THINK for region in Region)])
-    squares = np.zeros((4, len(SCHEMES), len(Region)))
+    squares = np.zeros((2, len(SCHEMES), len(Region)))
     squares[:, :, THINK] = scales[: len(SCHEMES)] ** 2
     per_token = by_region(THINK=10, FORMAT=5), by_region(THINK=20, FORMAT=1), by_region(THINK=6, FORMAT=1)
     drawn = [np.outer(scales, 1.0 + random.normal(size=20)).astype(np.float32) for _ in range(count)]
@@ -116,11 +115,9 @@ def test_scaling_the_gradient_changes_variance_and_not_snr():
         one = point["schemes"][name]
         assert one["trace_ratio"]["estimate"] == pytest.approx(factor, rel=1e-5)
         assert one["snr_ratio"]["estimate"] == pytest.approx(1, rel=1e-5)
-        assert one["predicted"]["region_advantage"] == pytest.approx(factor)
-    think = point["regions"]["think"]
-    assert (point["tokens"], think["tokens"]) == pytest.approx((15, 2 / 3))
-    assert (think["entropy"], think["variance"]) == pytest.approx((2.0, 0.6))
-    assert think["trace_share"]["estimate"] == pytest.approx(1) and think["predicted_share"] == 1
+        assert one["predicted"] == pytest.approx({"region": factor, "token": factor})
+    shares = {name: one["estimate"] for name, one in point["trace_shares"].items()}
+    assert shares == pytest.approx({"think": 1, "format": 0})
     found = verdicts([point], together([point]))
     sides = [found["schemes"][name]["trace"]["verdict"] for name in ("paper", "token_low", "token_high")]
     assert sides == ["above", "below", "above"]
@@ -133,15 +130,21 @@ def test_a_point_without_a_gradient_is_refused():
 
 
 def test_predictions_use_the_regions_or_the_tokens_variance():
-    squares = np.zeros((4, len(SCHEMES), len(Region)))
-    squares[0, :2, [THINK, NAME]] = [[1, 1], [1, 3]]  # sums of w^2: uniform has 1 and 1, paper 1 and 3
-    squares[1, :2, [THINK, NAME]] = [[2, 2], [1, 3]]
-    squares[2, :2, THINK], squares[3, :2, THINK] = [1.0, 0.5], [1.0, 2.0]
+    squares = np.zeros((2, len(SCHEMES), len(Region)))
+    squares[0, :2, [THINK, NAME]] = [[2, 2], [1, 3]]  # sums of w^2 A^2: uniform has 2 and 1, paper 2 and 3
+    squares[1, :2, THINK] = [1.0, 2.0]  # and of w^2 A^2 V
     point = [batch(tokens=by_region(THINK=4, NAME=2), variance=by_region(THINK=2, NAME=0.5), squares=squares)]
     found = predictions(point)["paper"]  # V_r: 0.5 and 0.25
-    assert found["region"] == pytest.approx((0.5 + 0.25 * 3) / (0.5 + 0.25))
-    assert found["region_advantage"] == pytest.approx((0.5 * 2 + 0.25 * 3) / (0.5 * 2 + 0.25))
-    assert (found["token"], found["token_advantage"]) == pytest.approx((0.5, 2.0))
+    assert found["region"] == pytest.approx((0.5 * 2 + 0.25 * 3) / (0.5 * 2 + 0.25 * 1))
+    assert found["token"] == pytest.approx(2.0)
+
+
+def test_a_prediction_is_held_against_what_was_measured():
+    ratio = {"estimate": 2.0, "low": 1.5, "high": 2.5, "verdict": "above"}
+    points = [{"schemes": {"paper": {"predicted": {"region": value}, "trace_ratio": ratio}}} for value in (1.5, 2.2)]
+    assert predicted("paper", "region", points) == pytest.approx({"least": -0.25, "most": 0.1, "right_side": True})
+    points[0]["schemes"]["paper"]["predicted"]["region"] = 0.9
+    assert not predicted("paper", "region", points)["right_side"]
 
 
 def test_the_order_of_entropies_is_judged_pair_by_pair():
@@ -164,10 +167,3 @@ def test_points_together_have_the_geometric_mean_of_ratios():
     found = ratio_verdict([np.log([2.0] * 5), np.log([8.0] * 5)])
     assert [found[end] for end in ("estimate", "low", "high")] == pytest.approx([4, 4, 4])
     assert ratio_verdict([np.log([2.0] * 5), None])["verdict"] == "undecided"
-
-
-def test_points_of_training_are_read_in_order():
-    assert steps_of("16,0, 3,3") == (0, 3, 16)
-    for text, message in (("-1", "a step lies in 0 to 16"), ("0,17", "a step lies in"), ("0;9", "with commas")):
-        with pytest.raises(BadParameter, match=message):
-            steps_of(text)

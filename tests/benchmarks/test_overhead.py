@@ -1,12 +1,11 @@
 import pytest
 from harness import read_result
-from overhead import against_grpo, stages, through_verl, verdict
-from weighting import growth
+from overhead import against_grpo, findings, stages, verdict
 
 
-def run(preset, pair, seconds, trainer=1000, together=5000, tokens=(100, 100)):
+def run(preset, pair, seconds, trainer=1000, together=5000):
     peaks = {"trainer": trainer, "all": together}
-    return {"preset": preset, "pair": pair, "tokens": list(tokens), "seconds": seconds, "peak_mib": peaks}
+    return {"preset": preset, "pair": pair, "seconds": seconds, "peak_mib": peaks}
 
 
 def timed(step, adv, **more):
@@ -72,26 +71,14 @@ def test_a_claim_needs_the_interval_and_every_pair(low, high, by_pair, expected)
     assert verdict(found, alone=True)["verdict"] == expected
 
 
-def test_tokens_and_memory_are_compared_pair_by_pair():
-    ours = [paper(0.1, 0, trainer=1010, together=4900, tokens=(104, 98)), paper(0.1, 1, trainer=1130, together=5240)]
+def test_memory_is_compared_pair_by_pair():
+    ours = [paper(0.1, 0, trainer=1010, together=4900), paper(0.1, 1, trainer=1130, together=5240)]
     found = against_grpo(ours, [grpo(0), grpo(1, trainer=1100, together=5200)])
-    assert found["tokens_ratio"] == pytest.approx(402 / 400)
     assert (found["more_mib"]["trainer"]["estimate"], found["more_mib"]["trainer"]["verdict"]) == (20, "above")
     assert (found["more_mib"]["all"]["by_pair"], found["more_mib"]["all"]["verdict"]) == ([-100, 40], "undecided")
 
 
-def test_growth_tells_linear_from_quadratic():
-    def sizes(*seconds):
-        shapes = zip((1000, 2000, 4000), seconds, strict=True)
-        return [{"rows": 1000, "tokens": tokens, "seconds": took} for tokens, took in shapes]
-
-    linear, quadratic = growth(sizes(0.05, 0.1, 0.2)), growth(sizes(0.05, 0.2, 0.8))
-    assert (linear["exponent"], linear["ns_a_token"], linear["r_squared"]) == pytest.approx((1.0, 50.0, 1.0))
-    assert linear["step_seconds"] == pytest.approx(10.0)  # 0.2 s are 2 % of 10 s
-    assert quadratic["exponent"] == pytest.approx(2.0) and quadratic["r_squared"] < 0.99
-
-
 def test_committed_verdicts_follow_from_the_committed_runs():
     result = read_result("overhead_verl")
-    found = through_verl(list(result["pieces"].values()))
+    found = findings(list(result["pieces"].values()))
     assert (found["verdicts"], found["tables"]) == (result["verdicts"], result["tables"])

@@ -14,7 +14,7 @@ import typer
 from faults import ROOT, Disturbance, said_in
 from trust import disturbances
 from trust.disturbances import DISTURBANCES
-from trust.runs import CHECKPOINTS, POINTER
+from trust.runs import CHECKPOINTS, POINTER, with_texts
 
 LOG = """\
 Traceback (most recent call last):
@@ -81,10 +81,13 @@ def test_new_rows_replace_published_ones_in_the_studys_order():
 
 
 def test_faults_are_chosen_by_a_text_in_their_name():
-    assert [one.name for one in faults.chosen("disk")] == ["disk full of checkpoints", "disk full of records"]
-    assert faults.chosen(faults.NONE) == []
-    with pytest.raises(typer.BadParameter, match="nothing of that name: there are reward worker killed"):
-        faults.chosen("earthquake")
+    def chosen(texts):
+        return [one.name for one in with_texts(texts, DISTURBANCES, lambda one: one.name)]
+
+    assert chosen(" disk,") == ["disk full of checkpoints", "disk full of records"]
+    assert len(chosen("SIGKILL 1,server")) == 3 and len(chosen("")) == len(DISTURBANCES)
+    with pytest.raises(typer.BadParameter, match="nothing has 'earthquake' in its name: there are reward worker"):
+        chosen("earthquake")
 
 
 def prepared(name, folder):
@@ -133,27 +136,63 @@ def test_a_process_is_killed_at_its_moment_and_not_before(tmp_path):
     assert killer.at is not None and killer.at <= time.monotonic()
 
 
+@pytest.fixture
+def disturbed(folder, monkeypatch):
+    """What becomes of a disturbance whose run and the one that resumes it log these steps and end so."""
+
+    def of(name, newest, *ends):
+        def train_to(*arguments):
+            (folder / CHECKPOINTS / POINTER).write_text(str(newest))
+            (folder / "verl.log").write_text(LOG)
+            return runs.pop(0)
+
+        runs = [*ends]
+        monkeypatch.setattr(faults, "train_to", train_to)
+        monkeypatch.setattr(faults, "Killer", lambda *arguments: Mock(at=time.monotonic()))
+        [one] = [one for one in DISTURBANCES if one.name == name]
+        return faults.disturb(one, folder, folder / "start", None)
+
+    return of
+
+
+DIED = "verl ended with status -9"
+
+
 @pytest.mark.parametrize(
     ("logged", "newest", "problems"),
     [
         ([4, 5], 5, []),
         ([4], 2, ["the newest checkpoint went from 3 to 2"]),
-        ([3], 3, ["it began at step 3"]),
+        ([3], 3, ["it logged the steps [3]"]),
         ([4, 4], 4, ["it logged the steps [4, 4]"]),
     ],
 )
-def test_a_killed_driver_must_lose_no_checkpoint_and_no_step(folder, monkeypatch, logged, newest, problems):
-    def train_to(*arguments):
-        (folder / CHECKPOINTS / POINTER).write_text(str(newest))
-        return logged, "verl ended with status -9"
-
-    monkeypatch.setattr(faults, "train_to", train_to)
-    monkeypatch.setattr(faults, "Killer", lambda *arguments: Mock())
-    outcome = faults.kill_driver(1, folder, folder / "start", None)
+def test_a_killed_driver_must_lose_no_checkpoint_and_no_step(disturbed, logged, newest, problems):
+    outcome = disturbed("SIGKILL 2", newest, (logged, DIED))
     assert (outcome["problems"], outcome["before"], outcome["resumed_from"]) == (problems, 3, newest)
+    assert outcome["said"] == f"8 s after its first step, {len(logged)} steps" and outcome["seconds"] is None
 
 
-@pytest.mark.parametrize(("logged", "held"), [([4], True), ([1], False), ([], False)])
-def test_after_the_last_kill_the_next_step_must_follow(folder, monkeypatch, logged, held):
-    monkeypatch.setattr(faults, "train_to", lambda *arguments: (logged, ""))
-    assert faults.resume(folder, folder / "start", None)["held"] is held
+@pytest.mark.parametrize(("logged", "held"), [([4, 5], True), ([4], False), ([1, 2], False), ([], False)])
+def test_after_the_last_kill_the_next_steps_must_follow(disturbed, logged, held):
+    assert disturbed("nothing, after the last SIGKILL", 5, (logged, ""))["held"] is held
+
+
+@pytest.mark.parametrize(
+    ("again", "failed", "problems"),
+    [
+        ([6], "", []),
+        ([4], "", ["resumed, it logged the steps [4]: "]),
+        ([], "a", ["resumed, it logged the steps []: a"]),
+    ],
+)
+def test_a_run_that_died_must_say_so_and_be_resumed(disturbed, again, failed, problems):
+    found = disturbed("reward worker killed", 5, ([4, 5], DIED), (again, failed))
+    assert found["problems"] == problems
+    assert (found["said"], found["resumed_from"]) == ("reward worker 0 of 1 died, and more", 5)
+
+
+def test_a_run_that_continues_or_says_nothing_is_a_problem(disturbed):
+    assert "it continued" in disturbed("reward worker killed", 5, ([4, 5], ""))["problems"]
+    found = disturbed("vLLM server killed", 5, ([6], DIED), ([6], ""))
+    assert found["problems"] == ["its log does not say 'inference server 0 of 1 died'"]

@@ -1,63 +1,56 @@
 """verl's tests are compared one by one, and the two environments differ in this package alone."""
 
-import json
 from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
-from trust.outcomes import Outcome, Process, Record, differences, read_record
+from trust.outcomes import Process, Record, read_record
 from untouched import QUICK_FILE, compare, files_of_verl, findings, verdict
 
-KEY_ERROR, OS_ERROR = Outcome("failed", "KeyError"), Outcome("failed", "OSError")
+KEY_ERROR, OS_ERROR, PASSED, SKIPPED = "failed (KeyError)", "failed (OSError)", "passed", "skipped"
 LOADED, ABSENT = Process(True, True, True), Process(True, False, False)
-PASSED, SKIPPED = Outcome("passed"), Outcome("skipped")
+REPORT = """\
+<testsuites><testsuite>
+<testcase classname="a" name="passed"/>
+<testcase classname="a" name="skipped"><skipped message="no GPU"/></testcase>
+<testcase classname="a" name="key"><failure message="KeyError: 'a: b'"/></testcase>
+<testcase classname="a" name="far"><failure message="torch.cuda.OutOfMemoryError: no"/></testcase>
+<testcase classname="a" name="says_nothing"><failure message="StopIteration"/></testcase>
+<testcase classname="a" name="assert"><failure message="assert 1 == 2"/></testcase>
+<testcase classname="a" name="setup"><error message="failed on setup with &quot;OSError: full&quot;"/></testcase>
+<testcase classname="a" name="teardown"/>
+<testcase classname="a" name="teardown"><error message="failed on teardown with &quot;OSError: full&quot;"/></testcase>
+<testcase classname="" name="b"><error message="collection failure">E   KeyError: 1
+E   ModuleNotFoundError: no x</error></testcase>
+</testsuite></testsuites>
+"""
 
 
-@pytest.mark.parametrize(
-    ("messages", "record"),
-    [
-        (  # of several phases the hardest result counts, here the teardown's
-            [
-                {"test": "a", "result": "unfinished"},
-                {"test": "a", "result": "passed", "raised": ""},
-                {"test": "a", "result": "failed", "raised": "OSError"},
-                {"process": {"verl": True, "plugin": False, "importable": False}},
-            ],
-            Record({"a": OS_ERROR}, ABSENT),
-        ),
-        ([{"test": "a", "result": "unfinished"}], Record({"a": Outcome("unfinished")}, None)),
-        ([], Record({}, None)),
-    ],
-    ids=["whole", "its process died", "nothing written"],
-)
-def test_outcomes_are_read_as_far_as_they_were_written(tmp_path, messages, record):
-    path = tmp_path / "outcomes.jsonl"
-    path.write_text("".join(json.dumps(message) + "\n" for message in messages))
-    assert read_record(path) == record
+def test_a_report_is_read_where_the_session_ended(tmp_path):
+    (tmp_path / "a.xml").write_text(REPORT)
+    assert read_record(tmp_path / "a.xml") == Record({}, None)
+    (tmp_path / "a.json").write_text('{"verl": true, "plugin": false, "importable": false}')
+    found = read_record(tmp_path / "a.xml")
+    assert found.process == ABSENT
+    assert list(found.outcomes.values()) == [
+        *(PASSED, SKIPPED, KEY_ERROR, "failed (OutOfMemoryError)", "failed (StopIteration)"),
+        *("failed (AssertionError)", OS_ERROR, OS_ERROR, "failed (ModuleNotFoundError)"),
+    ]
 
 
-@pytest.mark.parametrize(
-    ("with_plugin", "without", "difference"),
-    [
-        ({"a": KEY_ERROR, "b": SKIPPED}, {"a": KEY_ERROR, "b": SKIPPED}, {}),
-        ({"a": KEY_ERROR}, {"a": PASSED}, {"a": ("failed (KeyError)", "passed")}),
-        ({"a": KEY_ERROR}, {"a": OS_ERROR}, {"a": ("failed (KeyError)", "failed (OSError)")}),
-        ({}, {"a": PASSED}, {"a": ("absent", "passed")}),
-        ({"a": PASSED}, {}, {"a": ("passed", "absent")}),
-        ({"a": Outcome("unfinished")}, {"a": PASSED}, {"a": ("unfinished", "passed")}),
-    ],
-)
-def test_results_error_types_and_sets_of_tests_are_compared(with_plugin, without, difference):
-    assert differences(with_plugin, without) == difference
-
-
-def test_a_row_counts_tests_results_and_differences():
-    one, other = {"a": PASSED, "b": KEY_ERROR}, {"a": PASSED, "b": OS_ERROR, "c": SKIPPED}
-    found = findings({"tests/test_a.py": verdict(Record(one, LOADED), Record(other, ABSENT))})
-    row = ["`test_a.py`", "3 tests", "1 passed, 1 failed", "1 passed, 1 failed, 1 skipped", "2"]
-    assert found["tables"]["files"]["rows"] == [row]
-    assert (found["tests"], found["differing"], found["loaded"], found["absent"]) == (3, 2, 1, 1)
-    assert found["raised"] == {"OSError": 1} and not found["held"]
+def test_results_error_types_and_sets_of_tests_are_compared():
+    one = {"a": PASSED, "b": KEY_ERROR, "c": KEY_ERROR, "d": SKIPPED}
+    other = {"a": PASSED, "b": OS_ERROR, "c": PASSED, "e": PASSED}
+    piece = verdict(Record(one, LOADED), Record(other, ABSENT))
+    differing = {
+        "b": [KEY_ERROR, OS_ERROR],
+        "c": [KEY_ERROR, PASSED],
+        "d": [SKIPPED, "absent"],
+        "e": ["absent", PASSED],
+    }
+    assert piece["differing"] == differing
+    found = findings({"tests/test_a.py": piece})
+    assert found == {"files": 1, "tests": 5, "loaded": 1, "absent": 1, "differing": 4, "held": False}
 
 
 @pytest.mark.parametrize(
@@ -82,8 +75,7 @@ def test_tests_an_end_and_the_plugin_in_its_place_are_needed(with_plugin, withou
 def test_a_file_of_verls_has_the_same_outcomes_both_ways(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw0")  # as where this test is run by one of several workers
     found = compare(QUICK_FILE, tmp_path, 600)
-    assert (found["with"], found["without"], found["differing"]) == ("3 passed", "3 passed", {})
-    assert found["loaded"] and found["absent"] and found["proves_nothing"] == ""
+    assert found == {"tests": 3, "differing": {}, "loaded": True, "absent": True, "proves_nothing": ""}
 
 
 def test_no_file_waits_for_gpus_that_are_not_there():
