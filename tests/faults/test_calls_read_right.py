@@ -191,7 +191,21 @@ NAMES = [
     "日本",
     "ﬁeld",
 ]
-NAMES += ["2nd", "ids[]", "first name", "x-y-z", "a:b", "a/b", "_", "name", "__debug__", "is_ok?"]
+NAMES += [
+    "2nd",
+    "ids[]",
+    "first name",
+    "x-y-z",
+    "a:b",
+    "a/b",
+    "_",
+    "name",
+    "__debug__",
+    "is_ok?",
+    ".Jo00B.BW3",
+    "/path",
+    "--flag",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
