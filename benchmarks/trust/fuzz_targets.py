@@ -78,22 +78,26 @@ def check_format(name: str, data: bytes) -> None:
     """A turn in one wire format is parsed, judged for every kind, and read, in linear time.
 
     Spans and calls are sound (`check_turn`, `check_call`). A turn that is legal for calls has calls, all of them
-    complete, and one that is legal for an answer has one. The rollout reads as many calls, under names of their own,
-    and an answer that is whole text. Read by schema (`check_schemas`), no value is of another type than declared.
+    complete, and one that is legal for an answer has one, which is no malformed call. The rollout reads as many calls,
+    under names of their own, and an answer that is whole text. Read by schema (`check_schemas`), no value is of another
+    type than declared.
     """
     wire_format, text = get_format(name), assemble(data, pieces_of(name))
     with in_linear_time(len(text)):
         turn = wire_format.parse(text)
         legal = {kind: wire_format.is_legal(text, turn, kind) for kind in KINDS}
+        malformed = wire_format.is_malformed_call(text, turn)
         calls = wire_format.read_calls(text, turn)
     check_turn(text, turn)
     for kind, is_legal in legal.items():
         hold(type(is_legal) is bool, "neither legal nor illegal", text)
-        # rlla's rule is ToolRL's, which looks at tags alone.
-        if is_legal and name != "rlla":
-            complete = all(call.complete for call in turn.calls)
+        if is_legal:
+            # rlla's rule asks for the blocks of a kind, whatever they hold.
+            complete = name == "rlla" or all(call.complete for call in turn.calls)
             hold(complete and bool(turn.calls) == kind.calls, "legal without its calls", text, kind)
-            hold(bool(turn.response) or not kind.answer, "legal without its answer", text, kind)
+            hold(name == "rlla" or bool(turn.response) or not kind.answer, "legal without its answer", text, kind)
+            hold(not (malformed and turn.response), "legal with a malformed call for an answer", text, kind)
+    hold(not (malformed and turn.calls), "a malformed call next to calls", text)
     hold(len(calls) == len(turn.calls), "a call is lost", text)
     for call in calls:
         check_call(call)

@@ -23,7 +23,7 @@ from rest_verl.reward.truth import read_ground_truth
 FORMATS = sorted(RENDERERS)
 SAID = THINK + "<response> It rains. </response>"  # a ground truth without a call
 SHARED = Path(__file__).parents[3] / "shared" / "data"
-TRACES = ("rlla_test.parquet", "rlla_sft_200.json", "apibank_level2.json")
+TRACES = ("rlla_test.parquet", "rlla_sft_200.json")
 needs_bfcl = pytest.mark.skipif(bfcl_calls.MISSING is not None, reason=str(bfcl_calls.MISSING))
 needs_traces = pytest.mark.skipif(not SHARED.is_dir(), reason="ToolRL's rows are not part of this project")
 
@@ -53,7 +53,7 @@ def traces():
 
 @needs_traces
 def test_each_trace_of_rlla_gets_the_maximum_against_itself():
-    """R2: 12 of these name a tag in their reasoning or in an argument."""
+    """R2: six of these 280 name a tag in their reasoning or in an argument."""
     assert [truth for truth in traces() if strict(truth, truth, "rlla") != (4.0, 1.0)] == []
 
 
@@ -65,7 +65,9 @@ def test_each_ground_truth_of_rlla_gets_the_maximum_in_any_format(format):
     for truth in traces()[:: in_full(7, 1)]:
         due = read_ground_truth(truth)
         calls = [(call.name, call.arguments) for call in due.calls]
-        if any(not name.replace(".", "_").isidentifier() for name, _ in calls):
+        if not all(part.isidentifier() for name, _ in calls for part in name.split(".")):
+            continue
+        if any('"' in key for _, arguments in calls for key in arguments):  # one row's, which no tag can hold
             continue
         if due.kind.calls and due.kind.answer and format in CALLS_OR_ANSWER:
             continue

@@ -85,7 +85,11 @@ def test_any_bytes_are_parsed_judged_and_read(format, data):
     wire_format = get_format(format)
     turn = wire_format.parse(text)
     assert_sound(text, turn)
-    assert all(type(wire_format.is_legal(text, turn, kind)) is bool for kind in KINDS)
+    legal = [wire_format.is_legal(text, turn, kind) for kind in KINDS]
+    assert all(type(one) is bool for one in legal)
+    # a malformed call is instead of any call, and such a turn is no answer
+    if wire_format.is_malformed_call(text, turn):
+        assert not turn.calls and (not any(legal) or not turn.response)
     for call in wire_format.read_calls(text, turn):
         assert call is None or (type(call), type(call.name), type(call.arguments)) == (ToolCall, str, dict)
 

@@ -244,11 +244,16 @@ def strict_json(text: bytes) -> Any:
 
     Raises:
         ValueError: it is not JSON; NaN and infinities are not.
-        BeyondRange: it has a number, an integer too, that is larger than the largest double.
+        BeyondRange: it is JSON but for a number, an integer too, that is larger than the largest double.
         RecursionError: it has more than MAX_DEPTH levels.
     """
     # Decoded here: json.loads guesses an encoding for bytes, and zeros in hostile text make it guess UTF-16.
-    value = _DECODER.decode(text.decode("utf-8"))
+    written = text.decode("utf-8")
+    try:
+        value = _DECODER.decode(written)
+    except BeyondRange:
+        _ANY_NUMBERS.decode(written)  # ValueError if the number only begins a text, as in `12e34567-e89b`
+        raise
     if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
         raise RecursionError(f"JSON of more than {MAX_DEPTH} levels")
     return value
@@ -285,3 +290,4 @@ def _integer(digits: str) -> int:
 
 # Shared by all calls: json.loads makes a new decoder for each call with parse_constant.
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_number, parse_int=_integer)
+_ANY_NUMBERS = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=str, parse_int=str)

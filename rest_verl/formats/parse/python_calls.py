@@ -44,7 +44,7 @@ _END_OF_STRING = {
 _BLANK = re.compile(rb"\s+|#[^\r\n]*")
 
 # The name of an argument before its `=`. It ends with a letter, a digit or the like: `a<=1` and `a:=1` have none.
-ARGUMENT = rb"[\w$@\x80-\xff-](?:[\w$@.:/ \x80-\xff-]*[\w$?\x80-\xff])?(?:\[\w*\])*(?=\s*=(?!=))"
+ARGUMENT = rb"[\w$@./\x80-\xff-](?:[\w$@.:/ \x80-\xff-]*[\w$?.\x80-\xff])?(?:\[\w*\])*(?=\s*=(?!=))"
 _ARGUMENT = re.compile(b"(?P<name>" + ARGUMENT + rb")\s*=")
 _STRUCTURE = re.compile(rb"(?P<quote>\"\"\"|'''|\"|')|[\[({\])},]|#[^\r\n]*")
 

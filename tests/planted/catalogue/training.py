@@ -201,8 +201,8 @@ FAULTS = (
     Planted(
         "NaN passes for JSON",
         "formats/parse/json_calls.py",
-        "json.JSONDecoder(parse_constant=_refuse_constant, ",
-        "json.JSONDecoder(",
+        "parse_constant=_refuse_constant, parse_float=_number",
+        "parse_float=_number",
         "tests/formats/test_tool_calls.py::test_what_is_not_strict_json_with_a_name_and_an_object_is_none",
     ),
     Planted(
