@@ -5,10 +5,17 @@ from planting import Planted
 FAULTS = (
     Planted(
         "a split has one question on both sides",
-        "data/data_set.py",
-        'return [pair for pair in pairs if pair[0] != "system"] or pairs',
-        "return pairs",
+        "data/question.py",
+        'if message.get("role") != "system"), None)',
+        "if message), None)",
         "tests/data/test_split.py::test_one_question_is_never_on_both_sides",
+    ),
+    Planted(
+        "the variants of a BFCL scenario are split apart",
+        "bfcl/data/split.py",
+        'json.dumps(["scenario", str(entry["id"]).rpartition("_")[2]])',
+        'json.dumps(["scenario", str(entry["id"])])',
+        "tests/faults/test_data.py::test_no_scenario_of_bfcl_is_on_both_sides",
     ),
     Planted(
         "a data set that broke off keeps the old manifest",
