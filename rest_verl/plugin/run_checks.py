@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rest_verl.common.names import unknown_name
 from rest_verl.config.rest import ConfigError, RestConfig, load
+from rest_verl.plugin.run_data import check_data
 from rest_verl.weighting.schemes import SCHEME_SETTINGS, get_scheme, scheme_names
 
 # Modes of verl's V1 trainer that ResT extends; any other name is the user's own trainer.
@@ -85,6 +86,7 @@ def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:
             f"rest.rollout.per_turn=True makes each turn a separate output, but {_MANAGER}="
             f"{OmegaConf.select(config, _MANAGER)} scores only the last one: set {_MANAGER}=rest_tool"
         )
+    check_data(config, rest.format)
     return rest
 
 

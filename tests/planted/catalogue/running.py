@@ -9,6 +9,20 @@ RESUME = "tests/resilience/test_resume.py::"
 
 FAULTS = (
     Planted(
+        "data of another format is trained with",
+        "plugin/run_data.py",
+        "if asked and format not in asked:",
+        "if asked and not formats:",
+        "tests/faults/test_checks_before_a_run.py::test_data_of_another_format_is_refused_by_its_rows",
+    ),
+    Planted(
+        "rows with an environment run under any agent loop",
+        "plugin/run_data.py",
+        "if loop in _WITHOUT_ENVIRONMENTS:",
+        "if loop is None:",
+        "tests/faults/test_checks_before_a_run.py::test_rows_with_an_environment_need_its_agent_loop",
+    ),
+    Planted(
         "weights of scheme paper are not clamped",
         "weighting/schemes.py",
         "min(max(weight, low), high) if weight > 0 else 0.0",
