@@ -14,11 +14,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rest_verl.commands.check.batches import batch_notes, batch_problems
-from rest_verl.commands.check.compose import DryRunError, compose_run
-from rest_verl.commands.check.key_types import unread_keys, wrong_values
+from rest_verl.commands.check.compose import DryRunError, compose_sound
+from rest_verl.commands.check.key_types import unread_keys, without, wrong_keys
 from rest_verl.common.logs import quiet_verl
 from rest_verl.common.names import unknown_name
 from rest_verl.config.rest import ConfigError
+from rest_verl.plugin import run_checks
 from rest_verl.plugin.registries import REGISTRIES, Registry
 
 # The module that a setting requires: (key, value) -> module.
@@ -64,15 +65,28 @@ def dry_run(overrides: Sequence[str]) -> DryRun:
         DryRunError: the run would fail.
     """
     with quiet_verl():
-        config, base = compose_run(overrides)
-        _raise_if([*missing_values(config), *wrong_values(config, base)])
-        # before verl's own validation, whose messages say less
-        _raise_if(batch_problems(config))
+        composed = compose_sound(overrides)
+        config, base = composed.config, composed.base
+        if config is None:
+            raise DryRunError(composed.problems)
         from verl.trainer import main_ppo
 
+        wrong = wrong_keys(config, base)
+        sane = without(config, base, wrong)
+        found = [
+            *composed.problems,
+            *missing_values(config),
+            *wrong.values(),
+            *batch_problems(sane),
+            *unknown_names(sane),
+            *_refused_by_us(sane),
+            *_too_few_rows(sane),
+        ]
+        _raise_if(found)
+        # last, since its messages say less and it stops at the first
         with _no_run(main_ppo):
             validate(main_ppo.main, config)
-        _raise_if([*refused_dataclasses(config), *unknown_names(config), *_too_few_rows(config)])
+        _raise_if([*refused_dataclasses(config)])
         notes = [*batch_notes(config), *_notes(config, base)]
     resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
     return DryRun(resolved, list(_differences(config, base)), notes)  # type: ignore[arg-type]  # its keys are text
@@ -80,18 +94,27 @@ def dry_run(overrides: Sequence[str]) -> DryRun:
 
 def _raise_if(problems: list[str]) -> None:
     if problems:
-        raise DryRunError(problems)
+        raise DryRunError(dict.fromkeys(problems))
+
+
+def _refused_by_us(config: DictConfig) -> list[str]:
+    """What the plugin refuses at the start of a run."""
+    try:
+        run_checks.check_run(config, REGISTRIES["advantage estimator"].entries())
+    except ConfigError as error:
+        return str(error).split("\n")
+    return []
 
 
 @contextmanager
 def _no_run(main_ppo: Any) -> Iterator[None]:
-    """Stop verl's main before it starts Ray."""
-    run_ppo = main_ppo.run_ppo
-    main_ppo.run_ppo = lambda *_, **__: None
+    """Stop verl's main before it starts Ray, and our own checks in it, which are done already."""
+    before = main_ppo.run_ppo, run_checks.check_at_start
+    main_ppo.run_ppo = run_checks.check_at_start = lambda *_, **__: None
     try:
         yield
     finally:
-        main_ppo.run_ppo = run_ppo
+        main_ppo.run_ppo, run_checks.check_at_start = before
 
 
 def _differences(config: DictConfig, base: DictConfig) -> Iterator[Difference]:
@@ -173,15 +196,13 @@ def missing_values(config: DictConfig) -> Iterator[str]:
 
 
 def validate(verls_main: Callable[[DictConfig], Any], config: DictConfig) -> None:
-    """Call verl's main, whose validation starts with ours.
+    """Call verl's main, which validates the config.
 
     Raises:
         DryRunError: verl refuses the config.
     """
     try:
         verls_main(config)
-    except ConfigError as error:
-        raise DryRunError(str(error).split("\n")) from None
     except Exception as error:
         # verl asserts, raises and divides by settings: any error means that the run would fail here
         raise DryRunError([_refusal(error)]) from None
@@ -227,6 +248,6 @@ def unknown_names(config: DictConfig) -> Iterator[str]:
         loops = REGISTRIES["agent loop"].entries()
         chosen.append(("actor_rollout_ref.rollout.agent.default_agent_loop", "agent loop", loops))
     for key, kind, names in chosen:
-        given = str(OmegaConf.select(config, key))
-        if given not in names:
-            yield f"{key}: {unknown_name(kind, given, names)}"
+        given = OmegaConf.select(config, key)
+        if given is not None and str(given) not in names:  # what has no value is told as missing
+            yield f"{key}: {unknown_name(kind, str(given), names)}"

@@ -4,6 +4,20 @@ from planting import Planted
 
 FAULTS = (
     Planted(
+        "a misspelt group passes the dry run",
+        "commands/check/overrides.py",
+        "    if near or homes:\n",
+        "    if homes and not near:\n",
+        "tests/faults/test_messages.py::test_a_misspelt_group_is_an_error",
+    ),
+    Planted(
+        "a plus before a misspelt key is no error",
+        "commands/check/overrides.py",
+        "if near := closest(missing, siblings, _MISSPELT):",
+        "if near := closest(missing, siblings, 1.1):",
+        "tests/faults/test_messages.py::test_a_plus_before_a_misspelt_key_is_an_error",
+    ),
+    Planted(
         "a split has one question on both sides",
         "data/question.py",
         'if message.get("role") != "system"), None)',
@@ -169,9 +183,9 @@ FAULTS = (
     ),
     Planted(
         "an unknown key of verl's passes the check",
-        "commands/check/compose.py",
-        "        if part not in keys:\n",
-        "        if part not in keys and not path:\n",
+        "commands/check/overrides.py",
+        "or part not in map(str, node):",
+        "or (part not in map(str, node) and not path):",
         "tests/commands/check/test_check.py::test_an_unknown_key",
     ),
     Planted(

@@ -9,6 +9,20 @@ RESUME = "tests/resilience/test_resume.py::"
 
 FAULTS = (
     Planted(
+        "a run takes a misspelt group for plain GRPO",
+        "plugin/run_checks.py",
+        "if near or value in preset_names():",
+        "if near and value not in preset_names():",
+        "tests/faults/test_messages.py::test_a_run_refuses_a_misspelt_group_itself",
+    ),
+    Planted(
+        "a scheme that returns no tensor is not tried",
+        "plugin/trial.py",
+        "if not isinstance(given, Tensor):",
+        "if given is None:",
+        "tests/faults/test_messages.py::test_a_scheme_is_tried_before_the_run",
+    ),
+    Planted(
         "data of another format is trained with",
         "plugin/run_data.py",
         "if asked and format not in asked:",
