@@ -19,7 +19,7 @@ def raised(error: BaseException) -> str:
     """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
     theirs = [frame for frame in frames if _is_theirs(frame.filename)] or frames
     place = f" ({theirs[-1].filename}:{theirs[-1].lineno})" if theirs else ""
     message = " ".join(str(error).split())
@@ -27,4 +27,4 @@ def raised(error: BaseException) -> str:
 
 
 def _is_theirs(file: str) -> bool:
-    return not file.startswith(("<", *_INSTALLED)) and _OWN not in Path(file).parents
+    return not file.startswith(_INSTALLED) and _OWN not in Path(file).parents

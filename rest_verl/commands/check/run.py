@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from copy import deepcopy
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException
@@ -14,21 +13,18 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rest_verl.commands.check.batches import batch_notes, batch_problems
+from rest_verl.commands.check.code import code_problems
 from rest_verl.commands.check.compose import DryRunError, compose_sound
-from rest_verl.commands.check.key_types import unread_keys, without, wrong_keys
+from rest_verl.commands.check.files import file_problems, has_critic
+from rest_verl.commands.check.key_types import without, wrong_keys
+from rest_verl.commands.check.notes import is_here, run_notes
 from rest_verl.common.logs import quiet_verl
 from rest_verl.common.names import unknown_name
 from rest_verl.config.rest import ConfigError
+from rest_verl.data.files import parquet_fault
 from rest_verl.plugin import run_checks
 from rest_verl.plugin.registries import REGISTRIES, Registry
-
-# The module that a setting requires: (key, value) -> module.
-REQUIRED_MODULES = {
-    ("actor_rollout_ref.rollout.name", "vllm"): "vllm",
-    ("actor_rollout_ref.rollout.name", "sglang"): "sglang",
-    ("actor_rollout_ref.actor.strategy", "megatron"): "megatron.core",
-    ("actor_rollout_ref.rollout.checkpoint_engine.backend", "nccl"): "cupy",
-}
+from rest_verl.plugin.run_data import data_files
 
 
 @dataclass(frozen=True)
@@ -80,14 +76,16 @@ def dry_run(overrides: Sequence[str]) -> DryRun:
             *batch_problems(sane),
             *unknown_names(sane),
             *_refused_by_us(sane),
+            *code_problems(sane),
+            *file_problems(sane),
             *_too_few_rows(sane),
         ]
         _raise_if(found)
         # last, since its messages say less and it stops at the first
         with _no_run(main_ppo):
-            validate(main_ppo.main, config)
+            validate(main_ppo.main, _without_absent_critic(config))
         _raise_if([*refused_dataclasses(config)])
-        notes = [*batch_notes(config), *_notes(config, base)]
+        notes = [*batch_notes(config), *run_notes(config, base)]
     resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
     return DryRun(resolved, list(_differences(config, base)), notes)  # type: ignore[arg-type]  # its keys are text
 
@@ -138,49 +136,27 @@ def _leaves(config: DictConfig) -> dict[str, Any]:
     return dict(walk(OmegaConf.to_container(config, resolve=False), ""))
 
 
-def _files(config: DictConfig, key: str) -> list[Path]:
-    given = OmegaConf.select(config, key)
-    return [Path(str(path)).expanduser() for path in ([given] if isinstance(given, str) else given)]
+def _without_absent_critic(config: DictConfig) -> DictConfig:
+    """The config without the critic's model if that is not here: verl's validation would load it."""
+    if not has_critic(config) or is_here(config.critic.model.path):
+        return config
+    changed = deepcopy(config)
+    changed.critic.model = None
+    return changed
 
 
 def _too_few_rows(config: DictConfig) -> Iterator[str]:
     """A problem if the data is present but too small for one batch: verl drops incomplete batches."""
     from pyarrow.parquet import read_metadata
 
-    files = _files(config, "data.train_files")
-    if all(path.suffix == ".parquet" and path.is_file() for path in files):
+    files = data_files(config, "data.train_files")
+    if files and all(path.suffix == ".parquet" and path.is_file() and not parquet_fault(path) for path in files):
         rows = sum(read_metadata(path).num_rows for path in files)
         if rows < config.data.train_batch_size:
             yield (
                 f"data.train_batch_size={config.data.train_batch_size}: data.train_files has only {rows} rows: set at "
                 f"most {rows}"
             )
-
-
-def _notes(config: DictConfig, base: DictConfig) -> Iterator[str]:
-    import torch
-
-    for (key, value), module in REQUIRED_MODULES.items():
-        if OmegaConf.select(config, key) == value and not _installed(module):
-            yield f"{key}={value}: {module} is not installed here, so it was not tried"
-    if config.trainer.device == "cuda" and not torch.cuda.is_available():
-        yield "no GPU here, so memory and kernels were not tried"
-    model = str(config.actor_rollout_ref.model.path)
-    if not Path(model).expanduser().is_dir():
-        yield f"actor_rollout_ref.model.path={model} is not a folder here, so the model was not checked"
-    for key in ("data.train_files", "data.val_files"):
-        for path in _files(config, key):
-            if not path.exists():
-                yield f"{key}={path} does not exist yet: `rest-verl data` writes it"
-    for key in unread_keys(config, base):
-        yield f"{key} is not a key of verl's own config: it has an effect only if other code reads it"
-
-
-def _installed(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False  # its parent package is missing
 
 
 # Settings that verl turns into dataclasses in its workers. Without the model's, whose dataclass loads the model.
@@ -226,6 +202,7 @@ def _refusal(error: Exception) -> str:
     return f"verl refuses the config ({type(cause).__name__}): {cause}"
 
 
+_PARSERS = Registry("verl.experimental.agent_loop.tool_parser", "ToolParser._registry")
 _ENGINES = Registry("verl.workers.rollout.base", "_ROLLOUT_REGISTRY")  # keys: (engine, mode)
 
 
@@ -233,8 +210,9 @@ def unknown_names(config: DictConfig) -> Iterator[str]:
     """One line for each name that is not registered."""
     from verl.utils.import_utils import import_external_libs
 
-    # as verl's workers do: the module may register names
-    import_external_libs(config.actor_rollout_ref.model.external_lib)
+    # as verl's workers do: the module may register names; what it raises is told elsewhere
+    with suppress(Exception):
+        import_external_libs(config.actor_rollout_ref.model.external_lib)
     agent = config.actor_rollout_ref.rollout.agent
     chosen: list[tuple[str, str, Collection[Any]]] = [
         ("algorithm.adv_estimator", "estimator", REGISTRIES["advantage estimator"].entries()),
@@ -244,6 +222,9 @@ def unknown_names(config: DictConfig) -> Iterator[str]:
     ]
     if config.reward.reward_manager.source == "register":
         chosen.append(("reward.reward_manager.name", "reward manager", REGISTRIES["reward manager"].entries()))
+    if agent.default_agent_loop == "tool_agent":
+        parsers = _PARSERS.entries()
+        chosen.append(("actor_rollout_ref.rollout.multi_turn.format", "tool parser", parsers))
     if agent.agent_loop_config_path is None:
         loops = REGISTRIES["agent loop"].entries()
         chosen.append(("actor_rollout_ref.rollout.agent.default_agent_loop", "agent loop", loops))

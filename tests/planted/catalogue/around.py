@@ -4,6 +4,20 @@ from planting import Planted
 
 FAULTS = (
     Planted(
+        "a reward function that its file lacks passes the dry run",
+        "commands/check/code.py",
+        "    if not hasattr(module, name):\n",
+        "    if not module:\n",
+        "tests/faults/test_checks_before_a_run.py::test_code_of_ones_own_is_loaded_before_the_run",
+    ),
+    Planted(
+        "data that is no parquet passes the dry run",
+        "commands/check/files.py",
+        "return parquet_fault(path) or _column_fault(config, path)",
+        "return None if parquet_fault(path) else _column_fault(config, path)",
+        "tests/faults/test_checks_before_a_run.py::test_data_that_verl_cannot_read_is_found_before_the_run",
+    ),
+    Planted(
         "a misspelt group passes the dry run",
         "commands/check/overrides.py",
         "    if near or homes:\n",
