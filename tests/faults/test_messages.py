@@ -1,6 +1,5 @@
 """Each message says what was given, what is allowed and what to write instead, in one line and at once."""
 
-import importlib
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from importlib.metadata import entry_points
 import pytest
 from command_line import one_error_line
 from omegaconf import OmegaConf
+from own_module import module_writer
 from recipe_runs import runs_of
 from tiers import HANG_GUARD
 from typer.testing import CliRunner
@@ -199,16 +199,7 @@ def test_a_value_of_the_wrong_kind_says_what_is_expected(node, expected):
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
-    """Function from a source text to the name of an importable module with it."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-
-    def write(text, name="my_rest"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-        (tmp_path / f"{name}.py").write_text(text)
-        importlib.invalidate_caches()
-        return name
-
-    return write
+    return module_writer(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(
