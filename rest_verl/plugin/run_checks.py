@@ -103,10 +103,10 @@ def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:
 
 def _misspelt_groups(config: DictConfig) -> Iterator[str]:
     """Hydra adds `+rests=paper` as a key that nobody reads, and the run would be plain GRPO."""
-    for key, value in config.items_ex(resolve=False):
+    for key, value in ((str(key), value) for key, value in config.items_ex(resolve=False)):
         if key in _GROUPS or not isinstance(value, str):
             continue
-        near = [group for group in closest(str(key), _GROUPS, 0.75) if str(key)[:1].lower() == group[0]]
+        near = [group for group in closest(key, _GROUPS, 0.75) if key[:1].lower() == group[0]]
         if near or value in preset_names():
             meant = f"+{(near or ['rest'])[0]}={value}"
             yield f"{key}={value}: no group {key!r}, so it would have no effect: did you mean {meant}?"

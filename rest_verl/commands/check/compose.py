@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rest_verl.commands.check.overrides import group_problem, is_new, key_problem, parse
+from rest_verl.commands.check.overrides import group_problem, is_new, key_problem, parse, text_of
 from rest_verl.config.rest import defaults
 
 
@@ -93,7 +93,7 @@ def compose_sound(overrides: Sequence[str]) -> Composed:
         if problem := key_problem(item, parsed, base):
             problems.append(problem)
         else:
-            sound.append(item.input_line)
+            sound.append(text_of(item))
     try:
         with _one_line_errors(), initialize_config_module(CONFIG_MODULE, version_base=None):
             return Composed(compose(CONFIG_NAME, sound), base, problems)

@@ -35,6 +35,11 @@ def parse(text: str) -> Override:
         raise ValueError(f"{text}: not a Hydra override; allowed: key=value, +key=value for a new key, ~key") from None
 
 
+def text_of(item: Override) -> str:
+    """An override as it was given."""
+    return item.input_line or item.key_or_group  # Hydra's parser always keeps the line
+
+
 def is_new(item: Override) -> bool:
     """Whether an override adds a key or a preset."""
     return item.is_add() or item.is_force_add()
@@ -85,13 +90,11 @@ def group_problem(item: Override, base: DictConfig, has_group: Callable[[str], b
         return None
     value = item.value()
     if key in groups:
-        return (
-            None if value in groups[key] else f"{item.input_line}: {unknown_name('preset', str(value), groups[key])}"
-        )
+        return None if value in groups[key] else f"{text_of(item)}: {unknown_name('preset', str(value), groups[key])}"
     as_group = key.replace(".", "/")
     if "." in key and as_group in groups and isinstance(value, str):
         instead = f"+{as_group}={value}" if value in groups[as_group] else f"+{as_group}=NAME"
-        return f"{item.input_line}: {key} is a node, and its presets are a group: write {instead}"
+        return f"{text_of(item)}: {key} is a node, and its presets are a group: write {instead}"
     if "." in key or "@" in key or key in base or has_group(key):
         return None
     near = closest(key, groups, _MISSPELT)
@@ -100,12 +103,12 @@ def group_problem(item: Override, base: DictConfig, has_group: Callable[[str], b
         return None  # said to be meant
     if near or homes:
         meant = f"+{(near or homes)[0]}={value}"
-        return f"{item.input_line}: no group {key!r}, so it would have no effect: did you mean {meant}?"
+        return f"{text_of(item)}: no group {key!r}, so it would have no effect: did you mean {meant}?"
     if "/" in key:
-        return f"{item.input_line}: no group {key!r}; the groups of this package: {', '.join(sorted(groups))}"
+        return f"{text_of(item)}: no group {key!r}; the groups of this package: {', '.join(sorted(groups))}"
     if isinstance(value, str):
         return (
-            f"{item.input_line}: {key!r} is no group and no key of verl's config, so it would have no effect; if your "
+            f"{text_of(item)}: {key!r} is no group and no key of verl's config, so it would have no effect; if your "
             f"own code reads it, write ++{key}={value}"
         )
     return None
@@ -125,17 +128,17 @@ def key_problem(item: Override, parsed: Sequence[Override], base: DictConfig) ->
     if item.is_add():
         return None if key in our_groups() else _added_key_problem(item, base)
     if key.partition(".")[0] == "rest" and "rest" not in base:
-        return f"{item.input_line}: the run has no rest node: add a preset, such as +rest=paper"
+        return f"{text_of(item)}: the run has no rest node: add a preset, such as +rest=paper"
     path, node, missing = _walk(base, key)
     if missing is None:
         plain = not item.is_delete() and not item.is_sweep_override()
-        return _unknown_in(item.input_line, item.value(), path, node) if plain else None
+        return _unknown_in(text_of(item), item.value(), path, node) if plain else None
     if any(_adds(other, [*path, missing]) for other in parsed):
         return None
     if not isinstance(node, DictConfig):
         # an element of a list, or a key below a plain value
-        return None if OmegaConf.is_list(node) else f"{item.input_line}: {'.'.join(path)} has no keys"
-    return _unknown(item.input_line, path, node, missing, _elsewhere(key, base), key)
+        return None if OmegaConf.is_list(node) else f"{text_of(item)}: {'.'.join(path)} has no keys"
+    return _unknown(text_of(item), path, node, missing, _elsewhere(key, base), key)
 
 
 def _added_key_problem(item: Override, base: DictConfig) -> str | None:
@@ -145,8 +148,8 @@ def _added_key_problem(item: Override, base: DictConfig) -> str | None:
     if missing is None:
         # Hydra takes it for a key without a value, and merges containers
         taken = node is not None and not item.is_sweep_override() and not isinstance(item.value(), Mapping | list)
-        plain = item.input_line.removeprefix("+")
-        return f"{item.input_line}: the key exists, so it takes no plus: write {plain}" if taken else None
+        plain = text_of(item).removeprefix("+")
+        return f"{text_of(item)}: the key exists, so it takes no plus: write {plain}" if taken else None
     if path[:1] == ["rest"] or not isinstance(node, DictConfig) or _is_field(node, missing):
         return None
     siblings = [*map(str, node), *([] if path else our_groups())]
@@ -154,7 +157,7 @@ def _added_key_problem(item: Override, base: DictConfig) -> str | None:
         meant = ".".join([*path, near[0], *key.split(".")[len(path) + 1 :]])
         where = ".".join(path) or "the config"
         return (
-            f"{item.input_line}: in {where}: {unknown_key(missing, siblings)} Write {meant}=..., or ++{key}=... if "
+            f"{text_of(item)}: in {where}: {unknown_key(missing, siblings)} Write {meant}=..., or ++{key}=... if "
             "your own code reads it"
         )
     return None
