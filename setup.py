@@ -99,7 +99,7 @@ setup(
     },
     entry_points={
         "verl.plugins": ["rest_verl = rest_verl.plugin.hooks"],
-        "console_scripts": ["rest-verl = rest_verl.cli:app"],
+        "console_scripts": ["rest-verl = rest_verl.__main__:main"],
     },
     classifiers=[
         "Development Status :: 4 - Beta",

@@ -24,6 +24,7 @@ MAY_RUN = {
     "rest_verl/__init__.py: importlib.import_module": OWN,
     "rest_verl/common/names.py: importlib.import_module": OWN,
     "rest_verl/config/rest.py: importlib.import_module": "rest.modules: the config names code to import, and says so",
+    "rest_verl/commands/check/code.py: importlib.import_module": "the dry run loads what the config names, as the run",
     "rest_verl/bfcl/data/answers.py: ast.literal_eval": "BFCL's own ground truths: literals of an installed package",
     "rest_verl/data/template.py: .compile": "Jinja's sandbox compiles the template of --template",
     "rest_verl/commands/doctor/plugin.py: importlib.import_module": OWN,
@@ -60,6 +61,7 @@ MAY_PRINT = {
 CHOSEN_ATTRIBUTES = {
     "rest_verl/__init__.py": OWN,
     "rest_verl/config/rest.py": "keys of our dataclasses",
+    "rest_verl/commands/check/code.py": "a function or class of the user's module, by the name in the config",
     "rest_verl/cpu/cpu.py": "what verl asks a platform for",
     "rest_verl/cpu/gloo_weights.py": "a dtype that the run's own trainer announces",
     "rest_verl/commands/preview/timeline.py": "keys of our dataclasses",

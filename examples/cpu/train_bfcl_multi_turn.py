@@ -26,6 +26,7 @@ from transformers.utils.logging import disable_progress_bar
 from verl_run import RunFailed, run_verl
 
 from rest_verl.bfcl.data.multi_turn import bfcl_multi_turn_rows
+from rest_verl.bfcl.data.split import bfcl_question_of
 from rest_verl.data.data_set import split_by_hash, write_parquet
 from rest_verl.data.rows import Row
 from rest_verl.rollout.environment import get_environment
@@ -90,7 +91,7 @@ def prepare(out: Path, progress: Progress) -> None:
     tokenizer = tiny_model.train_tokenizer(texts + [row["reward_model"]["ground_truth"] for row in rows], VOCABULARY)
     lengths = {id(row): len(tiny_model.encode(tokenizer, (row["prompt"], ""))[0]) for row in rows}
     short = sorted((row for row in rows if lengths[id(row)] <= PROMPT_TOKENS), key=lambda row: lengths[id(row)])
-    training, validation = split_by_hash(short, validation_share=0.2)
+    training, validation = split_by_hash(short, validation_share=0.2, question_of=bfcl_question_of())
     write_parquet(training[:TRAINING_ROWS], out / "train.parquet")
     write_parquet(validation[:VALIDATION_ROWS], out / "validation.parquet")
     model = tiny_model.new_model(tokenizer, hidden=64, max_positions=PROMPT_TOKENS + RESPONSE_TOKENS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from importlib import import_module
 from typing import Generic, TypeVar
 
@@ -11,9 +11,45 @@ from typing import Generic, TypeVar
 def unknown_name(kind: str, given: str, allowed: Iterable[str]) -> str:
     """Error message for a name that is not allowed."""
     names = sorted(allowed)
-    near = get_close_matches(given, names, n=1)
+    near = closest(given, names)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"unknown {kind} {given!r}: {hint}allowed: {', '.join(names)}"
+
+
+_NEAR = 0.6
+
+
+def closest(given: str, names: Iterable[str], at_least: float = _NEAR) -> list[str]:
+    """The names that are about as like a given one as the likest of them, that first; empty if none is like it.
+
+    Args:
+        at_least: how like, from 0 for nothing in common to 1 for the same but for case and `-` or `_`.
+    """
+    ranked = sorted((-_likeness(_folded(given), _folded(name)), name) for name in set(names))
+    if not ranked:
+        return []
+    least = max(at_least, -ranked[0][0] - 0.05)
+    return [name for unlikeness, name in ranked if -unlikeness >= least]
+
+
+def _folded(name: str) -> str:
+    return name.casefold().replace("-", "_")
+
+
+def _likeness(one: str, other: str) -> float:
+    """By letters, by whole words in common (batch_size, train_batch_size), by initials (learning_rate, lr) or by the
+    beginning."""
+    if one == other:
+        return 1.0
+    words = [name.split("_") for name in (one, other)]
+    initials = ["".join(word[:1] for word in name) for name in words if len(name) > 1]
+    if {one, other} & set(initials):
+        return 0.9
+    fewer, more = sorted(map(set, words), key=len)
+    in_common = 0.6 + 0.3 * len(fewer) / len(more) if fewer < more else 0.0
+    if len(one) > 2 and other.startswith(one):  # qwen, qwen3_coder
+        in_common = max(in_common, 0.7)
+    return max(in_common, SequenceMatcher(None, one, other).ratio())
 
 
 T = TypeVar("T")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs
 
 from rest_verl.core import curriculum
 
@@ -16,7 +18,8 @@ STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 @dataclass(frozen=True, config=STRICT)
 class Ramp:
-    """`start` up to step `begin`, then `start + slope * (step - begin)`, up (or down) to `limit`.
+    """`start` up to step `begin`, then `start + slope * (step - begin)`, up (or down) to `limit`. A number alone stays
+    as it is: 0.5 is start=0.5 without a slope.
 
     A slope that reaches the limit within one step makes a switch: start=1, slope=-0.5, limit=0.5, begin=29 drops from
     1 to 0.5 at step 30.
@@ -26,6 +29,16 @@ class Ramp:
     slope: float = 0.0
     limit: float | None = None
     begin: int = Field(default=0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number(cls, given: Any) -> Any:
+        # pydantic passes what a call was given as ArgsKwargs, and a setting as it is
+        if isinstance(given, int | float) and not isinstance(given, bool):
+            return {"start": given}
+        if isinstance(given, Ramp | Mapping | ArgsKwargs):
+            return given
+        raise ValueError("takes a number, or {start, slope, limit, begin}")
 
     def schedule(self) -> curriculum.Schedule:
         """The ramp as a function of the global step."""

@@ -6,6 +6,7 @@ raises one `ConfigError` that lists each wrong key with its value, the allowed v
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import field, fields
 from importlib import import_module
@@ -16,7 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from rest_verl.common.names import unknown_name
+from rest_verl.common.errors import raised
+from rest_verl.common.names import closest, unknown_name
 from rest_verl.config.ramp import STRICT, Ramp, ramp
 from rest_verl.config.reward import RewardConfig, reward_preset
 from rest_verl.config.rollout import RolloutConfig
@@ -222,17 +224,26 @@ def import_run_module(module: str) -> None:
     """Import a module of `rest.modules`, which registers the user's own code; ConfigError if that fails."""
     try:
         import_module(module)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise ConfigError(
             f"rest.modules: cannot import {module!r} ({error}). It must be importable in every process of the run: "
             "install it, or put its folder on PYTHONPATH, here and in "
             "+ray_kwargs.ray_init.runtime_env.env_vars.PYTHONPATH"
         ) from None
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"rest.modules: {module!r} raised {raised(error)}: mend it there") from None
 
 
 def preset_names() -> list[str]:
     """Names of all presets, as in `+rest=NAME`."""
-    folder = files("rest_verl.hydra_configs") / "rest"
+    return _presets_in("rest")
+
+
+def _presets_in(group: str) -> list[str]:
+    """Names of the presets of a group; none if there is no such group."""
+    folder = files("rest_verl.hydra_configs") / group
+    if not folder.is_dir():
+        return []
     return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
 
 
@@ -241,19 +252,46 @@ def defaults() -> dict[str, Any]:
     return TypeAdapter(RestConfig).dump_python(RestConfig())
 
 
+# By pydantic's types of error, up to _parsing, _type, _number or _from_float: what its other messages say is in ours.
+_EXPECTED = {
+    "bool": "true or false",
+    "finite": "a finite number",
+    "float": "a number",
+    "int": "a whole number",
+    "string": "text",
+}
+_KIND = re.compile(r"(\w+?)_(?:parsing|type|number|from_float)")
+
+
 def _describe(item: Any) -> str:
     """One line for one pydantic error: key, value, allowed values."""
     path = ".".join(["rest", *map(str, item["loc"])])
-    given = item["input"]
-    if item["type"] == "unexpected_keyword_argument":
+    kind, given = item["type"], item["input"]
+    if kind == "unexpected_keyword_argument":
         parent = path.rpartition(".")[0]
         return f"{parent}: " + unknown_name("key", str(item["loc"][-1]), _keys_at(item["loc"][:-1]))
-    if item["type"] == "literal_error":
+    if kind == "literal_error":
         allowed = [part.strip().strip("'") for part in item["ctx"]["expected"].replace(" or ", ",").split(",")]
         return f"{path}: " + unknown_name("value", str(given), allowed)
-    if item["type"] == "value_error":
+    if kind == "value_error":
         return f"{path}: {item['ctx']['error']}"
-    return f"{path}={given!r}: {item['msg']}"
+    if kind == "dataclass_type":
+        return f"{path}={given!r}: {_instead_of_a_node(item['loc'], given)}"
+    if kind == "list_type":
+        return f"{path}={given!r}: expected a list: set {path}=[{given}]"
+    wanted = _KIND.fullmatch(kind)
+    expected = _EXPECTED.get(wanted[1]) if wanted else None
+    return f"{path}={given!r}: {f'expected {expected}' if expected else item['msg']}"
+
+
+def _instead_of_a_node(location: tuple[Any, ...], given: Any) -> str:
+    """What to write where a value was given for a node with keys: a preset, if there are any, or a key."""
+    path = "/".join(["rest", *map(str, location)])
+    if presets := _presets_in(path):
+        name = given if given in presets else (closest(str(given), presets) or presets)[0]
+        return f"a node with keys, whose presets are a group: write +{path}={name}"
+    first = _keys_at(location)[0]
+    return f"expected a node with keys, such as {path.replace('/', '.')}.{first}=..."
 
 
 def _keys_at(location: tuple[Any, ...]) -> list[str]:

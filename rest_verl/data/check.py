@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from rest_verl.data.check_report import FileReport, Kind, Lengths, PairReport, Problem, Report
 from rest_verl.data.check_schema import columns_to_read, schema_differences, schema_faults
+from rest_verl.data.files import parquet_fault
 from rest_verl.data.prompt import Prompt, Refused
 from rest_verl.formats.tools import read_tools
 from rest_verl.reward.scorers import get_scorer
@@ -89,17 +90,12 @@ def _check_file(
 
 def _open(path: Path) -> pq.ParquetFile:
     try:
-        with path.open("rb") as file:
-            empty = not file.read(1)
+        fault = parquet_fault(path)
     except OSError as error:
         raise _UnusableError(f"cannot be read ({error.strerror})") from None
-    if empty:
-        raise _UnusableError("the file is empty (0 bytes); recreate it")
-    try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        reason = f"not a complete parquet file, perhaps truncated ({error}); recreate it"
-        raise _UnusableError(reason) from None
+    if fault is not None:
+        raise _UnusableError(fault)
+    return pq.ParquetFile(path)
 
 
 def _require_rows(file: pq.ParquetFile) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,11 +76,22 @@ def _check_unchanged(format: str, template: Path | None) -> None:
         raise ValueError(f"--template {template}: {_WHOLE_PROMPTS}")
 
 
-def write_and_show(rows: list[Row], validation_share: float, out: Path, origin: Origin) -> None:
-    """Write a data set and show the number of rows of each data source on each side."""
-    from rest_verl.data.data_set import SIDES, write_data_set
+def write_and_show(
+    rows: list[Row],
+    validation_share: float,
+    out: Path,
+    origin: Origin,
+    question_of: Callable[[Row], str] | None = None,
+) -> None:
+    """Write a data set and show the number of rows of each data source on each side.
 
-    counts = write_data_set(rows, validation_share, out, origin)
+    Args:
+        question_of: as for `split_by_hash`; None for its default.
+    """
+    from rest_verl.data.data_set import SIDES, write_data_set
+    from rest_verl.data.question import question_of_prompt
+
+    counts = write_data_set(rows, validation_share, out, origin, question_of or question_of_prompt)
     table = Table("data source", *SIDES, title=plain_text(str(out)))
     for source in sorted(counts["train"] | counts["validation"]):
         table.add_row(plain_text(source), *(str(counts[side][source]) for side in SIDES))

@@ -6,7 +6,7 @@ import bisect
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,55 +16,54 @@ import pyarrow.parquet as pq
 
 import rest_verl
 from rest_verl.data.files import replace_file, sha256_of, write_whole
+from rest_verl.data.question import question_of_prompt
 from rest_verl.data.rows import Row
 
 
-def _question_messages(row: Row, number: int) -> list[list[str]]:
-    """Return [[role, content], ...] of the question: all messages except the system's, or all if there is no other."""
-    prompt = row.get("prompt")
-    messages = [] if prompt is None or isinstance(prompt, str | Mapping) else list(prompt)
-    if not messages or not all(isinstance(message, Mapping) and "content" in message for message in messages):
-        raise ValueError(f"row {number}: 'prompt' must be a list of messages with 'content', got {prompt!r:.200}")
-    pairs = [[str(message.get("role")), str(message["content"])] for message in messages]
-    return [pair for pair in pairs if pair[0] != "system"] or pairs
-
-
-def _hash(messages: list[list[str]], key: str) -> int:
+def _hash(question: str, key: str) -> int:
     """A number in [0, 2**64) that is the same in every process and on every machine, unlike Python's hash()."""
-    digest = hashlib.sha256(json.dumps([key, messages]).encode()).digest()
+    digest = hashlib.sha256(json.dumps([key, question]).encode()).digest()
     return int.from_bytes(digest[:8], "big")
 
 
 def split_by_hash(
-    rows: Sequence[Row], validation_share: float, key: str = ""
+    rows: Sequence[Row],
+    validation_share: float,
+    key: str = "",
+    question_of: Callable[[Row], str] = question_of_prompt,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return (training rows, validation rows), each in the given order, with extra_info.split set to its side.
 
-    A row's side depends only on the question (its messages except the system's) and `key`. So no prompt is on both
-    sides, no question is either with different tools, and adding rows moves none of the old ones. In return,
-    validation_share holds only on average. The given rows are not changed.
+    A row's side depends only on its question and `key`. So no question is on both sides, with other tools or in
+    another format either, and adding rows moves none of the old ones. In return, validation_share holds only on
+    average. The given rows are not changed.
 
     Args:
         rows: verl rows; "prompt" is a list of {"role", "content"}.
         validation_share: expected share of validation rows, 0 to 1.
         key: any text; another key gives another split.
+        question_of: function from a row to a text that names its question; default: the dialogue's opening request.
 
     Raises:
-        ValueError: the share is not in [0, 1], a row has no prompt, or a requested side is empty (verl would fail on
+        ValueError: the share is not in [0, 1], a row has no question, or a requested side is empty (verl would fail on
             the empty file much later).
     """
     if not 0 <= validation_share <= 1:
         raise ValueError(f"validation_share must lie between 0 and 1, got {validation_share}")
     sides: dict[str, list[dict[str, Any]]] = {"train": [], "validation": []}
     for number, row in enumerate(rows):
-        held_out = _hash(_question_messages(row, number), key) < validation_share * 2**64
+        try:
+            question = question_of(row)
+        except ValueError as error:
+            raise ValueError(f"row {number}: {error}") from None
+        held_out = _hash(question, key) < validation_share * 2**64
         side = "validation" if held_out else "train"
         sides[side].append({**row, "extra_info": {**(row.get("extra_info") or {}), "split": side}})
     for side in sides:
         if 0 < validation_share < 1 and not sides[side]:
             raise ValueError(
                 f"none of the {len(rows)} rows fell on the {side} side at validation_share={validation_share}: "
-                "give more rows (with different questions), a different share or a different key"
+                "give more rows (with different opening requests), a different share or a different key"
             )
     return sides["train"], sides["validation"]
 
@@ -134,7 +133,13 @@ def file_source(path: Path) -> dict[str, str]:
     return {"file": path.name, "sha256": sha256_of(path)}
 
 
-def write_data_set(rows: Sequence[Row], validation_share: float, out: Path, origin: Origin) -> dict[str, Counter[str]]:
+def write_data_set(
+    rows: Sequence[Row],
+    validation_share: float,
+    out: Path,
+    origin: Origin,
+    question_of: Callable[[Row], str] = question_of_prompt,
+) -> dict[str, Counter[str]]:
     """Split rows; write both sides and `manifest.json` into the folder `out`.
 
     An earlier manifest is removed first and the new one is written last, so that a folder with a manifest is complete.
@@ -147,7 +152,7 @@ def write_data_set(rows: Sequence[Row], validation_share: float, out: Path, orig
         ValueError: as `split_by_hash` and `write_parquet`.
         OSError: the folder is not writable.
     """
-    sides = dict(zip(SIDES, split_by_hash(rows, validation_share), strict=True))
+    sides = dict(zip(SIDES, split_by_hash(rows, validation_share, question_of=question_of), strict=True))
     counts = {name: Counter(row["data_source"] for row in side) for name, side in sides.items()}
     manifest = out / "manifest.json"
     manifest.unlink(missing_ok=True)

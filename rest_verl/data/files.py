@@ -44,6 +44,29 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def parquet_fault(path: Path) -> str | None:
+    """Why a file is no complete parquet file, and what to do; None if it is one. The message does not name the file.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    with path.open("rb") as file:
+        begin = file.read(1024)
+    if not begin:
+        return "the file is empty (0 bytes); recreate it"
+    if begin.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS instead of the file; fetch it with `git lfs pull`"
+    if begin.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
+        return "this is JSON; `rest-verl data rlla FILE --out FOLDER` makes a parquet file of ToolRL's rows"
+    if not begin.startswith(b"PAR1"):
+        return "not a parquet file; give one, as `rest-verl data` writes it"
+    try:
+        pq.ParquetFile(path).close()
+    except (pa.ArrowException, OSError) as error:
+        return f"not a complete parquet file, perhaps truncated ({error}); recreate it"
+    return None
+
+
 _GET_AGAIN = "Copy or download it again."
 _JSON_SUFFIXES = (".json", ".jsonl")
 

@@ -162,11 +162,22 @@ def _read(path: Path) -> tuple[list[Answer], int]:
     if rest and _is_json(rest):  # complete: the beginning of an object is not JSON
         answers.append(_answer(rest, path, len(lines) + 1))
         size += len(rest)
+    elif not answers and not _may_be_cut(rest):
+        raise ValueError(f"{path}: not answers: {_EXPECTED}")
     seen: dict[Place, int] = {}
     for number, answer in enumerate(answers, start=1):
         if (first := seen.setdefault(answer.place, number)) != number:
             raise ValueError(f"{path}, line {number}: answers the same request as line {first}: {_describe(answer)}")
     return answers, size
+
+
+_EXPECTED = "expected a JSON object on each line, as in the answers.jsonl that `rest-verl eval` writes"
+
+
+def _may_be_cut(line: bytes) -> bool:
+    """Whether the only line of a file may be the beginning of an answer, or is empty."""
+    begin = b'{"source":'
+    return line.startswith(begin) or begin.startswith(line)
 
 
 def _answer(line: bytes, path: Path, number: int) -> Answer:
@@ -176,6 +187,8 @@ def _answer(line: bytes, path: Path, number: int) -> Answer:
         faults = "; ".join(f"{'.'.join(map(str, item['loc']))} {item['msg']}".strip() for item in error.errors())
         raise ValueError(f"{path}, line {number}: not an answer: {faults}") from None
     except (ValueError, RecursionError) as error:
+        if number == 1 and not line.startswith(b"{"):
+            raise ValueError(f"{path}: not answers: {_EXPECTED}") from None
         raise ValueError(f"{path}, line {number}: not JSON: {error}") from None
 
 

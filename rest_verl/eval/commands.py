@@ -76,6 +76,7 @@ def bfcl(
         from rest_verl.eval.manifest import Run
         from rest_verl.eval.questions import bfcl_questions
 
+        server = _server(base_url, model, api_key_file, concurrency)
         chosen = _categories(categories, multi_turn)
         sampling = _sampling(temperature, top_p, max_tokens, stop, extra_body, seeds)
         rendering = PromptTemplate(template or BUILT_IN)
@@ -92,7 +93,7 @@ def bfcl(
             template={"file": rendering.path.name, "sha256": rendering.sha256},
             seeds=seeds,
         )
-        _ask(out, questions, make_run, sampling, _Server(base_url, model, api_key_file, concurrency))
+        _ask(out, questions, make_run, sampling, server)
 
 
 @app.command()
@@ -121,6 +122,7 @@ def apibank(
         from rest_verl.eval.manifest import Run
         from rest_verl.eval.questions import apibank_questions
 
+        server = _server(base_url, model, api_key_file, concurrency)
         sampling = _sampling(temperature, top_p, max_tokens, stop, extra_body, seeds)
         questions = apibank_questions(sources, level, limit)
         make_run = partial(
@@ -134,7 +136,7 @@ def apibank(
             template=None,
             seeds=seeds,
         )
-        _ask(out, questions, make_run, sampling, _Server(base_url, model, api_key_file, concurrency))
+        _ask(out, questions, make_run, sampling, server)
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,13 @@ class _Server:
     model: str | None
     api_key_file: Path | None
     concurrency: int
+
+
+def _server(base_url: str, model: str | None, api_key_file: Path | None, concurrency: int) -> _Server:
+    from rest_verl.eval.endpoint import check_url
+
+    check_url(base_url)  # before the questions, which take a while
+    return _Server(base_url, model, api_key_file, concurrency)
 
 
 def _categories(named: str | None, multi_turn: bool | None) -> list[str]:

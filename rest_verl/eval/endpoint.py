@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 try:
     import openai
@@ -63,6 +64,27 @@ class Reply:
     error: str | None = None
 
 
+_EXAMPLE_URL = "http://localhost:8000/v1"
+
+
+def check_url(base_url: str) -> None:
+    """Raise ValueError for what is no URL of an endpoint: requests to it would be retried for a minute."""
+    if not _is_url(base_url):
+        meant = f"http://{base_url}"
+        looks_like_a_host = "://" not in base_url and any(mark in base_url for mark in (".", ":")) and _is_url(meant)
+        hint = meant if looks_like_a_host else _EXAMPLE_URL
+        raise ValueError(f"--base-url {base_url}: not a URL: give one such as {hint}")
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        named = bool(parts.hostname) and parts.port != 0  # a port that is no number raises
+    except ValueError:
+        return False
+    return named and parts.scheme in ("http", "https") and not any(map(str.isspace, text))
+
+
 class Endpoint:
     """One model of an endpoint. An async context manager, which closes its connections on exit."""
 
@@ -73,7 +95,11 @@ class Endpoint:
             model: its name at the endpoint; None for the only one that it serves, which `model_name` looks up.
             sampling: how to sample all answers.
             api_key: the endpoint's key; vLLM accepts any.
+
+        Raises:
+            ValueError: it is no URL.
         """
+        check_url(base_url)
         self._base_url = base_url
         self._model = model
         self._sampling = sampling

@@ -118,6 +118,7 @@ def score_and_show(predictions: Predictions, out: Path) -> None:
 
 
 def _load(answers: Path, apibank: list[Path] | None, format: str | None, limit: int | None) -> Predictions:
+    from rest_verl.eval.answers import load_answers
     from rest_verl.eval.predictions import load_file, load_run
 
     with progress_bar("questions") as on_progress:
@@ -126,6 +127,7 @@ def _load(answers: Path, apibank: list[Path] | None, format: str | None, limit: 
                 raise ValueError(f"--format and --limit are for a file of answers; omit them for the run in {answers}")
             return load_run(answers, apibank or [], on_progress)
         if format is None:
+            load_answers(answers)  # what is wrong with the file comes first
             raise ValueError(f"--format is required: the wire format of the answers in {answers}")
         return load_file(answers, format, limit, apibank or [], on_progress)
 

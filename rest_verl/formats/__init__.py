@@ -47,3 +47,8 @@ def register_format(name: str, wire_format: WireFormat) -> None:
 def get_format(name: str) -> WireFormat:
     """Return a wire format; the ValueError for an unknown name lists the closest and all known names."""
     return _FORMATS.get(name)
+
+
+def format_names() -> list[str]:
+    """Names of all registered wire formats."""
+    return _FORMATS.names()

@@ -5,13 +5,15 @@ Each failure is one `ConfigError` that names the override that fixes it. verl is
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig, OmegaConf
 
-from rest_verl.common.names import unknown_name
-from rest_verl.config.rest import ConfigError, RestConfig, load
+from rest_verl.common.names import closest, unknown_name
+from rest_verl.config.rest import ConfigError, RestConfig, load, preset_names
+from rest_verl.plugin.run_data import check_data
+from rest_verl.plugin.trial import try_scheme
 from rest_verl.weighting.schemes import SCHEME_SETTINGS, get_scheme, scheme_names
 
 # Modes of verl's V1 trainer that ResT extends; any other name is the user's own trainer.
@@ -32,6 +34,7 @@ _AGENT = "actor_rollout_ref.rollout.agent.default_agent_loop"
 _MANAGER = "reward.reward_manager.name"
 _REST_MODES = [f"rest_{mode}" for mode in STOCK_MODES]
 _BYPASS = "algorithm.rollout_correction.bypass_mode"
+_GROUPS = ("rest", "platform")
 
 
 class RunConfigError(CompactHydraException, ConfigError):
@@ -61,9 +64,16 @@ def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:
         The validated settings.
 
     Raises:
-        ConfigError: see the module's docstring.
+        ConfigError: see the module's docstring; a line for each setting that is wrong.
     """
-    rest = load(config)
+    problems = [*_misspelt_groups(config)]
+    try:
+        rest = load(config)  # imports the modules that register the names below
+    except ConfigError as error:
+        problems.append(str(error))
+    problems += _unknown_names(config, set(estimators))
+    if problems:
+        raise ConfigError("\n".join(problems))
     reshaped = OmegaConf.select(config, _ESTIMATOR) == "rest"
     _check_estimator(config, rest, set(estimators) - {"rest"}, reshaped)
     _check_scheme(config, rest, reshaped)
@@ -85,7 +95,36 @@ def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:
             f"rest.rollout.per_turn=True makes each turn a separate output, but {_MANAGER}="
             f"{OmegaConf.select(config, _MANAGER)} scores only the last one: set {_MANAGER}=rest_tool"
         )
+    check_data(config, rest.format)
+    if reshaped:
+        try_scheme(rest)
     return rest
+
+
+def _misspelt_groups(config: DictConfig) -> Iterator[str]:
+    """Hydra adds `+rests=paper` as a key that nobody reads, and the run would be plain GRPO."""
+    for key, value in ((str(key), value) for key, value in config.items_ex(resolve=False)):
+        if key in _GROUPS or not isinstance(value, str):
+            continue
+        near = [group for group in closest(key, _GROUPS, 0.75) if key[:1].lower() == group[0]]
+        if near or value in preset_names():
+            meant = f"+{(near or ['rest'])[0]}={value}"
+            yield f"{key}={value}: no group {key!r}, so it would have no effect: did you mean {meant}?"
+
+
+def _unknown_names(config: DictConfig, estimators: set[str]) -> Iterator[str]:
+    """Names that nobody registered, each with the closest one; of verl's estimator only what was meant for ours, since
+    verl knows best which others it takes."""
+    given = OmegaConf.select(config, _ESTIMATOR)
+    in_rest_mode = OmegaConf.select(config, _MODE) in _REST_MODES
+    if given is not None and given not in estimators and (in_rest_mode or closest(str(given), ["rest"])):
+        yield f"{_ESTIMATOR}: {unknown_name('estimator', str(given), estimators)}"
+    base = OmegaConf.select(config, "rest.base_estimator")
+    if isinstance(base, str) and base not in estimators:
+        yield f"rest.base_estimator: {unknown_name('estimator', base, estimators - {'rest'})}"
+    scheme = OmegaConf.select(config, "rest.scheme")
+    if isinstance(scheme, str) and scheme not in scheme_names():
+        yield f"rest.scheme: {unknown_name('scheme', scheme, scheme_names())}"
 
 
 def _check_estimator(config: DictConfig, rest: RestConfig, allowed: set[str], reshaped: bool) -> None:

@@ -8,6 +8,8 @@ A block of commands is fenced as `bash`. In the line above it may stand
 and without such a remark it is run here: the blocks of a page one after the other, in one empty folder that has the
 checkout's recipes/ and examples/ in it. Without `--all` that is the page of SHORT alone; of the others it is seen that
 the commands parse, and tests of each command run it.
+
+Whatever the remark, each command that trains dry-runs as it is printed: verl's main, a recipe, and the check itself.
 """
 
 import importlib.util
@@ -21,15 +23,23 @@ from pathlib import Path
 import pytest
 import typer
 import typer.core
+from own_module import module_writer
 from page_blocks import ROOT, blocks_of, prose_of
+from recipe_runs import runs_of
 from tiers import HANG_GUARD
 
 from rest_verl.cli import app
+from rest_verl.commands.check.run import dry_run
 
 # The errors of the click that typer uses: the package of that name, or typer's own copy of it.
 errors = sys.modules[typer.BadParameter.__module__]
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "recipes").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "recipes").glob("*.md")),
+]
 COMMANDS = [block for page in PAGES for block in blocks_of(page) if block.language == "bash"]
 SHORT = ROOT / "docs" / "preview.md"
 RUN_HERE = [page for page in PAGES if any(block.page == page and not block.remark for block in COMMANDS)]
@@ -98,6 +108,51 @@ def test_options_of_our_commands_exist(block):
         words = shlex.split(line, comments=True)
         if words[:1] == ["rest-verl"]:
             parse(typer.main.get_command(app), words[1:])
+
+
+# What `...` stands for in a command: what verl asks of every run.
+THE_REST = ["actor_rollout_ref.rollout.name=vllm", "actor_rollout_ref.actor.use_dynamic_bsz=True"]
+HERE_DOCUMENT = re.compile(r"<<'(\w+)'\n.*?^\1$", re.MULTILINE | re.DOTALL)
+# Blocks in which a variable of the shell holds the overrides: they are run, see below.
+IN_A_VARIABLE = re.compile(r"\$\{?\w+\[@\]")
+
+
+def trainings(block):
+    """The overrides of each command of a block that trains, or that checks a training."""
+    for line in HERE_DOCUMENT.sub("", block.text).replace("\\\n", " ").splitlines():
+        words = [] if IN_A_VARIABLE.search(line) else shlex.split(line, comments=True)
+        given = [word for word in words if re.match(r"[A-Z_]+=", word)]
+        words = words[len(given) :]
+        if words[:3] == ["python", "-m", "verl.trainer.main_ppo"]:
+            yield [part for word in words[3:] for part in (THE_REST if word == "..." else [word])]
+        elif words[:2] == ["rest-verl", "check"]:
+            yield words[2:]
+        elif words[:1] == ["bash"] and words[1].startswith("recipes/"):
+            variables = dict(word.split("=", 1) for word in given if not word.startswith("DRY_RUN="))
+            yield from runs_of(Path(words[1]).name, *words[2:], **variables)
+
+
+TRAININGS = [(f"{block}", run) for block in COMMANDS for run in trainings(block)]
+
+
+@pytest.mark.parametrize(("place", "run"), TRAININGS)
+def test_a_training_dry_runs_as_it_is_printed(place, run, tmp_path, monkeypatch):
+    """`=...` stands for a path of the reader's, and my_rest for the module that the page shows."""
+    monkeypatch.chdir(tmp_path)
+    shown = [block.text for block in blocks_of(ROOT / place.partition(":")[0]) if block.language == "python"]
+    module_writer(tmp_path, monkeypatch)("\n".join(text for text in shown if "@register_scheme" in text))
+    given = {word.partition("=")[0] for word in run}
+    missing = [word for word in THE_REST if word.partition("=")[0] not in given]
+    dry_run([*missing, *(word.replace("=...", "=mine.parquet") for word in run)])
+
+
+def test_every_page_with_a_training_is_covered():
+    """As many commands as a search for their words finds."""
+    told = {place.partition(":")[0] for place, _ in TRAININGS}
+    named = {name_of(block.page) for block in COMMANDS if re.search(r"main_ppo|recipes/run_|verl check ", block.text)}
+    in_variables = {name_of(block.page) for block in COMMANDS if IN_A_VARIABLE.search(block.text)}
+    assert named - in_variables <= told
+    assert len(TRAININGS) > 12
 
 
 def test_an_option_that_is_not_there_would_be_found():

@@ -53,8 +53,8 @@ def test_a_recipe_with_a_wrong_override_ends_with_one_line_and_no_traceback():
     done = run_recipe("run_qwen3_4b_rest.sh", "data.train_batchsize=64", DRY_RUN="1", PYTHON=sys.executable)
     assert done.returncode == 1
     assert [line for line in done.stderr.splitlines() if line] == [
-        "data.train_batchsize=64: in data: unknown key 'train_batchsize': did you mean train_batch_size or "
-        "val_batch_size or gen_batch_size? Add a key that only your own code reads as +data.train_batchsize=..."
+        "data.train_batchsize=64: in data: unknown key 'train_batchsize': did you mean train_batch_size? If only your "
+        "own code reads it: ++data.train_batchsize=..."
     ]
 
 

@@ -32,6 +32,7 @@ def bfcl(
         from rest_verl.bfcl.data.files import bfcl_version
         from rest_verl.bfcl.data.multi_turn import MULTI_TURN_CATEGORIES, bfcl_multi_turn_rows
         from rest_verl.bfcl.data.single_turn import CATEGORIES, bfcl_rows
+        from rest_verl.bfcl.data.split import bfcl_question_of
         from rest_verl.data.data_set import Origin
         from rest_verl.data.template import BUILT_IN, PromptTemplate
 
@@ -46,4 +47,4 @@ def bfcl(
         with progress_bar("BFCL") as on_progress:
             rows = make_rows(wanted, format, rendering, on_progress)
         origin = Origin("bfcl", [{"package": "bfcl-eval", "version": bfcl_version()}], options)
-        write_and_show(rows, validation_share, out, origin)
+        write_and_show(rows, validation_share, out, origin, bfcl_question_of())

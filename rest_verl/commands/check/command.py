@@ -21,7 +21,10 @@ def check(
         typer.Option("--json", help="Write config, differences and notes to this file; goes before the overrides."),
     ] = None,
 ) -> None:
-    """Check a verl command without running it: no GPU, no model, no data. Exit status 1 if the run would fail."""
+    """Check a verl command without running it: no GPU, no model, no data. Exit status 1 if the run would fail.
+
+    Files that are here are looked at, and your own code (reward function, tools, modules) is imported, as in the run.
+    """
     from rest_verl.commands.check.compose import DryRunError
     from rest_verl.commands.check.run import dry_run
 

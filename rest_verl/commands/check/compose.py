@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from hydra import compose, initialize_config_module
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from rest_verl.commands.check.overrides import group_problem, is_new, key_problem, parse, text_of
 from rest_verl.config.rest import defaults
-
-MOST_KEYS = 12  # in a message without a close match
 
 
 class DryRunError(ValueError):
@@ -32,18 +30,23 @@ class DryRunError(ValueError):
         super().__init__("\n".join(self.problems))
 
 
-def unknown_key(given: str, keys: Iterable[str]) -> str:
-    """Error message for a key that its node does not have. Names only the closest keys: verl's nodes have up to 70."""
-    names = sorted(name for name in keys if name != "_target_")
-    near = get_close_matches(given, names, n=3, cutoff=0.5)
-    if near:
-        return f"unknown key {given!r}: did you mean {' or '.join(near)}?"
-    more = f" and {len(names) - MOST_KEYS} more" if len(names) > MOST_KEYS else ""
-    return f"unknown key {given!r}: allowed: {', '.join(names[:MOST_KEYS])}{more}"
-
-
 # What verl's main_ppo passes to `hydra.main`.
 CONFIG_MODULE, CONFIG_NAME = "verl.trainer.config", "ppo_trainer"
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A run's config as far as its overrides are right.
+
+    Attributes:
+        config: the whole config; None if Hydra cannot compose it, or a group or preset of it is wrong.
+        base: verl's own config for the same `model_engine`, with the defaults of a `rest` node if the run has one.
+        problems: a line for each override that is left out, or why there is no config.
+    """
+
+    config: DictConfig | None
+    base: DictConfig
+    problems: list[str]
 
 
 def compose_run(overrides: Sequence[str]) -> tuple[DictConfig, DictConfig]:
@@ -53,80 +56,59 @@ def compose_run(overrides: Sequence[str]) -> tuple[DictConfig, DictConfig]:
         overrides: Hydra overrides, as on the command line of `python -m verl.trainer.main_ppo`.
 
     Returns:
-        the whole config; and verl's own config for the same `model_engine`, with the defaults of a `rest` node if the
-        run has one.
+        `Composed.config` and `Composed.base`.
 
     Raises:
         DryRunError: an override cannot be parsed, or names a key or a preset that does not exist.
     """
-    parsed = _parse(overrides)
+    composed = compose_sound(overrides)
+    if composed.problems or composed.config is None:
+        raise DryRunError(composed.problems)
+    return composed.config, composed.base
+
+
+def compose_sound(overrides: Sequence[str]) -> Composed:
+    """Compose a run's config from those of its overrides that are right, for a check of the others' values.
+
+    Raises:
+        DryRunError: `model_engine` is none of verl's.
+    """
+    parsed, problems = [], []
+    for text in overrides:
+        try:
+            parsed.append(parse(text))
+        except ValueError as error:
+            problems.append(str(error))
     engine = next((item.value() for item in reversed(parsed) if item.key_or_group == "model_engine"), "dp")
     with _one_line_errors():
         base = _verl_defaults(str(engine))
-    if any(_is_new(item) and item.key_or_group.partition("/")[0].partition(".")[0] == "rest" for item in parsed):
+    with initialize_config_module(CONFIG_MODULE, version_base=None):
+        groups = [problem for item in parsed if (problem := group_problem(item, base, _has_group))]
+    if groups:
+        return Composed(None, base, [*problems, *groups])  # what else is wrong may follow from it
+    if any(is_new(item) and item.key_or_group.partition("/")[0].partition(".")[0] == "rest" for item in parsed):
         base = OmegaConf.merge({"rest": defaults()}, base)
-    unknown = [problem for item in parsed if (problem := _unknown_key(item, parsed, base))]
-    if unknown:
-        raise DryRunError(unknown)
-    with _one_line_errors(), initialize_config_module(CONFIG_MODULE, version_base=None):
-        config = compose(CONFIG_NAME, list(overrides))
-    return config, base
+    sound = []
+    for item in parsed:
+        if problem := key_problem(item, parsed, base):
+            problems.append(problem)
+        else:
+            sound.append(text_of(item))
+    try:
+        with _one_line_errors(), initialize_config_module(CONFIG_MODULE, version_base=None):
+            return Composed(compose(CONFIG_NAME, sound), base, problems)
+    except DryRunError as error:
+        return Composed(None, base, [*problems, *error.problems])
+
+
+def _has_group(name: str) -> bool:
+    return bool(GlobalHydra.instance().config_loader().get_group_options(name))
 
 
 @lru_cache
 def _verl_defaults(engine: str) -> Any:
     with initialize_config_module(CONFIG_MODULE, version_base=None):
         return compose(CONFIG_NAME, [f"model_engine={engine}"])
-
-
-def _parse(overrides: Sequence[str]) -> list[Override]:
-    parser, parsed, problems = OverridesParser.create(), [], []
-    for text in overrides:
-        try:
-            parsed.append(parser.parse_override(text))
-        except HydraException:
-            problems.append(f"{text}: not a Hydra override; allowed: key=value, +key=value for a new key, ~key")
-    if problems:
-        raise DryRunError(problems)
-    return parsed
-
-
-def _unknown_key(item: Override, parsed: list[Override], base: DictConfig) -> str | None:
-    """The problem with an override whose key does not exist; None if it exists or only Hydra can tell."""
-    key = item.key_or_group
-    top = key.partition(".")[0]
-    if _is_new(item) or "/" in key or "@" in key or top in ("hydra", "model_engine"):
-        return None
-    if top == "rest" and "rest" not in base:
-        return f"{item.input_line}: the run has no rest node: add a preset, such as +rest=paper"
-    node: Any = base
-    path: list[str] = []
-    for part in key.split("."):
-        if not isinstance(node, DictConfig):
-            # an element of a list, or a key below a plain value
-            return None if OmegaConf.is_list(node) else f"{item.input_line}: {'.'.join(path)} has no keys"
-        keys = list(map(str, node))
-        if part not in keys:
-            if any(_adds(other, [*path, part]) for other in parsed):
-                return None
-            return (
-                f"{item.input_line}: in {'.'.join(path) or 'the config'}: {unknown_key(part, keys)} "
-                f"Add a key that only your own code reads as +{key}=..."
-            )
-        path.append(part)
-        node = None if OmegaConf.is_missing(node, part) else node[part]
-    return None
-
-
-def _adds(item: Override, path: list[str]) -> bool:
-    """Whether an override adds the key at this path, or something below it."""
-    added = item.key_or_group.split(".")
-    return _is_new(item) and added[: len(path)] == path
-
-
-def _is_new(item: Override) -> bool:
-    """Whether an override adds a key or a preset."""
-    return item.is_add() or item.is_force_add()
 
 
 @contextmanager

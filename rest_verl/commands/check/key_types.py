@@ -5,16 +5,17 @@ The expected type is that of the field of verl's dataclass if the node names one
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hydra.utils import get_class
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from rest_verl.commands.check.compose import unknown_key
+from rest_verl.commands.check.overrides import unknown_key
 
 # No text: verl accepts most of it as it is, and a name may look like a number.
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", dict: "a node with keys"}
@@ -27,17 +28,44 @@ def wrong_values(config: DictConfig, base: DictConfig) -> Iterator[str]:
         config: a run's config.
         base: verl's config without the run's overrides.
     """
+    yield from wrong_keys(config, base).values()
+
+
+def wrong_keys(config: DictConfig, base: DictConfig) -> dict[str, str]:
+    """The lines of `wrong_values` by their keys.
+
+    Args:
+        config: a run's config.
+        base: verl's config without the run's overrides.
+    """
+    found = {}
     for key, name, node, before in _changed(config, base):
         owner = _dataclass_of(node)
         if owner and name not in before and name not in _hints(owner):
-            yield f"+{key}: in {key.rpartition('.')[0]}: {unknown_key(name, _hints(owner))}"
+            found[key] = f"+{key}: in {key.rpartition('.')[0]}: {unknown_key(name, _hints(owner))}"
             continue
         value = _value(node, name)
         default = _value(before, name)
         kind, optional = _kind(owner, name, default)
         if kind is None or _fits(value, kind) or (value is None and optional):
             continue
-        yield f"{key}={_as_text(value)}: expected {KINDS[kind]}{_default_hint(default)}"
+        found[key] = f"{key}={_as_text(value)}: expected {KINDS[kind]}{_default_hint(default)}"
+    return found
+
+
+def without(config: DictConfig, base: DictConfig, keys: Iterable[str]) -> DictConfig:
+    """A copy of a run's config with verl's own values of these keys, and without those that verl does not have."""
+    changed = deepcopy(config)
+    with open_dict(changed):
+        for key in keys:
+            above, _, name = key.rpartition(".")
+            node = OmegaConf.select(changed, above) if above else changed
+            before = OmegaConf.select(base, above) if above else base
+            if name in before:
+                node[name] = deepcopy(before._get_node(name))
+            else:
+                del node[name]
+    return changed
 
 
 def unread_keys(config: DictConfig, base: DictConfig) -> Iterator[str]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from copy import deepcopy
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException
@@ -14,20 +13,18 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rest_verl.commands.check.batches import batch_notes, batch_problems
-from rest_verl.commands.check.compose import DryRunError, compose_run
-from rest_verl.commands.check.key_types import unread_keys, wrong_values
+from rest_verl.commands.check.code import code_problems
+from rest_verl.commands.check.compose import DryRunError, compose_sound
+from rest_verl.commands.check.files import file_problems, has_critic
+from rest_verl.commands.check.key_types import without, wrong_keys
+from rest_verl.commands.check.notes import is_here, run_notes
 from rest_verl.common.logs import quiet_verl
 from rest_verl.common.names import unknown_name
 from rest_verl.config.rest import ConfigError
+from rest_verl.data.files import parquet_fault
+from rest_verl.plugin import run_checks
 from rest_verl.plugin.registries import REGISTRIES, Registry
-
-# The module that a setting requires: (key, value) -> module.
-REQUIRED_MODULES = {
-    ("actor_rollout_ref.rollout.name", "vllm"): "vllm",
-    ("actor_rollout_ref.rollout.name", "sglang"): "sglang",
-    ("actor_rollout_ref.actor.strategy", "megatron"): "megatron.core",
-    ("actor_rollout_ref.rollout.checkpoint_engine.backend", "nccl"): "cupy",
-}
+from rest_verl.plugin.run_data import data_files
 
 
 @dataclass(frozen=True)
@@ -64,34 +61,58 @@ def dry_run(overrides: Sequence[str]) -> DryRun:
         DryRunError: the run would fail.
     """
     with quiet_verl():
-        config, base = compose_run(overrides)
-        _raise_if([*missing_values(config), *wrong_values(config, base)])
-        # before verl's own validation, whose messages say less
-        _raise_if(batch_problems(config))
+        composed = compose_sound(overrides)
+        config, base = composed.config, composed.base
+        if config is None:
+            raise DryRunError(composed.problems)
         from verl.trainer import main_ppo
 
+        wrong = wrong_keys(config, base)
+        sane = without(config, base, wrong)
+        found = [
+            *composed.problems,
+            *missing_values(config),
+            *wrong.values(),
+            *batch_problems(sane),
+            *unknown_names(sane),
+            *_refused_by_us(sane),
+            *code_problems(sane),
+            *file_problems(sane),
+            *_too_few_rows(sane),
+        ]
+        _raise_if(found)
+        # last, since its messages say less and it stops at the first
         with _no_run(main_ppo):
-            validate(main_ppo.main, config)
-        _raise_if([*refused_dataclasses(config), *unknown_names(config), *_too_few_rows(config)])
-        notes = [*batch_notes(config), *_notes(config, base)]
+            validate(main_ppo.main, _without_absent_critic(config))
+        _raise_if([*refused_dataclasses(config)])
+        notes = [*batch_notes(config), *run_notes(config, base)]
     resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
     return DryRun(resolved, list(_differences(config, base)), notes)  # type: ignore[arg-type]  # its keys are text
 
 
 def _raise_if(problems: list[str]) -> None:
     if problems:
-        raise DryRunError(problems)
+        raise DryRunError(dict.fromkeys(problems))
+
+
+def _refused_by_us(config: DictConfig) -> list[str]:
+    """What the plugin refuses at the start of a run."""
+    try:
+        run_checks.check_run(config, REGISTRIES["advantage estimator"].entries())
+    except ConfigError as error:
+        return str(error).split("\n")
+    return []
 
 
 @contextmanager
 def _no_run(main_ppo: Any) -> Iterator[None]:
-    """Stop verl's main before it starts Ray."""
-    run_ppo = main_ppo.run_ppo
-    main_ppo.run_ppo = lambda *_, **__: None
+    """Stop verl's main before it starts Ray, and our own checks in it, which are done already."""
+    before = main_ppo.run_ppo, run_checks.check_at_start
+    main_ppo.run_ppo = run_checks.check_at_start = lambda *_, **__: None
     try:
         yield
     finally:
-        main_ppo.run_ppo = run_ppo
+        main_ppo.run_ppo, run_checks.check_at_start = before
 
 
 def _differences(config: DictConfig, base: DictConfig) -> Iterator[Difference]:
@@ -115,49 +136,27 @@ def _leaves(config: DictConfig) -> dict[str, Any]:
     return dict(walk(OmegaConf.to_container(config, resolve=False), ""))
 
 
-def _files(config: DictConfig, key: str) -> list[Path]:
-    given = OmegaConf.select(config, key)
-    return [Path(str(path)).expanduser() for path in ([given] if isinstance(given, str) else given)]
+def _without_absent_critic(config: DictConfig) -> DictConfig:
+    """The config without the critic's model if that is not here: verl's validation would load it."""
+    if not has_critic(config) or is_here(config.critic.model.path):
+        return config
+    changed = deepcopy(config)
+    changed.critic.model = None
+    return changed
 
 
 def _too_few_rows(config: DictConfig) -> Iterator[str]:
     """A problem if the data is present but too small for one batch: verl drops incomplete batches."""
     from pyarrow.parquet import read_metadata
 
-    files = _files(config, "data.train_files")
-    if all(path.suffix == ".parquet" and path.is_file() for path in files):
+    files = data_files(config, "data.train_files")
+    if files and all(path.suffix == ".parquet" and path.is_file() and not parquet_fault(path) for path in files):
         rows = sum(read_metadata(path).num_rows for path in files)
         if rows < config.data.train_batch_size:
             yield (
                 f"data.train_batch_size={config.data.train_batch_size}: data.train_files has only {rows} rows: set at "
                 f"most {rows}"
             )
-
-
-def _notes(config: DictConfig, base: DictConfig) -> Iterator[str]:
-    import torch
-
-    for (key, value), module in REQUIRED_MODULES.items():
-        if OmegaConf.select(config, key) == value and not _installed(module):
-            yield f"{key}={value}: {module} is not installed here, so it was not tried"
-    if config.trainer.device == "cuda" and not torch.cuda.is_available():
-        yield "no GPU here, so memory and kernels were not tried"
-    model = str(config.actor_rollout_ref.model.path)
-    if not Path(model).expanduser().is_dir():
-        yield f"actor_rollout_ref.model.path={model} is not a folder here, so the model was not checked"
-    for key in ("data.train_files", "data.val_files"):
-        for path in _files(config, key):
-            if not path.exists():
-                yield f"{key}={path} does not exist yet: `rest-verl data` writes it"
-    for key in unread_keys(config, base):
-        yield f"{key} is not a key of verl's own config: it has an effect only if other code reads it"
-
-
-def _installed(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False  # its parent package is missing
 
 
 # Settings that verl turns into dataclasses in its workers. Without the model's, whose dataclass loads the model.
@@ -173,15 +172,13 @@ def missing_values(config: DictConfig) -> Iterator[str]:
 
 
 def validate(verls_main: Callable[[DictConfig], Any], config: DictConfig) -> None:
-    """Call verl's main, whose validation starts with ours.
+    """Call verl's main, which validates the config.
 
     Raises:
         DryRunError: verl refuses the config.
     """
     try:
         verls_main(config)
-    except ConfigError as error:
-        raise DryRunError(str(error).split("\n")) from None
     except Exception as error:
         # verl asserts, raises and divides by settings: any error means that the run would fail here
         raise DryRunError([_refusal(error)]) from None
@@ -205,6 +202,7 @@ def _refusal(error: Exception) -> str:
     return f"verl refuses the config ({type(cause).__name__}): {cause}"
 
 
+_PARSERS = Registry("verl.experimental.agent_loop.tool_parser", "ToolParser._registry")
 _ENGINES = Registry("verl.workers.rollout.base", "_ROLLOUT_REGISTRY")  # keys: (engine, mode)
 
 
@@ -212,8 +210,9 @@ def unknown_names(config: DictConfig) -> Iterator[str]:
     """One line for each name that is not registered."""
     from verl.utils.import_utils import import_external_libs
 
-    # as verl's workers do: the module may register names
-    import_external_libs(config.actor_rollout_ref.model.external_lib)
+    # as verl's workers do: the module may register names; what it raises is told elsewhere
+    with suppress(Exception):
+        import_external_libs(config.actor_rollout_ref.model.external_lib)
     agent = config.actor_rollout_ref.rollout.agent
     chosen: list[tuple[str, str, Collection[Any]]] = [
         ("algorithm.adv_estimator", "estimator", REGISTRIES["advantage estimator"].entries()),
@@ -223,10 +222,13 @@ def unknown_names(config: DictConfig) -> Iterator[str]:
     ]
     if config.reward.reward_manager.source == "register":
         chosen.append(("reward.reward_manager.name", "reward manager", REGISTRIES["reward manager"].entries()))
+    if agent.default_agent_loop == "tool_agent":
+        parsers = _PARSERS.entries()
+        chosen.append(("actor_rollout_ref.rollout.multi_turn.format", "tool parser", parsers))
     if agent.agent_loop_config_path is None:
         loops = REGISTRIES["agent loop"].entries()
         chosen.append(("actor_rollout_ref.rollout.agent.default_agent_loop", "agent loop", loops))
     for key, kind, names in chosen:
-        given = str(OmegaConf.select(config, key))
-        if given not in names:
-            yield f"{key}: {unknown_name(kind, given, names)}"
+        given = OmegaConf.select(config, key)
+        if given is not None and str(given) not in names:  # what has no value is told as missing
+            yield f"{key}: {unknown_name(kind, str(given), names)}"

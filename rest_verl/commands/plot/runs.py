@@ -80,8 +80,10 @@ def _read_lines(path: Path) -> Scalars:
             try:
                 step, data = _record(line)
             except (ValueError, RecursionError) as error:
-                if not line.endswith(b"\n"):
+                if not line.endswith(b"\n") and _may_be_cut(line):
                     break  # still being written
+                if number == 1 and not line.startswith(b"{"):
+                    raise ValueError(f"{path}:1: not a log of verl: {_EXPECTED}") from None
                 raise ValueError(f"{path}:{number}: {error}: {_EXPECTED}") from None
             for metric, value in data.items():
                 if value is None:  # verl's logger writes null for values that are not finite
@@ -89,6 +91,12 @@ def _read_lines(path: Path) -> Scalars:
                 elif isinstance(value, int | float):
                     scalars[metric][step] = _finite(value)
     return dict(scalars)
+
+
+def _may_be_cut(line: bytes) -> bool:
+    """Whether a line may be the beginning of one of verl's."""
+    begin = b'{"step":'
+    return line.startswith(begin) or begin.startswith(line)
 
 
 def _record(line: bytes) -> tuple[int, dict[str, Any]]:

@@ -4,11 +4,46 @@ from planting import Planted
 
 FAULTS = (
     Planted(
+        "a reward function that its file lacks passes the dry run",
+        "commands/check/code.py",
+        "    if not hasattr(module, name):\n",
+        "    if not module:\n",
+        "tests/faults/test_checks_before_a_run.py::test_code_of_ones_own_is_loaded_before_the_run",
+    ),
+    Planted(
+        "data that is no parquet passes the dry run",
+        "commands/check/files.py",
+        "return parquet_fault(path) or _column_fault(config, path)",
+        "return None if parquet_fault(path) else _column_fault(config, path)",
+        "tests/faults/test_checks_before_a_run.py::test_data_that_verl_cannot_read_is_found_before_the_run",
+    ),
+    Planted(
+        "a misspelt group passes the dry run",
+        "commands/check/overrides.py",
+        "    if near or homes:\n",
+        "    if homes and not near:\n",
+        "tests/faults/test_messages.py::test_a_misspelt_group_is_an_error",
+    ),
+    Planted(
+        "a plus before a misspelt key is no error",
+        "commands/check/overrides.py",
+        "if near := closest(missing, siblings, _MISSPELT):",
+        "if near := closest(missing, siblings, 1.1):",
+        "tests/faults/test_messages.py::test_a_plus_before_a_misspelt_key_is_an_error",
+    ),
+    Planted(
         "a split has one question on both sides",
-        "data/data_set.py",
-        'return [pair for pair in pairs if pair[0] != "system"] or pairs',
-        "return pairs",
+        "data/question.py",
+        'if message.get("role") != "system"), None)',
+        "if message), None)",
         "tests/data/test_split.py::test_one_question_is_never_on_both_sides",
+    ),
+    Planted(
+        "the variants of a BFCL scenario are split apart",
+        "bfcl/data/split.py",
+        'json.dumps(["scenario", str(entry["id"]).rpartition("_")[2]])',
+        'json.dumps(["scenario", str(entry["id"])])',
+        "tests/faults/test_data.py::test_no_scenario_of_bfcl_is_on_both_sides",
     ),
     Planted(
         "a data set that broke off keeps the old manifest",
@@ -162,9 +197,9 @@ FAULTS = (
     ),
     Planted(
         "an unknown key of verl's passes the check",
-        "commands/check/compose.py",
-        "        if part not in keys:\n",
-        "        if part not in keys and not path:\n",
+        "commands/check/overrides.py",
+        "or part not in map(str, node):",
+        "or (part not in map(str, node) and not path):",
         "tests/commands/check/test_check.py::test_an_unknown_key",
     ),
     Planted(

@@ -9,6 +9,34 @@ RESUME = "tests/resilience/test_resume.py::"
 
 FAULTS = (
     Planted(
+        "a run takes a misspelt group for plain GRPO",
+        "plugin/run_checks.py",
+        "if near or value in preset_names():",
+        "if near and value not in preset_names():",
+        "tests/faults/test_messages.py::test_a_run_refuses_a_misspelt_group_itself",
+    ),
+    Planted(
+        "a scheme that returns no tensor is not tried",
+        "plugin/trial.py",
+        "if not isinstance(given, Tensor):",
+        "if given is None:",
+        "tests/faults/test_messages.py::test_a_scheme_is_tried_before_the_run",
+    ),
+    Planted(
+        "data of another format is trained with",
+        "plugin/run_data.py",
+        "if asked and format not in asked:",
+        "if asked and not formats:",
+        "tests/faults/test_checks_before_a_run.py::test_data_of_another_format_is_refused_by_its_rows",
+    ),
+    Planted(
+        "rows with an environment run under any agent loop",
+        "plugin/run_data.py",
+        "if loop in _WITHOUT_ENVIRONMENTS:",
+        "if loop is None:",
+        "tests/faults/test_checks_before_a_run.py::test_rows_with_an_environment_need_its_agent_loop",
+    ),
+    Planted(
         "weights of scheme paper are not clamped",
         "weighting/schemes.py",
         "min(max(weight, low), high) if weight > 0 else 0.0",
