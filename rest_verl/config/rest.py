@@ -139,6 +139,10 @@ class RestConfig:
         normalisation: `row` keeps sum_t m w = sum_t m in every row; `positive` gives the weighted tokens of each row a
             mean of 1 and keeps the sum over the batch, as the authors do; `none` leaves the weights unchanged.
         clamp_min, clamp_max: bounds of positive weights before normalisation.
+        floor: least weight of a generated token after normalisation. Above 0 in every preset but `paper`, whose
+            weights are 0 for the end of sequence: such a policy does not learn to stop.
+        cap: greatest weight after normalisation; None for none. Where few tokens of a row have a weight, `row` would
+            give them that of the whole row.
         weights: weight of each region, in scheme `paper`.
         alpha: exponent of the structural weight (V + eps)^(-alpha), in schemes `entropy` and `token`: 1 minimises
             variance, 0 weights all tokens alike, values below 0 prefer tokens of high entropy.
@@ -164,6 +168,8 @@ class RestConfig:
     normalisation: Literal["row", "positive", "none"] = "row"
     clamp_min: float = Field(default=1e-3, gt=0)
     clamp_max: float = Field(default=8.0, gt=0)
+    floor: float = Field(default=0.0, ge=0, le=1)
+    cap: float | None = Field(default=8.0, ge=1)
     weights: RegionWeights = field(default_factory=RegionWeights)
     alpha: float = 1.0
     eps: float = Field(default=0.05, gt=0)

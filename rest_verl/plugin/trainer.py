@@ -44,7 +44,13 @@ from rest_verl.resilience.liveness import Role
 from rest_verl.resilience.resume import CheckpointError, check_found, unreadable_message
 from rest_verl.resilience.watched_trainer import WatchedTrainer
 from rest_verl.weighting.advantage import reshape_advantages
-from rest_verl.weighting.metrics import rename_actor_metrics, reward_metrics, weight_metrics
+from rest_verl.weighting.metrics import (
+    not_finite_metrics,
+    rename_actor_metrics,
+    reward_metrics,
+    trajectory_rows,
+    weight_metrics,
+)
 from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
@@ -184,11 +190,23 @@ class RestTrainerMixin(WatchedTrainer):
 
     def _report(self, batch: KVBatchMeta, step_batch: StepBatch) -> dict[str, float]:
         """Phase 3: hand the records of a batch to the writer and return its metrics."""
+        # In bypass mode verl writes no entropy. The mask always exists: a request for nothing else may fail.
+        fields = ["response_mask", "old_log_probs", "advantages", "entropy"]
+        values = read_fields(batch, fields).to_padded_tensor()
         if step_batch.entropy is None:
-            # With a field that always exists: in bypass mode verl writes no entropy, and a request for none may fail.
-            step_batch.entropy = read_fields(batch, ["response_mask", "entropy"]).to_padded_tensor().get("entropy")
+            step_batch.entropy = values.get("entropy")
+        measured = {
+            "entropy": step_batch.entropy,
+            "sum_pi_squared": step_batch.sum_pi_squared,
+            "old_log_prob": values.get("old_log_probs"),
+            # those in the queue may be weighted by now, and a weight of 0 hides what they were
+            "advantage": values.get("advantages") if step_batch.advantages is None else step_batch.advantages,
+        }
         metrics = weight_metrics(step_batch) | self._weighting.metrics(step_batch.step)
-        metrics |= reward_metrics(step_batch.extra_fields, step_batch.response_mask)
+        metrics |= not_finite_metrics(
+            step_batch.tagged, {name: found for name, found in measured.items() if found is not None}
+        )
+        metrics |= reward_metrics(step_batch.extra_fields[row] for row in trajectory_rows(batch.keys, batch.tags))
         if self._recorder is not None and self._recorder.wants(step_batch.step):
             self._recorder.take(batch.keys, batch.tags, step_batch, partial(read_fields, batch))
         return metrics

@@ -25,8 +25,8 @@ FAULTS = (
     Planted(
         "the exact variance gives way to its bound",
         "weighting/token_weighting.py",
-        "variance_bound(batch.entropy) if exact is None else variance_exact(exact)",
-        "variance_bound(batch.entropy) if exact is None else variance_bound(batch.entropy)",
+        "variance = exact.where(exact.isfinite(), variance)",
+        "variance = variance.where(variance.isfinite(), exact)",
         "tests/weighting/test_token_weighting.py::test_the_sum_of_squared_probabilities_goes_before_the_entropy",
     ),
     Planted(
