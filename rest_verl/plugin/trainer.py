@@ -12,7 +12,6 @@ to them for the loss. It fills one `StepBatch` in three phases:
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +22,7 @@ from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
 from verl.checkpoint_engine import CheckpointEngineManager
 from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
+from verl.trainer.ppo.utils import need_critic
 from verl.trainer.ppo.v1 import (
     PPOTrainerColocateAsync,
     PPOTrainerSeparateAsync,
@@ -32,7 +32,6 @@ from verl.trainer.ppo.v1 import (
 from verl.utils.debug import marked_timer
 from verl.workers.utils.padding import response_from_nested
 
-from rest_verl.common.logs import logger_of
 from rest_verl.config.rest import ConfigError
 from rest_verl.core.regions import RegionTagger, TaggedBatch
 from rest_verl.formats import get_format
@@ -51,12 +50,9 @@ from rest_verl.weighting.metrics import (
     trajectory_rows,
     weight_metrics,
 )
+from rest_verl.weighting.saved_state import ChangedRunError, restore_state, save_state
 from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
-
-STATE_FILE = "rest.json"  # in the folder of a checkpoint: the state of the weighting
-
-logger = logger_of(__name__)
 
 
 class RestTrainerMixin(WatchedTrainer):
@@ -104,7 +100,7 @@ class RestTrainerMixin(WatchedTrainer):
         # Before verl's part: the last file that verl writes marks the checkpoint as complete.
         folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / STATE_FILE).write_text(json.dumps(self._weighting.state()))
+        save_state(folder, self._weighting, self.global_steps)
         super()._save_checkpoint()
 
     def _load_checkpoint(self) -> None:
@@ -116,13 +112,13 @@ class RestTrainerMixin(WatchedTrainer):
                     check_found(Path(trainer.default_local_dir))
                 return
             given = trainer.resume_from_path if trainer.resume_mode == "resume_path" else None
-            state = Path(given or f"{trainer.default_local_dir}/global_step_{self.global_steps}") / STATE_FILE
-            if state.exists():
-                self._weighting.restore(json.loads(state.read_text()))
-            else:
-                logger.warning("%s is missing: the averages of measured entropy start again", state)
+            folder = Path(given or f"{trainer.default_local_dir}/global_step_{self.global_steps}")
+            restore_state(folder, self._weighting, self.global_steps, self._rest.resume_changed)
+        except ChangedRunError:
+            raise
         except Exception as error:  # from the engine, torch or a file: the causes differ, the remedy is the same
-            raise CheckpointError(unreadable_message(trainer, self.global_steps, error)) from error
+            parts = ("actor", "critic") if need_critic(self.config) else ("actor",)
+            raise CheckpointError(unreadable_message(trainer, self.global_steps, error, parts)) from error
 
     def _step_once(self, metrics: dict[str, Any], timing_raw: dict[str, float], sample_batch_size: int) -> KVBatchMeta:
         batch = super()._step_once(metrics, timing_raw, sample_batch_size)

@@ -85,6 +85,27 @@ class TokenWeighting:
         batch.variance = filled(variance, batch.tagged, batch.region_variance)
 
     @property
+    def scheme(self) -> str:
+        """Name of the scheme."""
+        return self._config.scheme
+
+    @property
+    def total_steps(self) -> int:
+        """Number of global steps of the whole run."""
+        return self._total_steps
+
+    @property
+    def reads_curriculum(self) -> bool:
+        """Whether lam has a part in the weights."""
+        return "curriculum" in self._scheme.reads
+
+    def with_total_steps(self, total_steps: int) -> TokenWeighting:
+        """This weighting, with what it has measured, in a run of another length."""
+        other = TokenWeighting(self._config, total_steps)
+        other.restore(self.state())
+        return other
+
+    @property
     def needs_entropy(self) -> bool:
         """Whether a batch must have the policy's entropy."""
         return self._scheme.measures_entropy
@@ -112,14 +133,15 @@ class TokenWeighting:
         metrics: dict[str, float] = {}
         if "weights" in self._scheme.reads:
             metrics |= by_region("rest/schedule", paper_weights(self._config, step))
-        if "curriculum" in self._scheme.reads:
+        if self.reads_curriculum:
             metrics["rest/curriculum"] = self.lam(step)
         return metrics | by_region("rest/variance", self._averages.variance)
 
     def state(self) -> dict[str, object]:
-        """State as JSON values, for `restore`."""
+        """What was measured, as JSON values, for `restore`."""
         return self._averages.state()
 
     def restore(self, state: Mapping) -> None:
-        """Continue from the `state` of an earlier run."""
+        """Continue from the `state` of an earlier run; ValueError if it holds what is no average, KeyError if it lacks
+        one."""
         self._averages.restore(state)

@@ -60,7 +60,7 @@ FAULTS = (
     Planted(
         "a checkpoint holds nothing of what was measured",
         "plugin/trainer.py",
-        "        (folder / STATE_FILE).write_text(json.dumps(self._weighting.state()))\n",
+        "        save_state(folder, self._weighting, self.global_steps)\n",
         "",
         TRAINER + "test_a_resumed_trainer_continues_with_what_was_measured",
     ),
@@ -137,9 +137,37 @@ FAULTS = (
     Planted(
         "a resume picks a checkpoint that broke off",
         "resilience/resume.py",
-        'folder.glob(f"{FOLDER}*/{LAST_WRITTEN}")]',
-        'folder.glob(f"{FOLDER}*/rest.json")]',
+        'folder.glob(f"{FOLDER}*/{LAST_WRITTEN}") if',
+        'folder.glob(f"{FOLDER}*/rest.json") if',
         RESUME + "test_checkpoints_that_were_written_to_their_end_are_found_in_order",
+    ),
+    Planted(
+        "a checkpoint without its models counts as whole",
+        "resilience/resume.py",
+        "all(_holds_files(path / part) for part in parts)",
+        "True",
+        "tests/faults/test_training_start.py::test_a_checkpoint_without_its_models_is_not_whole",
+    ),
+    Planted(
+        "a resume moves lam without a word",
+        "weighting/saved_state.py",
+        "if not math.isclose(lam, now := weighting.lam(step), abs_tol=1e-6):",
+        "if (now := weighting.lam(step)) < 0:",
+        "tests/faults/test_training_start.py::test_a_resume_that_changes_the_weights_is_refused",
+    ),
+    Planted(
+        "turns are samples under any estimator",
+        "plugin/run_checks.py",
+        'if base != "grpo":',
+        'if base == "":',
+        "tests/faults/test_training_start.py::test_turns_as_samples_need_grpo",
+    ),
+    Planted(
+        "geo_mean passes for a loss that keeps the weights",
+        "plugin/policy_losses.py",
+        '"dppo_tv", "gpg",',
+        '"dppo_tv", "geo_mean", "gpg",',
+        "tests/faults/test_policy_losses.py::test_an_allowed_loss_weights_each_token",
     ),
     Planted(
         "a run whose newest checkpoint is gone starts anew",
