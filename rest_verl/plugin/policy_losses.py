@@ -1,8 +1,8 @@
 """Policy losses in which weighted advantages mean weighted tokens.
 
 With `rest.apply_in=advantage` a loss gets w_t A_t instead of A_t. That weights the gradient of token t by w_t where
-the loss of a token is proportional to its own advantage for w_t >= 0, and nothing else depends on the advantages. Each of
-verl's losses is tried by tests/faults/test_policy_losses.py.
+the loss of a token is proportional to its own advantage for w_t >= 0, and nothing else depends on the advantages. Each
+of verl's losses is tried by tests/faults/test_policy_losses.py.
 """
 
 from __future__ import annotations

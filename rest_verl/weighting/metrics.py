@@ -62,8 +62,9 @@ def trajectory_rows(keys: Sequence[str], tags: Sequence[Mapping[str, Any]]) -> l
 
 
 def reward_metrics(trajectories: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Means over trajectories: `rest/reward/<component>` for the components of the reward, and `rest/rollout/<number>`
-    for the numbers of the agent loop. A component that is not finite is counted in `rest/not_finite/reward` instead.
+    """Means over trajectories: `rest/reward/<component>` for the components of the reward, `rest/rollout/<number>` for
+    the numbers of the agent loop, and `rest/environment/<number>` for an environment's own. A component that is not
+    finite is counted in `rest/not_finite/reward` instead.
 
     verl logs components in validation only, and the scheduled reward alone mixes format and correctness.
 
@@ -92,7 +93,7 @@ def rename_actor_metrics(metrics: dict[str, Any]) -> None:
 
 
 def _metric_name(component: str) -> str:
-    return f"rest/{component}" if component.startswith("rollout/") else f"rest/reward/{component}"
+    return f"rest/{component}" if component.startswith(("rollout/", "environment/")) else f"rest/reward/{component}"
 
 
 def by_region(prefix: str, values: Mapping[Region, float]) -> dict[str, float]:

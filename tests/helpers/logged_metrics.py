@@ -60,7 +60,9 @@ def _scored(tokenizer: Any) -> Iterator[dict[str, float]]:
     yield _score(tokenizer, "bfcl_simple_python", json.dumps(BFCL))
     yield _score(tokenizer, "rlla", "no turn in any format")
     record = Record(turns=[GeneratedTurn(0, 0, 0.5, [Call("1", "get_weather", {"city": "Paris"})])], ended_by="done")
-    acted = record.fields([1]) | {"rest_environment": Checker([["a call that is due"]], None).score()}
+    acted = record.fields([1], with_table=False) | {
+        "rest_environment": Checker([["a call that is due"]], None).score()
+    }
     yield _score(tokenizer, "bfcl_multi_turn_base", "", acted)
     yield _score(tokenizer, "rlla", CALL, custom=lambda **_: 0.5)
 

@@ -15,6 +15,7 @@ from rest_verl.rollout.environment import Opening, ToolError, register_environme
 TEXTS = ["Please write down what you read. <tool_call> </tool_call> {} error tool\n" * 3, '{"name": "read"}\n' * 3]
 SETTINGS = (
     "rest.format=hermes",
+    "rest.dump_dir=records",  # the loop writes no file: it gives a trajectory its turn table
     "actor_rollout_ref.rollout.prompt_length=2048",
     "actor_rollout_ref.rollout.response_length=20000",
     "actor_rollout_ref.rollout.multi_turn.max_parallel_calls=8",
