@@ -139,7 +139,7 @@ class RegionAverages:
     def variance_of_all(self, batch: TaggedBatch) -> dict[Region, float]:
         """V of every region. One that was never measured has the mean over the batch's tokens of the others; 0 if
         nothing was ever measured."""
-        typical = batch.mean_over(self.variance, Region)
+        typical = batch.mean_over(self.variance, tuple(Region))
         if typical is None:
             typical = sum(self.variance.values()) / len(self.variance) if self.variance else 0.0
         return {region: self.variance.get(region, typical) for region in Region}

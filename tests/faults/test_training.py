@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from memory_queue import MemoryQueue, make_trainer, rows_of, run_step
 from tiers import examples
+from typer.testing import CliRunner
 from verl.workers.config import ActorConfig
 
+from rest_verl.cli import app
 from rest_verl.config.rest import CurriculumConfig, RestConfig, load
 from rest_verl.core.regions import Region, TaggedBatch
 from rest_verl.weighting.policy_loss import compute_policy_loss_rest
@@ -187,6 +189,14 @@ def test_the_end_of_sequence_is_trained_on(preset, normalisation):
     assert weights[0, 5] >= 0.05 and weights[1, 3] >= 0.05
     if preset == "no_think":
         assert weights[0, 1] == 0
+
+
+@pytest.mark.parametrize("preset", ["paper", "static", "no_think"])
+def test_the_preview_says_where_nobody_learns_to_stop(preset):
+    done = CliRunner().invoke(app, ["preview", "--no-plot", "--", f"+rest={preset}"])
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.output.split())
+    assert ("the policy does not learn to stop; rest.floor=0.1" in said) == (preset == "paper")
 
 
 def test_the_paper_gives_the_end_of_sequence_no_weight():

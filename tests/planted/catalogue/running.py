@@ -142,6 +142,27 @@ FAULTS = (
         RESUME + "test_checkpoints_that_were_written_to_their_end_are_found_in_order",
     ),
     Planted(
+        "a question that fails counts as a death",
+        "resilience/liveness.py",
+        "    except RayTaskError:  # first: it is also an instance of what the question raised\n        raise\n",
+        "",
+        "tests/faults/test_guard.py::test_a_question_that_fails_does_not_end_the_run",
+    ),
+    Planted(
+        "a stray signal ends the run",
+        "resilience/interrupt.py",
+        "        if reasons:\n            # Ray's waits",
+        "        if True:\n            # Ray's waits",
+        "tests/faults/test_guard.py::test_a_signal_from_elsewhere_does_not_end_the_run",
+    ),
+    Planted(
+        "a null in a list of records reaches the page",
+        "records/schema.py",
+        "        if compute.list_flatten(items).null_count:\n",
+        "        if False:\n",
+        "tests/commands/inspect/test_damaged_records.py::test_a_null_in_a_list_is_named",
+    ),
+    Planted(
         "a checkpoint without its models counts as whole",
         "resilience/resume.py",
         "all(_holds_files(path / part) for part in parts)",
