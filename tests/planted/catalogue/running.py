@@ -160,7 +160,7 @@ FAULTS = (
         "records/schema.py",
         "        if compute.list_flatten(items).null_count:\n",
         "        if False:\n",
-        "tests/commands/inspect/test_damaged_records.py::test_a_null_in_a_list_is_named",
+        "tests/faults/test_damaged_records.py::test_a_null_in_a_list_is_named",
     ),
     Planted(
         "a checkpoint without its models counts as whole",
