@@ -176,7 +176,7 @@ def test_a_sampler_that_polls_otherwise_runs_unwatched(kind, caplog):
     assert len(warnings) == 1 and f"{kind.__name__} cannot be watched" in warnings[0].getMessage()
 
 
-def test_a_dialogue_has_as_many_generations_as_the_leaderboard_allows():
+def test_a_dialogue_is_as_long_as_the_leaderboard_allows():
     """BFCL's loop ends a dialogue after the 21st step with calls of one user turn."""
     assert RolloutConfig().max_steps_per_turn == 21
 

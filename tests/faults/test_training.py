@@ -120,7 +120,7 @@ def test_no_measurement_spoils_a_weight_or_an_average(data, scheme, kind):
 
 
 @pytest.mark.parametrize("alpha", [1e4, -1e4])
-def test_a_weight_that_is_not_finite_is_found_before_it_is_clamped(alpha):
+def test_a_weight_that_is_not_finite_is_found_before_clamping(alpha):
     """(V + eps)^-alpha leaves the range of a float: clamping made 0 of NaN, and a run under GRPO of it."""
     with pytest.raises(ValueError, match=r"rest\.scheme=token gave a weight that is negative or not finite at step 1"):
         weighting(scheme="token", alpha=alpha, curriculum=CurriculumConfig(high=0.0))(batch(1, ENTROPY * 20))

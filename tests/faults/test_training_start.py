@@ -73,7 +73,7 @@ def test_a_loss_that_nobody_knows_needs_a_word_for_it():
 # The sum of squared probabilities
 
 
-def test_the_sum_of_squares_of_bf16_logits_is_worse_than_the_bound():
+def test_a_sum_of_squares_of_bf16_is_worse_than_the_bound():
     """What verl computes where a token has V = 0.0118: nothing."""
     logits = torch.zeros(1, 32)
     logits[0, 0] = math.log(31 * 0.994 / 0.006)

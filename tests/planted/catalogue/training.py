@@ -205,7 +205,7 @@ FAULTS = (
         "core/weights.py",
         "(weights > 0) & weights.isfinite(), weights)",
         "weights > 0, 0.0)",
-        "tests/faults/test_training.py::test_a_weight_that_is_not_finite_is_found_before_it_is_clamped",
+        "tests/faults/test_training.py::test_a_weight_that_is_not_finite_is_found_before_clamping",
     ),
     Planted(
         "the floor is not applied after normalising",
