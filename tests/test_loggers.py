@@ -7,7 +7,6 @@ import struct
 
 import numpy as np
 import pytest
-import torch
 from logged_metrics import logged_metrics
 from verl.trainer.ppo.v1.utils import MetricsAggregator
 from verl.utils.tracking import Tracking, _MlflowLoggingAdapter
@@ -124,28 +123,36 @@ def test_verl_s_rules_for_mlflow_change_no_name(metrics):
 
 
 def test_where_a_step_has_several_parts_verl_takes_means_and_adds_times(metrics):
-    """verl guesses from a name what to do with it: a component called `minutes` would become a minimum."""
+    """verl guesses from a name what to do with it: a component called `minutes` would become a minimum.
+
+    Of ours, the greatest weight is the maximum, and one count is added up.
+    """
     aggregator = MetricsAggregator()
     aggregator.add_step_metrics(metrics, sample_count=1)
     aggregator.add_step_metrics({name: value + 4.0 for name, value in metrics.items()}, sample_count=3)
     found = aggregator.get_aggregated_metrics()
-    times = {name for name in metrics if name.startswith("timing_")}
-    assert found == {
-        name: pytest.approx(2 * value + 4.0 if name in times else value + 3.0) for name, value in metrics.items()
-    }
+    added = {name for name in metrics if name.startswith("timing_") or name.endswith("/sum_pi_squared")}
+    expected = {name: 2 * value + 4.0 if name in added else value + 3.0 for name, value in metrics.items()}
+    expected["rest/weight_max"] = metrics["rest/weight_max"] + 4.0
+    assert found == pytest.approx(expected)
 
 
 def test_a_component_may_be_any_number_of_numpy():
     components = {"half": np.float32(0.5), "two": np.int64(2), "yes": True, "text": "x", "none": None}
-    found = reward_metrics([{"reward_extra_info": components}], torch.ones(1, 1))
-    assert found == {"rest/reward/half": 0.5, "rest/reward/two": 2.0, "rest/reward/yes": 1.0}
+    found = reward_metrics([{"reward_extra_info": components}])
+    assert found == {
+        "rest/reward/half": 0.5,
+        "rest/reward/two": 2.0,
+        "rest/reward/yes": 1.0,
+        "rest/not_finite/reward": 0.0,
+    }
     assert {type(value) for value in found.values()} == {float}
 
 
 def test_a_component_that_is_no_number_stops_no_logger(tmp_path, monkeypatch):
-    logged = reward_metrics([{"reward_extra_info": {"ratio": math.nan}}], torch.ones(1, 1))
+    logged = reward_metrics([{"reward_extra_info": {"ratio": math.nan}}])
     monkeypatch.setenv("VERL_FILE_LOGGER_PATH", str(tmp_path / "metrics.jsonl"))
     monkeypatch.setenv("TENSORBOARD_DIR", str(tmp_path / "tensorboard"))
     for backend in ("console", "file", "tensorboard"):
         log(backend, logged)
-    assert json.loads((tmp_path / "metrics.jsonl").read_text())["data"] == {"rest/reward/ratio": None}
+    assert json.loads((tmp_path / "metrics.jsonl").read_text())["data"] == {"rest/not_finite/reward": 1.0}

@@ -68,6 +68,7 @@ CHOSEN_ATTRIBUTES = {
     "rest_verl/config/reward.py": "keys of our dataclasses",
     "rest_verl/bfcl/multi_turn/apis.py": "classes of BFCL by our own list",
     "rest_verl/bfcl/multi_turn/executor.py": "a name from the model, among the public methods of the task's classes",
+    "rest_verl/resilience/watchdog.py": "what verl's replay buffer has, by our own list",
     "rest_verl/rollout/verl_loop.py": "image and video",
     "rest_verl/plugin/run_checks.py": "keys of our dataclasses",
     "rest_verl/plugin/registries.py": OWN,

@@ -79,8 +79,8 @@ def check_format(name: str, data: bytes) -> None:
 
     Spans and calls are sound (`check_turn`, `check_call`). A turn that is legal for calls has calls, all of them
     complete, and one that is legal for an answer has one, which is no malformed call. The rollout reads as many calls,
-    under names of their own, and an answer that is whole text. Read by schema (`check_schemas`), no value is of another
-    type than declared.
+    under names of their own, and an answer that is whole text. Read by schema (`check_schemas`), no value is of
+    another type than declared.
     """
     wire_format, text = get_format(name), assemble(data, pieces_of(name))
     with in_linear_time(len(text)):

@@ -39,3 +39,24 @@ def quiet_verl() -> Iterator[None]:
             yield
     finally:
         logging.disable(logging.NOTSET)
+
+
+class Survived:
+    """Logs what a guard survives: an error in the watching of a run must not end the run.
+
+    As a context manager, `with survived("the look")`, it lets an exception of the block end there. Each different text
+    is logged once: a guard looks every few seconds.
+    """
+
+    def __init__(self, logger: logging.Logger):
+        self._logger, self._logged = logger, set[str]()
+
+    @contextmanager
+    def __call__(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            text = f"{what} failed and is skipped: {type(error).__name__}: {' '.join(str(error).split())}"
+            if text not in self._logged:
+                self._logged.add(text)
+                self._logger.warning("%s. The run goes on; this warning appears once", text, exc_info=error)

@@ -135,12 +135,19 @@ class RestConfig:
         format: wire format of the policy's tool calls.
         modules: Python modules to import in every process that reads these settings: they register your own schemes,
             curricula and formats.
-        apply_in: where the weights act: `advantage` multiplies the advantages, under any policy loss; `loss`
-            multiplies the clipped surrogate in the policy loss `rest`, which also reports weighted metrics.
+        apply_in: where the weights act: `advantage` multiplies the advantages, under the policy losses in which that
+            weights the tokens (`plugin.policy_losses`); `loss` multiplies the clipped surrogate in the policy loss
+            `rest`, which also reports weighted metrics.
+        own_losses: names of your own policy losses, registered with verl, in which each token's part is proportional
+            to its own advantage, for apply_in=advantage.
         base_estimator: verl estimator whose advantages are reshaped.
         normalisation: `row` keeps sum_t m w = sum_t m in every row; `positive` gives the weighted tokens of each row a
             mean of 1 and keeps the sum over the batch, as the authors do; `none` leaves the weights unchanged.
         clamp_min, clamp_max: bounds of positive weights before normalisation.
+        floor: least weight of a generated token after normalisation. Above 0 in every preset but `paper`, whose
+            weights are 0 for the end of sequence: such a policy does not learn to stop.
+        cap: greatest weight after normalisation; None for none. Where few tokens of a row have a weight, `row` would
+            give them that of the whole row.
         weights: weight of each region, in scheme `paper`.
         alpha: exponent of the structural weight (V + eps)^(-alpha), in schemes `entropy` and `token`: 1 minimises
             variance, 0 weights all tokens alike, values below 0 prefer tokens of high entropy.
@@ -154,6 +161,8 @@ class RestConfig:
         dump_dir: folder for token records of a sample of each step's trajectories, which `rest-verl inspect` shows;
             None disables.
         dump: size of the token records.
+        resume_changed: whether to resume from a checkpoint whose run had another scheme, or another lam for the number
+            of its steps, or that has no state of ResT; otherwise this ends the run.
         stall_seconds: abort after this many seconds in which no trajectory arrives that the trainer waits for, or when
             one transfer of weights takes this long; None disables.
     """
@@ -162,10 +171,13 @@ class RestConfig:
     format: Annotated[str, _registered_name(get_format)] = "rlla"
     modules: list[str] = field(default_factory=list)
     apply_in: Literal["advantage", "loss"] = "advantage"
+    own_losses: list[str] = field(default_factory=list)
     base_estimator: str = "grpo"
     normalisation: Literal["row", "positive", "none"] = "row"
     clamp_min: float = Field(default=1e-3, gt=0)
     clamp_max: float = Field(default=8.0, gt=0)
+    floor: float = Field(default=0.0, ge=0, le=1)
+    cap: float | None = Field(default=8.0, ge=1)
     weights: RegionWeights = field(default_factory=RegionWeights)
     alpha: float = 1.0
     eps: float = Field(default=0.05, gt=0)
@@ -176,6 +188,7 @@ class RestConfig:
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     dump_dir: str | None = Field(default=None, min_length=1)
     dump: DumpConfig = field(default_factory=DumpConfig)
+    resume_changed: bool = False
     stall_seconds: float | None = Field(default=7200.0, gt=0)
 
     def __post_init__(self) -> None:

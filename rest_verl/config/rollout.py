@@ -19,8 +19,8 @@ class RolloutConfig:
     Attributes:
         max_user_turns: maximum number of user messages answered, including the prompt; None for all that the
             environment has.
-        max_steps_per_turn: maximum number of generations per user turn; BFCL ends a dialogue after the 21st with
-            calls.
+        max_steps_per_turn: maximum number of generations per user turn; BFCL's leaderboard ends a dialogue after the
+            21st with calls.
         max_calls: maximum number of calls per trajectory.
         max_seconds: time limit of a trajectory in seconds, including generation; checked before each generation and
             each call.
@@ -31,7 +31,7 @@ class RolloutConfig:
     """
 
     max_user_turns: int | None = Field(default=None, gt=0)
-    max_steps_per_turn: int = Field(default=20, gt=0)
+    max_steps_per_turn: int = Field(default=21, gt=0)
     max_calls: int = Field(default=200, gt=0)
     max_seconds: float = Field(default=600.0, gt=0)
     call_seconds: float = Field(default=30.0, gt=0)

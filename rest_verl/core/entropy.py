@@ -11,8 +11,12 @@ actor reports on request; its entropy is always there and bounds V.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -24,27 +28,66 @@ STRUCTURE = (Region.FORMAT, Region.NAME)  # what the model has to get right befo
 
 
 def variance_bound(entropy: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    """Upper bound of V, in [0, 1), from the entropy in nats: 1 - exp(-H)."""
-    return -torch.expm1(-entropy.clamp_min(0.0))  # fused kernels give entropies of -1e-7
+    """Upper bound of V, in [0, 1), from the entropy in nats: 1 - exp(-H); NaN where the entropy is not finite."""
+    bound = -torch.expm1(-entropy.clamp_min(0.0))  # fused kernels give entropies of -1e-7
+    return bound.where(entropy.isfinite(), torch.nan)
 
 
 def variance_exact(sum_pi_squared: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    """V, in [0, 1), from the sum of squared probabilities: 1 - sum_a p(a)^2."""
-    return (1.0 - sum_pi_squared).clamp_min(0.0)
+    """V, in [0, 1), from the sum of squared probabilities: 1 - sum_a p(a)^2; NaN where the sum is not finite."""
+    return (1.0 - sum_pi_squared).clamp(0.0, 1.0).where(sum_pi_squared.isfinite(), torch.nan)
+
+
+def filled(
+    variance: Float[Tensor, "batch token"], batch: TaggedBatch, averages: Mapping[Region, float]
+) -> Float[Tensor, "batch token"]:
+    """V of every token: as measured, and the average of its region where it is not finite or the token is masked.
+
+    Args:
+        variance: V of each token, possibly NaN.
+        averages: V of every region.
+    """
+    known = batch.generated & variance.isfinite()
+    if bool(known.all()):
+        return variance
+    by_region = variance.new_tensor([averages[region] for region in Region])
+    return variance.where(known, by_region[batch.regions.int()])
+
+
+@dataclass
+class StepMeans:
+    """Means of one quantity over the tokens of all batches of a step; values that are not finite do not count."""
+
+    sums: Counter[Region] = field(default_factory=Counter)
+    tokens: Counter[Region] = field(default_factory=Counter)
+
+    def add(self, batch: TaggedBatch, values: Float[Tensor, "batch token"]) -> None:
+        """Take in a batch of the step."""
+        measured = batch.measured(values)
+        for region, mean in measured.means(values).items():
+            count = int(measured.counts[region])
+            self.tokens[region] += count
+            self.sums[region] += mean * count  # type: ignore[assignment]  # a counter of numbers
+
+    def over(self, *regions: Region) -> float | None:
+        """Mean over the tokens of some regions together; None without one."""
+        tokens = sum(self.tokens[region] for region in regions)
+        return sum(self.sums[region] for region in regions) / tokens if tokens else None
 
 
 @dataclass
 class RegionAverages:
     """Exponential moving averages over steps of what is measured by region.
 
-    A region's average begins at its first measurement, and keeps its value over batches without a token of it.
+    The batches of one step count together, once. Values that are not finite do not count. A region's average begins at
+    its first measurement, and keeps its value over steps without one.
 
     Attributes:
-        decay: share of the old average in the new one; 0 takes each batch as it is.
+        decay: share of the old average in the new one; 0 takes each step as it is.
         entropy: mean entropy of each region so far measured, nats.
         variance: mean V of each region.
         structure: mean entropy over all tokens of `STRUCTURE`, nats; None before the first.
-        structure_first: what `structure` was when it was measured first.
+        structure_first: what `structure` was after the first step that measured it.
     """
 
     decay: float
@@ -52,25 +95,54 @@ class RegionAverages:
     variance: dict[Region, float] = field(default_factory=dict)
     structure: float | None = None
     structure_first: float | None = None
+    _step: int | None = field(default=None, repr=False, compare=False)
+    _before: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # averages before `_step`
+    _entropy: StepMeans = field(default_factory=StepMeans, repr=False, compare=False)  # of `_step`
+    _variance: StepMeans = field(default_factory=StepMeans, repr=False, compare=False)
 
     def update(
-        self, batch: TaggedBatch, entropy: Float[Tensor, "batch token"], variance: Float[Tensor, "batch token"]
+        self,
+        step: int,
+        batch: TaggedBatch,
+        entropy: Float[Tensor, "batch token"],
+        variance: Float[Tensor, "batch token"],
     ) -> None:
-        """Take in a batch: entropy in nats and V of each token."""
-        means = batch.means(entropy)
-        self._blend(self.entropy, means)
-        self._blend(self.variance, batch.means(variance))
-        structure = batch.mean_over(means, STRUCTURE)
+        """Take in a batch of a step: entropy in nats and V of each token."""
+        if step != self._step:
+            self._step, self._entropy, self._variance = step, StepMeans(), StepMeans()
+            self._before = {
+                "entropy": dict(self.entropy),
+                "variance": dict(self.variance),
+                "structure": self.structure,
+                "structure_first": self.structure_first,
+            }
+        before = self._before
+        self._entropy.add(batch, entropy)
+        self._variance.add(batch, variance)
+        for averages, new, old in (
+            (self.entropy, self._entropy, before["entropy"]),
+            (self.variance, self._variance, before["variance"]),
+        ):
+            means = {region: new.over(region) for region in Region}
+            averages.update(
+                {region: self._mix(old.get(region), mean) for region, mean in means.items() if mean is not None}
+            )
+        structure = self._entropy.over(*STRUCTURE)
         if structure is not None:
-            self.structure = self._mix(self.structure, structure)
-            if self.structure_first is None:
-                self.structure_first = self.structure
-
-    def _blend(self, averages: dict[Region, float], new: Mapping[Region, float]) -> None:
-        averages.update({region: self._mix(averages.get(region), value) for region, value in new.items()})
+            self.structure = self._mix(before["structure"], structure)
+            first = before["structure_first"]
+            self.structure_first = self.structure if first is None else first
 
     def _mix(self, old: float | None, new: float) -> float:
         return new if old is None else self.decay * old + (1.0 - self.decay) * new
+
+    def variance_of_all(self, batch: TaggedBatch) -> dict[Region, float]:
+        """V of every region. One that was never measured has the mean over the batch's tokens of the others; 0 if
+        nothing was ever measured."""
+        typical = batch.mean_over(self.variance, tuple(Region))
+        if typical is None:
+            typical = sum(self.variance.values()) / len(self.variance) if self.variance else 0.0
+        return {region: self.variance.get(region, typical) for region in Region}
 
     def state(self) -> dict[str, object]:
         """The averages as JSON values, for a checkpoint."""
@@ -81,8 +153,33 @@ class RegionAverages:
             "structure_first": self.structure_first,
         }
 
-    def restore(self, state: Mapping) -> None:
-        """Go on from what `state` gave."""
-        self.entropy = {Region[name]: value for name, value in state["entropy"].items()}
-        self.variance = {Region[name]: value for name, value in state["variance"].items()}
-        self.structure, self.structure_first = state["structure"], state["structure_first"]
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state` gave.
+
+        Raises:
+            ValueError: an average is not a finite number of at least 0, or a region is unknown; nothing was changed.
+            KeyError: one of the averages is missing.
+        """
+        by_region = {
+            name: {_region(region): _average(f"{name} of {region}", value) for region, value in state[name].items()}
+            for name in ("entropy", "variance")
+        }
+        structure = [
+            None if state[name] is None else _average(name, state[name]) for name in ("structure", "structure_first")
+        ]
+        self.entropy, self.variance = by_region["entropy"], by_region["variance"]
+        self.structure, self.structure_first = structure
+        self._step = None
+
+
+def _region(name: str) -> Region:
+    try:
+        return Region[name]
+    except KeyError:
+        raise ValueError(f"there is no region {name!r}; there are {', '.join(Region.__members__)}") from None
+
+
+def _average(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < math.inf:
+        raise ValueError(f"the average {name} is {value!r}: expected a finite number of at least 0")
+    return float(value)

@@ -156,11 +156,22 @@ class TaggedBatch:
         """Number of tokens of each `Region`, in its order."""
         return sum_by(self._index, None, len(Region) + 1)[: len(Region)].long()
 
+    def measured(self, values: Float[Tensor, "batch token"]) -> TaggedBatch:
+        """This batch with only those tokens that have a finite value."""
+        finite = values.isfinite()
+        kept = self.generated & finite
+        return self if bool(finite.all()) or torch.equal(kept, self.generated) else TaggedBatch(self.regions, kept)
+
+    def not_finite(self, values: Float[Tensor, "batch token"]) -> int:
+        """Number of tokens whose value is NaN or infinite."""
+        return int((self.generated & ~values.isfinite()).sum())
+
     def means(self, values: Float[Tensor, "batch token"]) -> dict[Region, float]:
-        """Mean of a per-token quantity, such as entropy in nats, over the tokens of each region; regions without a
-        token are left out."""
-        sums = sum_by(self._index, values.flatten(), len(Region) + 1)
-        return {region: float(sums[region] / self.counts[region]) for region in Region if self.counts[region] > 0}
+        """Mean of a per-token quantity, such as entropy in nats, over the tokens of each region. Values that are not
+        finite do not count; regions without a finite one are left out."""
+        found = self.measured(values)
+        sums = sum_by(found._index, values.flatten(), len(Region) + 1)
+        return {region: float(sums[region] / found.counts[region]) for region in Region if found.counts[region] > 0}
 
     def mean_over(self, means: Mapping[Region, float], which: Collection[Region]) -> float | None:
         """Mean over the tokens of several regions together, from the means of each; None without a token."""

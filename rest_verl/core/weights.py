@@ -61,8 +61,27 @@ def per_region(regions: Int8[Tensor, "batch token"], values: Mapping[Region, flo
 
 
 def clamp_positive(weights: Float[Tensor, "*any"], low: float, high: float) -> Float[Tensor, "*any"]:
-    """Clamp positive weights into [low, high]; 0 stays 0."""
-    return torch.where(weights > 0, weights.clamp(low, high), 0.0)
+    """Clamp positive weights into [low, high]. 0 stays 0, and what is no weight (negative, NaN, infinite) stays as it
+    is, for the check of all weights to find."""
+    return weights.clamp(low, high).where((weights > 0) & weights.isfinite(), weights)
+
+
+def bound(
+    weights: Float32[Tensor, "batch token"], response_mask: Mask, floor: float, cap: float
+) -> Float32[Tensor, "batch token"]:
+    """Bound the normalised weights of generated tokens to [floor, cap]; all others have weight 0.
+
+    A floor keeps every sampled token in training, the end of sequence above all: a policy whose stop token has weight
+    0 never learns to stop. A cap limits what one token can do to an update: `normalise_rows` gives the few weighted
+    tokens of a row the weight of the whole row. A row in which a bound acts no longer keeps its sum.
+
+    Args:
+        weights: >= 0, normalised.
+        response_mask: 1 where the policy generated the token.
+        floor: in [0, 1].
+        cap: >= 1; infinite for none.
+    """
+    return weights.clamp(floor, cap).masked_fill(~response_mask.bool(), 0.0)
 
 
 def normalise_rows(weights: Float32[Tensor, "batch token"], response_mask: Mask) -> Float32[Tensor, "batch token"]:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rest_verl.common.names import closest, unknown_name
 from rest_verl.config.rest import ConfigError, RestConfig, load, preset_names
+from rest_verl.plugin.policy_losses import KEEPS_WEIGHTS, why_not
 from rest_verl.plugin.run_data import check_data
 from rest_verl.plugin.trial import try_scheme
 from rest_verl.weighting.schemes import SCHEME_SETTINGS, get_scheme, scheme_names
@@ -33,6 +34,8 @@ _LOSS = "actor_rollout_ref.actor.policy_loss.loss_mode"
 _AGENT = "actor_rollout_ref.rollout.agent.default_agent_loop"
 _MANAGER = "reward.reward_manager.name"
 _REST_MODES = [f"rest_{mode}" for mode in STOCK_MODES]
+_SUM_PI_SQUARED = "actor_rollout_ref.actor.calculate_sum_pi_squared"
+_MIXED_PRECISION = "actor_rollout_ref.actor.fsdp_config.mixed_precision"
 _BYPASS = "algorithm.rollout_correction.bypass_mode"
 _GROUPS = ("rest", "platform")
 
@@ -79,6 +82,8 @@ def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:
     _check_scheme(config, rest, reshaped)
     _check_trainer(config, reshaped)
     _check_loss(config, rest, reshaped)
+    _check_measurement(config, rest, reshaped)
+    _check_per_turn(config, rest, reshaped)
     if OmegaConf.select(config, _MANAGER) == "rest_tool" and OmegaConf.select(config, _AGENT) == "tool_agent":
         raise ConfigError(
             f"{_MANAGER}=rest_tool scores only the policy's own turns, but verl's tool_agent does not record where "
@@ -89,11 +94,6 @@ def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:
             f"rest.dump_dir={rest.dump_dir} needs a rest trainer mode, which writes the records, but {_ESTIMATOR}="
             f"{OmegaConf.select(config, _ESTIMATOR)}: set +rest=paper rest.scheme=uniform for plain GRPO with "
             "records, or remove rest.dump_dir"
-        )
-    if rest.rollout.per_turn and OmegaConf.select(config, _MANAGER) != "rest_tool":
-        raise ConfigError(
-            f"rest.rollout.per_turn=True makes each turn a separate output, but {_MANAGER}="
-            f"{OmegaConf.select(config, _MANAGER)} scores only the last one: set {_MANAGER}=rest_tool"
         )
     check_data(config, rest.format)
     if reshaped:
@@ -190,10 +190,54 @@ def _check_loss(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
     if in_loss and loss != "rest":
         raise ConfigError(
             f"rest.apply_in=loss needs the policy loss that applies the weights, but {_LOSS}={loss}: set "
-            f"{_LOSS}=rest, or rest.apply_in=advantage, which works with every loss"
+            f"{_LOSS}=rest, or rest.apply_in=advantage"
+            + ("" if why_not(str(loss), rest.own_losses) is None else f" and {_LOSS}=vanilla")
         )
     if in_loss and OmegaConf.select(config, _BYPASS):
         raise ConfigError(
             f"{_BYPASS}=True replaces the policy loss, so the weights of rest.apply_in=loss would be lost: set "
             f"rest.apply_in=advantage and {_LOSS}=vanilla"
+        )
+    in_advantage = reshaped and rest.apply_in == "advantage" and not OmegaConf.select(config, _BYPASS)
+    if in_advantage and loss is not None and (reason := why_not(str(loss), rest.own_losses)) is not None:
+        raise ConfigError(
+            f"rest.apply_in=advantage weights the advantages, but {_LOSS}={loss} {reason}. Set {_LOSS} to one of "
+            f"{', '.join(sorted({*KEEPS_WEIGHTS, *rest.own_losses} - {'bypass_mode'}))}; or rest.apply_in=loss "
+            f"{_LOSS}=rest"
+        )
+
+
+def _check_measurement(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
+    """verl takes the sum of squared probabilities in the dtype of the logits. In bf16, whose steps near 1 are 1/256,
+    1 - sum p^2 of a token of low entropy is lost, which the bound by the entropy keeps."""
+    if not (reshaped and get_scheme(rest.scheme).measures_entropy and OmegaConf.select(config, _SUM_PI_SQUARED)):
+        return
+    strategy = OmegaConf.select(config, "actor_rollout_ref.actor.strategy")
+    dtype = OmegaConf.select(config, f"{_MIXED_PRECISION}.param_dtype") or "bf16"
+    known = str(dtype) if strategy in ("fsdp", "fsdp2") else "not float32"
+    if known not in ("fp32", "float32"):
+        raise ConfigError(
+            f"{_SUM_PI_SQUARED}=True: verl computes the sum of squared probabilities in the dtype of the logits, "
+            f"which is {known} in this run: the variance of tokens of low entropy is lost. Set "
+            f"{_SUM_PI_SQUARED}=False to bound it by the entropy instead; or, with fsdp or fsdp2, "
+            f"+{_MIXED_PRECISION}.param_dtype=fp32"
+        )
+
+
+def _check_per_turn(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
+    if not rest.rollout.per_turn:
+        return
+    manager, estimator = OmegaConf.select(config, _MANAGER), OmegaConf.select(config, _ESTIMATOR)
+    if manager != "rest_tool":
+        raise ConfigError(
+            f"rest.rollout.per_turn=True makes each turn a separate output, but {_MANAGER}={manager} scores only the "
+            f"last one: set {_MANAGER}=rest_tool"
+        )
+    base = rest.base_estimator if reshaped else estimator
+    if base != "grpo":
+        key = "rest.base_estimator" if reshaped else _ESTIMATOR
+        raise ConfigError(
+            f"rest.rollout.per_turn=True makes each turn a separate sample, but {key}={base} would take its baseline "
+            f"over turns, so that long trajectories count more: verl groups samples by trajectory for grpo only. Set "
+            f"{key}=grpo, or rest.rollout.per_turn=False"
         )

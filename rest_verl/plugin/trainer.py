@@ -12,7 +12,6 @@ to them for the loss. It fills one `StepBatch` in three phases:
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +22,7 @@ from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
 from verl.checkpoint_engine import CheckpointEngineManager
 from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
+from verl.trainer.ppo.utils import need_critic
 from verl.trainer.ppo.v1 import (
     PPOTrainerColocateAsync,
     PPOTrainerSeparateAsync,
@@ -32,7 +32,6 @@ from verl.trainer.ppo.v1 import (
 from verl.utils.debug import marked_timer
 from verl.workers.utils.padding import response_from_nested
 
-from rest_verl.common.logs import logger_of
 from rest_verl.config.rest import ConfigError, model_of
 from rest_verl.core.regions import RegionTagger, TaggedBatch
 from rest_verl.formats import get_format
@@ -44,13 +43,16 @@ from rest_verl.resilience.liveness import Role
 from rest_verl.resilience.resume import CheckpointError, check_found, unreadable_message
 from rest_verl.resilience.watched_trainer import WatchedTrainer
 from rest_verl.weighting.advantage import reshape_advantages
-from rest_verl.weighting.metrics import rename_actor_metrics, reward_metrics, weight_metrics
+from rest_verl.weighting.metrics import (
+    not_finite_metrics,
+    rename_actor_metrics,
+    reward_metrics,
+    trajectory_rows,
+    weight_metrics,
+)
+from rest_verl.weighting.saved_state import ChangedRunError, restore_state, save_state
 from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
-
-STATE_FILE = "rest.json"  # in the folder of a checkpoint: the state of the weighting
-
-logger = logger_of(__name__)
 
 
 class RestTrainerMixin(WatchedTrainer):
@@ -98,7 +100,7 @@ class RestTrainerMixin(WatchedTrainer):
         # Before verl's part: the last file that verl writes marks the checkpoint as complete.
         folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / STATE_FILE).write_text(json.dumps(self._weighting.state()))
+        save_state(folder, self._weighting, self.global_steps)
         super()._save_checkpoint()
 
     def _load_checkpoint(self) -> None:
@@ -110,13 +112,13 @@ class RestTrainerMixin(WatchedTrainer):
                     check_found(Path(trainer.default_local_dir))
                 return
             given = trainer.resume_from_path if trainer.resume_mode == "resume_path" else None
-            state = Path(given or f"{trainer.default_local_dir}/global_step_{self.global_steps}") / STATE_FILE
-            if state.exists():
-                self._weighting.restore(json.loads(state.read_text()))
-            else:
-                logger.warning("%s is missing: the averages of measured entropy start again", state)
+            folder = Path(given or f"{trainer.default_local_dir}/global_step_{self.global_steps}")
+            restore_state(folder, self._weighting, self.global_steps, self._rest.resume_changed)
+        except ChangedRunError:
+            raise
         except Exception as error:  # from the engine, torch or a file: the causes differ, the remedy is the same
-            raise CheckpointError(unreadable_message(trainer, self.global_steps, error)) from error
+            parts = ("actor", "critic") if need_critic(self.config) else ("actor",)
+            raise CheckpointError(unreadable_message(trainer, self.global_steps, error, parts)) from error
 
     def _step_once(self, metrics: dict[str, Any], timing_raw: dict[str, float], sample_batch_size: int) -> KVBatchMeta:
         batch = super()._step_once(metrics, timing_raw, sample_batch_size)
@@ -184,11 +186,23 @@ class RestTrainerMixin(WatchedTrainer):
 
     def _report(self, batch: KVBatchMeta, step_batch: StepBatch) -> dict[str, float]:
         """Phase 3: hand the records of a batch to the writer and return its metrics."""
+        # In bypass mode verl writes no entropy. The mask always exists: a request for nothing else may fail.
+        fields = ["response_mask", "old_log_probs", "advantages", "entropy"]
+        values = read_fields(batch, fields).to_padded_tensor()
         if step_batch.entropy is None:
-            # With a field that always exists: in bypass mode verl writes no entropy, and a request for none may fail.
-            step_batch.entropy = read_fields(batch, ["response_mask", "entropy"]).to_padded_tensor().get("entropy")
+            step_batch.entropy = values.get("entropy")
+        measured = {
+            "entropy": step_batch.entropy,
+            "sum_pi_squared": step_batch.sum_pi_squared,
+            "old_log_prob": values.get("old_log_probs"),
+            # those in the queue may be weighted by now, and a weight of 0 hides what they were
+            "advantage": values.get("advantages") if step_batch.advantages is None else step_batch.advantages,
+        }
         metrics = weight_metrics(step_batch) | self._weighting.metrics(step_batch.step)
-        metrics |= reward_metrics(step_batch.extra_fields, step_batch.response_mask)
+        metrics |= not_finite_metrics(
+            step_batch.tagged, {name: found for name, found in measured.items() if found is not None}
+        )
+        metrics |= reward_metrics(step_batch.extra_fields[row] for row in trajectory_rows(batch.keys, batch.tags))
         if self._recorder is not None and self._recorder.wants(step_batch.step):
             self._recorder.take(batch.keys, batch.tags, step_batch, partial(read_fields, batch))
         return metrics

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pyarrow import parquet
+from pyarrow import compute, parquet
 
 VERSION = 1
 _META = b"rest_verl"
@@ -92,20 +93,6 @@ def with_meta(meta: RecordMeta) -> pa.Schema:
     return SCHEMA.with_metadata({_META: json.dumps(asdict(meta)).encode()})
 
 
-def meta_of(schema: pa.Schema) -> RecordMeta:
-    """The metadata of a file; ValueError if it is not a record file of this version."""
-    found = (schema.metadata or {}).get(_META)
-    if found is None:
-        raise ValueError("not a file of token records: set rest.dump_dir=FOLDER in a run with ResT to write them")
-    values: dict[str, Any] = json.loads(found)
-    if values.get("version") != VERSION:
-        raise ValueError(
-            f"token records have version {values.get('version')}, but this release of rest-verl reads version "
-            f"{VERSION}: use the release that wrote them"
-        )
-    return RecordMeta(**values)
-
-
 _NAME = re.compile(r"step_(\d+)\.parquet")
 
 
@@ -133,11 +120,101 @@ def step_files(folder: Path) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
+# Columns in which no row may be null, and columns of lists in which no item may be.
+_ALWAYS = ("step", "uid", "session", "output", "picked", *PER_TOKEN[: -len(TOKEN_NUMBERS)])
+_LISTS = ("ids", "bytes", "generated", "trained", "region", "prompt_ids", "turns")
+
+
 def read_step(path: Path) -> StepRecords:
-    """Read one record file; ValueError with the file's name if it is not one."""
+    """Read one record file; ValueError with the file's name if it is not one, or damaged."""
     try:
         table = parquet.read_table(path)
-        meta = meta_of(table.schema)
-    except (pa.ArrowException, ValueError) as error:
+        return StepRecords(meta_of(table.schema), checked_table(table))
+    except (pa.ArrowException, ValueError, OSError) as error:
         raise ValueError(f"{path}: {error}") from None
-    return StepRecords(meta, table.select(SCHEMA.names))
+
+
+def meta_of(schema: pa.Schema) -> RecordMeta:
+    """The metadata of a file; ValueError if it is not a record file of this version."""
+    found = (schema.metadata or {}).get(_META)
+    if found is None:
+        raise ValueError("not a file of token records: set rest.dump_dir=FOLDER in a run with ResT to write them")
+    try:
+        values = json.loads(found)
+    except RecursionError:
+        values = None
+    if not isinstance(values, dict):
+        raise ValueError("its metadata is not a JSON object: the file is damaged")
+    if values.get("version") != VERSION:
+        raise ValueError(
+            f"token records have version {values.get('version')!r:.40}, but this release of rest-verl reads version "
+            f"{VERSION}: use the release that wrote them"
+        )
+    kinds = {"int": int, "str": str}
+    for field in fields(RecordMeta):
+        value = values.get(field.name)
+        if type(value) is not kinds[str(field.type)]:
+            raise ValueError(
+                f"its metadata has {field.name}={value!r:.40}, expected {field.type}: the file is damaged"
+            )
+    return RecordMeta(**{field.name: values[field.name] for field in fields(RecordMeta)})
+
+
+def checked_table(table: pa.Table) -> pa.Table:
+    """The columns of `SCHEMA`, in its order and types.
+
+    Raises:
+        ValueError: the table is damaged, or a column is missing or of another type.
+    """
+    table.validate(full=True)
+    if missing := [name for name in SCHEMA.names if name not in table.column_names]:
+        raise ValueError(
+            f"it has no column {', '.join(missing)}: the file is damaged, or of another release of rest-verl; use the "
+            "release that wrote it"
+        )
+    columns = []
+    for field in SCHEMA:
+        column = table.column(field.name)
+        try:
+            columns.append(column.cast(field.type))
+        except pa.ArrowException as error:
+            raise ValueError(f"column {field.name} holds {column.type}, expected {field.type}: {error}") from None
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def check_rows(table: pa.Table) -> None:
+    """Check the rows of a table that has the columns of `SCHEMA`.
+
+    Raises:
+        ValueError: an entry is null that must not be, a row's lists differ in length, or a turn lies outside of its
+            row.
+    """
+    for name in _ALWAYS:
+        if table.column(name).null_count:
+            row = table.column(name).is_null().to_pylist().index(True)
+            raise ValueError(f"row {row}: no {name}; only {', '.join(TOKEN_NUMBERS)} may be missing")
+    for name in _LISTS:
+        items = table.column(name)
+        if compute.list_flatten(items).null_count:
+            row = next(row for row, one in enumerate(items) if one.is_valid and one.values.null_count)
+            raise ValueError(f"row {row}: null in {name}: the file is damaged")
+    lengths = _lengths(table, "ids")
+    for name in PER_TOKEN:
+        for row, (length, expected) in enumerate(zip(_lengths(table, name), lengths, strict=True)):
+            if length is not None and length != expected:
+                raise ValueError(f"row {row}: {length} entries in {name} and {expected} in ids: must be equal")
+    for row, (turns, length) in enumerate(zip(table.column("turns").to_pylist(), lengths, strict=True)):
+        for turn in turns or []:
+            _check_turn(row, turn, length)
+
+
+def _check_turn(row: int, turn: Mapping[str, Any], length: int) -> None:
+    begin, end = turn["begin"], turn["end"]
+    if begin is None or end is None or not 0 <= begin <= end <= length:
+        raise ValueError(f"row {row}: a turn from token {begin} to {end} of {length}: the file is damaged")
+    if None in (turn["calls"] or []):
+        raise ValueError(f"row {row}: null in the calls of a turn: the file is damaged")
+
+
+def _lengths(table: pa.Table, name: str) -> Sequence[Any]:
+    return compute.list_value_length(table.column(name)).to_pylist()

@@ -9,11 +9,17 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import ActorDiedError, RayActorError
+from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
+
+from rest_verl.common.logs import Survived, logger_of
 
 RESUME = "Rerun the same command to resume from the latest checkpoint (trainer.resume_mode=auto, verl's default)."
 PATIENCE_SECONDS = 5.0  # to wait for the news of a death after a failure
 ASK_AGAIN_SECONDS = 0.2
+
+logger = logger_of(__name__)
+
+_Question = tuple[ActorHandle, Callable[[Any], str | None]]
 
 
 def ask_actor(self: Any) -> None:
@@ -49,25 +55,38 @@ class Liveness:
 
     def __init__(self, roles: Callable[[], Sequence[Role]]):
         self._roles = roles
-        self._pending: dict[ActorHandle, ray.ObjectRef] = {}
+        self._pending: dict[_Question, ray.ObjectRef] = {}
+        self._survived = Survived(logger)
 
     def look(self) -> str | None:
         """Message about the first actor that is known to have died; None if none has.
 
-        Each actor has one pending question at a time: a busy actor answers later.
+        Each actor has one pending question of a kind at a time: a busy actor answers later. What goes wrong in asking
+        is logged: it says nothing about the actor.
         """
+        with self._survived("the look for dead workers"):
+            return self._look()
+        return None
+
+    def _look(self) -> str | None:
         roles = self._roles()
-        self._pending = {
-            handle: self._pending.get(handle) or handle.__ray_call__.remote(role.question)
-            for role in roles
-            for handle in role.handles
-        }
+        wanted = {(handle, role.question): role.name for role in roles for handle in role.handles}
+        self._pending = {question: answer for question, answer in self._pending.items() if question in wanted}
+        for (handle, question), name in wanted.items():
+            if (handle, question) not in self._pending:
+                with self._survived(f"asking an actor ({name})"):
+                    self._pending[handle, question] = handle.__ray_call__.remote(question)
         if not self._pending:
             return None
         answered = set(ray.wait([*self._pending.values()], num_returns=len(self._pending), timeout=0)[0])
+        causes: dict[_Question, str] = {}
+        for key in [key for key, answer in self._pending.items() if answer in answered]:
+            with self._survived(f"a question to an actor ({wanted[key]})"):
+                if cause := _cause_of_death(self._pending.pop(key)):
+                    causes[key] = cause
         for role in roles:
             for number, handle in enumerate(role.handles):
-                if self._pending[handle] in answered and (cause := _cause_of_death(self._pending.pop(handle))):
+                if cause := causes.get((handle, role.question)):
                     actor = f"{role.name} {number} of {len(role.handles)}"
                     return f"{actor} died; its in-flight work is lost. {RESUME} {cause}"
         return None
@@ -81,9 +100,15 @@ class Liveness:
 
 
 def _cause_of_death(answer: ray.ObjectRef) -> str | None:
-    """Cause of death from an actor's answer or from Ray; None if it is alive or may come back."""
+    """Cause of death from an actor's answer or from Ray; None if it is alive or may come back.
+
+    Raises:
+        RayTaskError: the question failed in the actor, which is therefore alive.
+    """
     try:
         cause: str | None = ray.get(answer)
+    except RayTaskError:  # first: it is also an instance of what the question raised
+        raise
     except ActorDiedError as error:
         return f"Ray says: {' '.join(str(error).split())}"
     except RayActorError:

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from inspect import signature
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from rest_verl.common.logs import logger_of
 from rest_verl.resilience.interrupt import StalledRunError
 from rest_verl.resilience.liveness import RESUME, Liveness
 
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 # A run ends after this many batches of prompts have failed in a row, for this many seconds: all prompts in flight may
 # fail at once, and a service that a reward function calls may be down for some minutes.
 FAILED_BATCHES, FAILING_SECONDS = 4, 600.0
+
+logger = logger_of(__name__)
 
 
 class Watchdog:
@@ -96,24 +101,53 @@ class Watchdog:
 
 
 def watch(buffer: ReplayBuffer, watchdog: Watchdog) -> ReplayBuffer:
-    """Let a watchdog check each poll of a replay buffer, and the prompts that it replaces."""
+    """Let a watchdog check each poll of a replay buffer, and the prompts that it replaces.
+
+    A sampler of the user's own that does not poll as verl's buffers do cannot be watched: a warning says so.
+    """
+    if missing := _missing_for_watching(buffer):
+        logger.warning(
+            "%s cannot be watched: it has no %s as verl's ReplayBuffer has. The run goes on; if a worker dies while "
+            "it waits for trajectories, it waits without end",
+            type(buffer).__name__,
+            ", ".join(missing),
+        )
+        return buffer
     wait, replace = buffer._wait_for_next_poll, buffer._evict_terminal_groups
 
     def look_and_wait(partition_id: str, last_debug_time: float) -> float:
-        unfinished = buffer.pending_keys[partition_id] | buffer.running_keys[partition_id]
-        watchdog.look(buffer.partitions[partition_id], unfinished, buffer.poll_interval)
+        keys = (kind.get(partition_id, ()) for kind in (buffer.pending_keys, buffer.running_keys))
+        watchdog.look(buffer.partitions.get(partition_id, ()), {*chain(*keys)}, buffer.poll_interval)
         return wait(partition_id, last_debug_time)
 
     def look_and_replace(
         global_steps: int, partition_id: str, eviction_reasons: tuple[set[str], set[str], set[str], Counter]
     ) -> tuple[set[str], int, int, dict[str, Any]]:
         _, _, failed, _ = eviction_reasons
-        watchdog.look_at_failures(failed, buffer.finished_keys[partition_id], time.monotonic())
+        watchdog.look_at_failures(failed, buffer.finished_keys.get(partition_id, ()), time.monotonic())
         return replace(global_steps, partition_id, eviction_reasons)
 
     buffer._wait_for_next_poll = look_and_wait  # type: ignore[method-assign]
     buffer._evict_terminal_groups = look_and_replace  # type: ignore[method-assign]
     return buffer
+
+
+_METHODS = {
+    "_wait_for_next_poll": ["partition_id", "last_debug_time"],
+    "_evict_terminal_groups": ["global_steps", "partition_id", "eviction_reasons"],
+}
+_KEYS = ("partitions", "pending_keys", "running_keys", "finished_keys")
+
+
+def _missing_for_watching(buffer: Any) -> list[str]:
+    """What of verl's ReplayBuffer `watch` needs and a sampler lacks."""
+    methods = [
+        name
+        for name, parameters in _METHODS.items()
+        if not callable(method := getattr(buffer, name, None)) or list(signature(method).parameters) != parameters
+    ]
+    keys = [name for name in _KEYS if not isinstance(getattr(buffer, name, None), Mapping)]
+    return [*methods, *keys, *(["poll_interval"] if not hasattr(buffer, "poll_interval") else [])]
 
 
 @contextmanager

@@ -133,9 +133,10 @@ def score_environment(response: Response, judged: Mapping[str, float], reward: R
     Args:
         response: the turns that the policy generated.
         judged: result of `Environment.score`, checked by the agent loop: `score` is the share of the correctness
-            reward, `acc` is reported unchanged, and any other number is logged.
+            reward, `acc` is reported unchanged, and any other number is logged under `environment/`, where it
+            replaces no component of the reward.
         reward: the reward of the run.
     """
     share = judged["score"]
-    further = {key: value for key, value in judged.items() if key != "score"}
-    return reward.score_share(response, share) | {"share": share} | further
+    further = {f"environment/{key}": value for key, value in judged.items() if key not in ("score", "acc")}
+    return reward.score_share(response, share) | {"share": share, "acc": judged["acc"]} | further

@@ -30,7 +30,7 @@ from rest_verl.rollout.calls import (
     text_of,
     unknown_tool,
 )
-from rest_verl.rollout.environment import Environment, Message, environment_of, score_of
+from rest_verl.rollout.environment import Environment, Message, environment_of, next_messages_of, opening_of, score_of
 from rest_verl.rollout.per_turn import split_turns
 from rest_verl.rollout.record import GeneratedTurn, Limits, Record
 from rest_verl.rollout.safe_text import cut, safe_message
@@ -43,7 +43,7 @@ from rest_verl.rollout.verl_loop import (
     threaded_tool,
     to_function_call,
 )
-from rest_verl.rollout.waiting import wait_at_most
+from rest_verl.rollout.waiting import UserCodeError, wait_at_most
 
 
 class CallReader(ToolParser):
@@ -71,8 +71,9 @@ class RestToolAgentLoop(ExactToolAgentLoop):
     """Loop of one trajectory.
 
     Adds to `extra_fields`: `rest_turns`, bounds [start, end) of each generated turn in response tokens;
-    `rest_turn_table`, the turns with their calls; `rest_rollout`, numbers for the metrics; `rest_environment`, the
-    score of the environment if the row has one; `rest_tools`, the tools that were offered besides those of the row.
+    `rest_rollout`, numbers for the metrics; `rest_environment`, the score of the environment if the row has one;
+    `rest_tools`, the tools that were offered besides those of the row; and `rest_turn_table`, the turns with their
+    calls, if the run has `rest.dump_dir`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -98,7 +99,7 @@ class RestToolAgentLoop(ExactToolAgentLoop):
         async with environment_of(extra_info, rollout.call_seconds) as environment:
             if environment is not None:
                 self._environment = environment
-                opening = await wait_at_most(rollout.max_seconds, environment.reset())
+                opening = await opening_of(environment, rollout.max_seconds)
                 kwargs["raw_prompt"] = [*kwargs["raw_prompt"], *self._safe_messages(opening.messages)]
                 self.tools, self.tool_schemas = {}, [dict(tool) for tool in opening.tools]
             offered = tools_of_row({"tools": offered_tools(self.tool_schemas, extra_info)})
@@ -106,8 +107,9 @@ class RestToolAgentLoop(ExactToolAgentLoop):
             output = await super().run(sampling_params, **kwargs)
             if environment is not None:
                 score = {"rest_environment": await score_of(environment, rollout.max_seconds)}
+        fields = self._record.fields(output.response_mask, self._settings.records_turns)
         tools = {"rest_tools": tools_text(offered)} if offered else {}
-        output.extra_fields |= self._record.fields(output.response_mask) | score | tools
+        output.extra_fields |= fields | score | tools
         return split_turns(output) if rollout.per_turn else output
 
     async def _handle_pending_state(self, agent_data: AgentData, sampling_params: dict[str, Any]) -> AgentState:
@@ -151,7 +153,7 @@ class RestToolAgentLoop(ExactToolAgentLoop):
         if self._environment is None:
             return self._end("done")
         try:
-            messages = await wait_at_most(self._seconds_left(), self._environment.next_user_turn())
+            messages = await next_messages_of(self._environment, self._seconds_left())
         except TimeoutError:
             return self._end("seconds")
         if messages is None:
@@ -187,7 +189,12 @@ class RestToolAgentLoop(ExactToolAgentLoop):
         in_all = self._limits.rollout.max_calls - len(self._record.calls) + len(calls)
         allowed = max(0, min(in_turn, in_all))
         if allowed > 1 and (self._environment is None or self._environment.parallel):
-            await asyncio.gather(*(self._run_call(call, agent_data) for call in calls[:allowed]))
+            # All of them, whatever one raises: none may still run when the environment is closed.
+            ended = await asyncio.gather(
+                *(self._run_call(call, agent_data) for call in calls[:allowed]), return_exceptions=True
+            )
+            for error in filter(None, ended):
+                raise error
         else:
             for call in calls[:allowed]:
                 await self._run_call(call, agent_data)
@@ -207,9 +214,11 @@ class RestToolAgentLoop(ExactToolAgentLoop):
                 work = run_tool_call(self._environment.call(call.name, call.arguments), call.name)
                 self._note_result(call, text_of(await wait_at_most(limit, work)))
             else:
-                await wait_at_most(limit, self._run_tool(call, agent_data))
+                await wait_at_most(limit, run_tool_call(self._run_tool(call, agent_data), call.name))
         except Failure as failure:
             self._note_failure(call, failure)
+        except UserCodeError as error:
+            self._note_failure(call, Failure("exception", str(error)))
         except TimeoutError:
             self._note_failure(call, Failure("timeout", f"the call was stopped after {limit:g} s"))
         finally:

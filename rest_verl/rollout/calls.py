@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -121,7 +122,9 @@ async def run_tool_call(work: Coroutine[Any, Any, T], name: str) -> T:
         raise Failure("exception", f"KeyError: {text_of_error(error)}") from error
     except TypeError as error:
         raise Failure("wrong_arguments", f"wrong arguments: {text_of_error(error)}") from error
-    except (Exception, SystemExit) as error:  # a tool that exits must not end the worker
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # a tool that exits must not end the worker
         raise Failure("exception", f"{type(error).__name__}: {text_of_error(error)}") from error
 
 

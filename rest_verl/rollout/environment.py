@@ -8,6 +8,7 @@ every trajectory and always closes it.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 
 from rest_verl.common.logs import logger_of
 from rest_verl.common.names import Registry
-from rest_verl.rollout.waiting import wait_at_most
+from rest_verl.rollout.waiting import UserCodeError, wait_at_most
 
 logger = logger_of(__name__)
 
@@ -79,8 +80,8 @@ class Environment(Protocol):
 
     async def score(self) -> dict[str, float]:
         """Score the trajectory: `score` in [0, 1] is the share of the correctness reward, `acc` the number that
-        validation reports (default: 1 if `score` is 1, else 0), and any other number is logged. Called once, at the
-        end of every trajectory, whatever ended it."""
+        validation reports (default: 1 if `score` is 1, else 0), and any other number is logged as
+        `rest/environment/<name>`. All are finite. Called once, at the end of every trajectory, whatever ended it."""
         ...
 
     async def close(self) -> None:
@@ -154,21 +155,78 @@ async def environment_of(extra_info: Mapping[str, Any], close_seconds: float) ->
             logger.exception("environment %r failed to close; its trajectory is kept", name)
 
 
+class EnvironmentProtocolError(ValueError):
+    """A method of an environment returned what its protocol does not allow; its trajectory fails, and no other."""
+
+    def __init__(self, environment: Environment, method: str, returned: object, expected: str):
+        try:
+            shown = f"{returned!r:.300}"
+        except Exception as error:  # of its own __repr__
+            shown = f"a {type(returned).__name__} that cannot be shown ({type(error).__name__})"
+        super().__init__(f"{type(environment).__name__}.{method}() returned {shown}: return {expected}")
+
+
+async def opening_of(environment: Environment, seconds: float) -> Opening:
+    """Start a trajectory.
+
+    Raises:
+        EnvironmentProtocolError: the environment returned no `Opening` of messages and tools.
+        TimeoutError: it takes longer than `seconds`.
+    """
+    opening = await wait_at_most(seconds, environment.reset())
+    if (
+        not isinstance(opening, Opening)
+        or not _are_messages(opening.messages)
+        or not _is_sequence_of_mappings(opening.tools)
+    ):
+        expected = "an Opening whose messages are dicts with a role and content, and whose tools are schemas"
+        raise EnvironmentProtocolError(environment, "reset", opening, expected)
+    return opening
+
+
+async def next_messages_of(environment: Environment, seconds: float) -> Sequence[Message] | None:
+    """The user's next messages, or None if the user is done.
+
+    Raises:
+        EnvironmentProtocolError: the environment returned neither.
+        TimeoutError: it takes longer than `seconds`.
+    """
+    messages = await wait_at_most(seconds, environment.next_user_turn())
+    if messages is not None and not _are_messages(messages):
+        expected = "a list of messages, which are dicts with a role and content, or None if the user is done"
+        raise EnvironmentProtocolError(environment, "next_user_turn", messages, expected)
+    return messages
+
+
 async def score_of(environment: Environment, seconds: float) -> dict[str, float]:
     """The score of a trajectory as plain numbers, with `acc`.
 
     Raises:
-        ValueError: the score violates the protocol.
+        EnvironmentProtocolError: the score violates the protocol.
         TimeoutError: scoring takes longer than `seconds`.
     """
     score = await wait_at_most(seconds, environment.score())
-    numbers = {key: float(value) for key, value in score.items() if isinstance(value, Real)}
-    if numbers.keys() != score.keys() or not 0 <= numbers.get("score", -1) <= 1:
-        raise ValueError(
-            f"{type(environment).__name__}.score() returned {score!r:.500}: return a dict of numbers in which 'score' "
-            "is between 0 and 1"
-        )
+    is_valid = isinstance(score, Mapping) and all(
+        isinstance(key, str) and isinstance(value, Real) and math.isfinite(value) for key, value in score.items()
+    )
+    if not is_valid or not 0 <= score.get("score", -1) <= 1:
+        expected = "a dict of finite numbers in which 'score' is between 0 and 1"
+        raise EnvironmentProtocolError(environment, "score", score, expected)
+    numbers = {key: float(value) for key, value in score.items()}
     return {"acc": float(numbers["score"] == 1), **numbers}
+
+
+def _is_sequence_of_mappings(value: object) -> bool:
+    return (
+        isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(item, Mapping) for item in value)
+    )
+
+
+def _are_messages(value: Any) -> bool:
+    return _is_sequence_of_mappings(value) and all(
+        isinstance(message.get("role"), str) and isinstance(message.get("content"), str | list | None)
+        for message in value
+    )
 
 
 def _make(name: str, kwargs: str, index: Any) -> Environment:
@@ -182,3 +240,7 @@ def _make(name: str, kwargs: str, index: Any) -> Environment:
             f"extra_info.environment_kwargs={kwargs!r:.200}: {error}. Set it to a JSON object, as text, whose keys "
             f"are parameters of {make!r}"
         ) from error
+    except Exception:
+        raise
+    except BaseException as error:  # as `rollout.waiting.contained`, for what is no coroutine
+        raise UserCodeError(f"environment {name!r} cannot be made: {type(error).__name__}: {error}") from error

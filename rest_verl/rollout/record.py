@@ -51,11 +51,12 @@ class Record:
         """Remaining seconds of the trajectory, at least 0."""
         return max(0.0, self.began + max_seconds - time.monotonic())
 
-    def fields(self, response_mask: Sequence[int]) -> dict[str, Any]:
-        """Fields for the reward, the viewer and the metrics: `rest_turns`, `rest_turn_table`, `rest_rollout`.
+    def fields(self, response_mask: Sequence[int], with_table: bool) -> dict[str, Any]:
+        """Fields for the reward, the metrics and the records: `rest_turns`, `rest_rollout` and `rest_turn_table`.
 
         Args:
             response_mask: 1 for each generated token of the final response, 0 for all others.
+            with_table: whether to add the turn table, which holds the texts of all calls and results.
         """
         table = []
         closed = [*response_mask, 0]
@@ -66,9 +67,8 @@ class Record:
             table.append({"tokens": bounds, "user_turn": turn.user_turn, "seconds": turn.seconds, "calls": calls})
         return {
             "rest_turns": [row["tokens"] for row in table],
-            "rest_turn_table": table,
             "rest_rollout": self._numbers(),
-        }
+        } | ({"rest_turn_table": table} if with_table else {})
 
     def _numbers(self) -> dict[str, float]:
         """Numbers that the run logs about the trajectory."""

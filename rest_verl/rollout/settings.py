@@ -27,6 +27,8 @@ class LoopSettings:
 
     Attributes:
         rollout: limits of a trajectory.
+        records_turns: whether a trajectory carries its turn table. Only token records read it, and the queue would
+            carry it to every rank.
         wire_format: wire format of the policy.
         pieces: bytes of each token; the last entry, which is empty, stands for every id outside of the vocabulary. A
             plain list: for the ids of one turn it is faster than Arrow, which releases the interpreter's lock.
@@ -36,6 +38,7 @@ class LoopSettings:
     """
 
     rollout: RolloutConfig
+    records_turns: bool
     wire_format: WireFormat
     pieces: list[bytes]
     ends: frozenset[int]
@@ -63,6 +66,7 @@ def _build(config: DictConfig | Mapping[str, Any], tokenizer: Any) -> LoopSettin
     wire_format = get_format(rest.format)
     return LoopSettings(
         rollout=rest.rollout,
+        records_turns=rest.dump_dir is not None,
         wire_format=wire_format,
         pieces=TokenBytes.from_tokenizer(tokenizer).pieces.to_pylist(),
         ends=end_ids(tokenizer, wire_format, stop_ids(tokenizer, model_of(config))),

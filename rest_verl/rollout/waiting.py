@@ -10,6 +10,8 @@ from collections.abc import Callable, Coroutine
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
+from rest_verl.rollout.safe_text import text_of_error
+
 T = TypeVar("T")
 
 GRACE = 1.0  # seconds for cancelled work to clean up
@@ -67,24 +69,53 @@ async def call_in_thread(function: Callable[..., T], /, *args: Any, **kwargs: An
     return (await finished)()
 
 
+class UserCodeError(RuntimeError):
+    """User code raised what is no `Exception`: SystemExit, KeyboardInterrupt, or a BaseException of its own.
+
+    In a task, the first two would end the event loop with all trajectories on it, and no handler of Exceptions, in
+    verl either, would stop any of them.
+    """
+
+
+async def contained(work: Coroutine[Any, Any, T]) -> T:
+    """Await user code, whose every error becomes an `Exception`.
+
+    Raises:
+        UserCodeError: in place of what is no Exception.
+        asyncio.CancelledError: the wait was cancelled.
+        Whatever else the work raises.
+    """
+    try:
+        return await work
+    except (Exception, asyncio.CancelledError):
+        raise
+    except BaseException as error:
+        raise UserCodeError(f"{type(error).__name__}: {text_of_error(error)}") from error
+
+
 async def wait_at_most(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """Await work for at most `seconds`, then cancel it.
+    """Await user code for at most `seconds`, then cancel it.
 
     Unlike `asyncio.wait_for`, this does not wait for work that ignores its cancellation: the work has `GRACE` seconds
     to clean up, then it is abandoned.
 
     Raises:
         TimeoutError: the work is not done in time.
-        Whatever the work raises.
+        UserCodeError: the work raised what is no Exception, or cancelled itself.
+        Whatever else the work raises.
     """
-    task = asyncio.ensure_future(work)
+    task = asyncio.ensure_future(contained(work))
+    in_time = False
     try:
         await asyncio.wait({task}, timeout=seconds)
+        in_time = task.done()
     finally:
         if not task.done():
             task.cancel()
             await asyncio.wait({task}, timeout=GRACE)
-    if not task.done() or task.cancelled():
+    if in_time and task.cancelled():
+        raise UserCodeError("CancelledError: the work cancelled itself")
+    if not in_time:
         raise TimeoutError(f"not done within {seconds:g} s")
     try:
         return task.result()

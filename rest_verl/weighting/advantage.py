@@ -17,8 +17,9 @@ from rest_verl.core.regions import Mask
 def reshape_advantages(
     advantages: Float[Tensor, "batch token"], token_weights: Float[Tensor, "batch token"]
 ) -> Float[Tensor, "batch token"]:
-    """Weight advantages token by token; weights are >= 0."""
-    return advantages * token_weights
+    """Weight advantages token by token; weights are >= 0. Where the weight is 0, as in all masked tokens, so is the
+    result, even if the advantage is not finite."""
+    return (advantages * token_weights).where(token_weights > 0, 0.0)
 
 
 @register_adv_est("rest")

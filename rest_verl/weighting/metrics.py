@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
-from rest_verl.core.regions import Mask, Region
+from jaxtyping import Float
+from torch import Tensor
+
+from rest_verl.core.regions import Region, TaggedBatch
 from rest_verl.core.weights import effective_share, gini
 from rest_verl.weighting.step_batch import StepBatch
 
 
 def weight_metrics(batch: StepBatch) -> dict[str, float]:
     """Metrics of a weighted batch. Per region: number of tokens, mean weight, mean entropy in nats. Over all tokens:
-    effective share of tokens, Gini coefficient of the weights, and share of rows in which no token has a region.
+    effective share of tokens, Gini coefficient and maximum of the weights, and share of rows in which no token has a
+    region.
 
     Args:
         batch: a batch with `weights`.
@@ -30,23 +35,54 @@ def weight_metrics(batch: StepBatch) -> dict[str, float]:
     metrics["rest/rows_untagged"] = float((rows & ~with_region).sum() / rows.sum().clamp_min(1))
     metrics["rest/weight_ess"] = effective_share(batch.weights, batch.response_mask)
     metrics["rest/weight_gini"] = gini(batch.weights, batch.response_mask)
+    metrics["rest/weight_max"] = float(batch.weights.max()) if batch.weights.numel() else 0.0
     return metrics
 
 
-def reward_metrics(extra_fields: Iterable[Mapping[str, Any]], response_mask: Mask) -> dict[str, float]:
-    """Means over the rows with generated tokens: `rest/reward/<component>` for the components of the reward, and
-    `rest/rollout/<number>` for the numbers of the agent loop.
+def not_finite_metrics(tagged: TaggedBatch, values: Mapping[str, Float[Tensor, "batch token"]]) -> dict[str, float]:
+    """`rest/not_finite/<quantity>`: number of trained tokens whose value is NaN or infinite. None of them enters an
+    average, but a log-probability or an advantage among them spoils the update itself."""
+    return {f"rest/not_finite/{name}": float(tagged.not_finite(found)) for name, found in values.items()}
+
+
+def trajectory_rows(keys: Sequence[str], tags: Sequence[Mapping[str, Any]]) -> list[int]:
+    """The row that stands for each trajectory of a batch: its last output. A trajectory has several outputs with
+    `rest.rollout.per_turn`.
+
+    Args:
+        keys: verl's key of each row, `<uid>_<session>_<output>`.
+        tags: verl's tags of each row; padding rows are skipped.
+    """
+    last: dict[str, tuple[int, int]] = {}
+    for row, (key, tag) in enumerate(zip(keys, tags, strict=True)):
+        if not tag.get("is_padding", False):
+            trajectory, _, output = key.rpartition("_")
+            last[trajectory] = max(last.get(trajectory, (-1, -1)), (int(output), row))
+    return [row for _, row in last.values()]
+
+
+def reward_metrics(trajectories: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Means over trajectories: `rest/reward/<component>` for the components of the reward, `rest/rollout/<number>` for
+    the numbers of the agent loop, and `rest/environment/<number>` for an environment's own. A component that is not
+    finite is counted in `rest/not_finite/reward` instead.
 
     verl logs components in validation only, and the scheduled reward alone mixes format and correctness.
+
+    Args:
+        trajectories: extra fields of one row per trajectory (`trajectory_rows`), also of those that rollout correction
+            rejected: their tokens are not trained on, but their reward was earned.
     """
     values: dict[str, list[float]] = defaultdict(list)
-    for row, generated in zip(extra_fields, response_mask.bool().any(dim=-1).tolist(), strict=True):
-        if not generated:
-            continue
+    not_finite = 0
+    for row in trajectories:
         for key, value in row.get("reward_extra_info", {}).items():
             if isinstance(value, Real):
-                values[key].append(float(value))
-    return {_metric_name(key): sum(found) / len(found) for key, found in values.items()}
+                if math.isfinite(value):
+                    values[key].append(float(value))
+                else:
+                    not_finite += 1
+    metrics = {_metric_name(key): sum(found) / len(found) for key, found in values.items()}
+    return metrics | {"rest/not_finite/reward": float(not_finite)}
 
 
 def rename_actor_metrics(metrics: dict[str, Any]) -> None:
@@ -57,7 +93,7 @@ def rename_actor_metrics(metrics: dict[str, Any]) -> None:
 
 
 def _metric_name(component: str) -> str:
-    return f"rest/{component}" if component.startswith("rollout/") else f"rest/reward/{component}"
+    return f"rest/{component}" if component.startswith(("rollout/", "environment/")) else f"rest/reward/{component}"
 
 
 def by_region(prefix: str, values: Mapping[Region, float]) -> dict[str, float]:

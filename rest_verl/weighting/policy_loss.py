@@ -53,9 +53,10 @@ def compute_policy_loss_rest(
         old_log_prob, log_prob, advantages, response_mask, loss_agg_mode, config, rollout_is_weights
     )
     with torch.no_grad():
-        weights = rollout_is_weights * response_mask
-        total = weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
         log_ratio = (log_prob - old_log_prob).clamp(-20.0, 20.0)
+        measured = response_mask.bool() & log_ratio.isfinite() & rollout_is_weights.isfinite()
+        weights, log_ratio = rollout_is_weights.where(measured, 0.0), log_ratio.where(measured, 0.0)
+        total = weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
         ratio = log_ratio.exp()
         low = config.clip_ratio if config.clip_ratio_low is None else config.clip_ratio_low
         high = config.clip_ratio if config.clip_ratio_high is None else config.clip_ratio_high

@@ -27,7 +27,7 @@ class StepBatch:
 
         variance: V of each token (`core.entropy`). `TokenWeighting` fills this and `region_variance` for schemes that
             measure entropy, and `lam` and `weights` for every scheme.
-        region_variance: V of each region, averaged over steps.
+        region_variance: V of every region, averaged over steps.
         lam: value of the curriculum, in [0, 1]: 0 stresses structure, 1 the reasoning targets.
         weights: result of the weighting; 0 where the mask is 0.
 

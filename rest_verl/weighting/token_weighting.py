@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from rest_verl.config.rest import RestConfig
 from rest_verl.core.curriculum import Progress, get_curriculum, position
-from rest_verl.core.entropy import RegionAverages, variance_bound, variance_exact
-from rest_verl.core.weights import normalise_positive, normalise_rows
+from rest_verl.core.entropy import RegionAverages, filled, variance_bound, variance_exact
+from rest_verl.core.weights import bound, normalise_positive, normalise_rows
 from rest_verl.weighting.metrics import by_region
 from rest_verl.weighting.schemes import get_scheme, paper_weights
 from rest_verl.weighting.step_batch import StepBatch
@@ -45,10 +46,11 @@ class TokenWeighting:
 
         Args:
             batch: a batch, with `entropy` if the scheme measures it. With `sum_pi_squared`, V is exact instead of
-                bounded by the entropy. This call fills `variance`, `region_variance`, `lam` and `weights`.
+                bounded by the entropy. Where neither is finite, V is the average of the region. This call fills
+                `variance`, `region_variance`, `lam` and `weights`.
 
         Returns:
-            weights >= 0, and 0 where the mask is 0.
+            weights in [`rest.floor`, `rest.cap`], and 0 where the mask is 0.
 
         Raises:
             ValueError: the scheme measures entropy and the batch has none; the curriculum left [0, 1]; a weight is
@@ -58,16 +60,50 @@ class TokenWeighting:
         if self._scheme.measures_entropy:
             if batch.entropy is None:
                 raise ValueError(f"rest.scheme={name} needs the policy's entropy, and the batch has none")
-            exact = batch.sum_pi_squared
-            batch.variance = variance_bound(batch.entropy) if exact is None else variance_exact(exact)
-            self._averages.update(batch.tagged, batch.entropy, batch.variance)
-            batch.region_variance = dict(self._averages.variance)
+            self._measure(batch, batch.entropy)
         batch.lam = self.lam(batch.step)
         weights = self._scheme.weigh(batch, self._config).masked_fill(~batch.tagged.generated, 0.0)
-        if weights.numel() and not (weights.amin() >= 0 and weights.amax() < float("inf")):
-            raise ValueError(f"rest.scheme={name} gave a weight that is negative or not finite")
-        batch.weights = _NORMALISATIONS[self._config.normalisation](weights, batch.response_mask)
+        if weights.numel() and not (weights.amin() >= 0 and weights.amax() < math.inf):
+            raise ValueError(
+                f"rest.scheme={name} gave a weight that is negative or not finite at step {batch.step}: weights are "
+                f"at least 0. Bring the settings that it reads ({', '.join(sorted(self._scheme.reads)) or 'none'}) "
+                "nearer to their defaults, or mend the scheme if it is your own"
+            )
+        normalised = _NORMALISATIONS[self._config.normalisation](weights, batch.response_mask)
+        cap = math.inf if self._config.cap is None else self._config.cap
+        batch.weights = bound(normalised, batch.response_mask, self._config.floor, cap)
         return batch.weights
+
+    def _measure(self, batch: StepBatch, entropy: Float[Tensor, "batch token"]) -> None:
+        """Fill `variance` and `region_variance` of a batch, and take it into the averages."""
+        variance = variance_bound(entropy)
+        if batch.sum_pi_squared is not None:
+            exact = variance_exact(batch.sum_pi_squared)
+            variance = exact.where(exact.isfinite(), variance)
+        self._averages.update(batch.step, batch.tagged, entropy, variance)
+        batch.region_variance = self._averages.variance_of_all(batch.tagged)
+        batch.variance = filled(variance, batch.tagged, batch.region_variance)
+
+    @property
+    def scheme(self) -> str:
+        """Name of the scheme."""
+        return self._config.scheme
+
+    @property
+    def total_steps(self) -> int:
+        """Number of global steps of the whole run."""
+        return self._total_steps
+
+    @property
+    def reads_curriculum(self) -> bool:
+        """Whether lam has a part in the weights."""
+        return "curriculum" in self._scheme.reads
+
+    def with_total_steps(self, total_steps: int) -> TokenWeighting:
+        """This weighting, with what it has measured, in a run of another length."""
+        other = TokenWeighting(self._config, total_steps)
+        other.restore(self.state())
+        return other
 
     @property
     def needs_entropy(self) -> bool:
@@ -97,14 +133,15 @@ class TokenWeighting:
         metrics: dict[str, float] = {}
         if "weights" in self._scheme.reads:
             metrics |= by_region("rest/schedule", paper_weights(self._config, step))
-        if "curriculum" in self._scheme.reads:
+        if self.reads_curriculum:
             metrics["rest/curriculum"] = self.lam(step)
         return metrics | by_region("rest/variance", self._averages.variance)
 
     def state(self) -> dict[str, object]:
-        """State as JSON values, for `restore`."""
+        """What was measured, as JSON values, for `restore`."""
         return self._averages.state()
 
     def restore(self, state: Mapping) -> None:
-        """Continue from the `state` of an earlier run."""
+        """Continue from the `state` of an earlier run; ValueError if it holds what is no average, KeyError if it lacks
+        one."""
         self._averages.restore(state)

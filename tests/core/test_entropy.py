@@ -1,5 +1,6 @@
 """The variance of the gradient by autograd, its bound by the entropy, and averages over steps."""
 
+import itertools
 import json
 
 import pytest
@@ -72,8 +73,14 @@ def batch_of(*regions):
     return TaggedBatch(row, torch.ones_like(row))
 
 
+STEPS = itertools.count()
+
+
 def updated(averages, regions, entropy):
-    averages.update(batch_of(*regions), torch.tensor([entropy]), torch.tensor([[value / 10 for value in entropy]]))
+    """After one more step."""
+    averages.update(
+        next(STEPS), batch_of(*regions), torch.tensor([entropy]), torch.tensor([[value / 10 for value in entropy]])
+    )
     return averages
 
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from rest_verl.plugin.trainer import STATE_FILE
+from rest_verl.weighting.saved_state import STATE_FILE
 
 
 def rest_metrics(step):

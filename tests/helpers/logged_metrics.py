@@ -25,7 +25,7 @@ from rest_verl.core.regions import Region, TaggedBatch
 from rest_verl.reward.manager import RestToolRewardManager
 from rest_verl.rollout.calls import Call
 from rest_verl.rollout.record import GeneratedTurn, Record
-from rest_verl.weighting.metrics import rename_actor_metrics, reward_metrics, weight_metrics
+from rest_verl.weighting.metrics import not_finite_metrics, rename_actor_metrics, reward_metrics, weight_metrics
 from rest_verl.weighting.policy_loss import compute_policy_loss_rest
 from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
@@ -47,8 +47,9 @@ def logged_metrics(tokenizer: Any) -> dict[str, float]:
         batch = StepBatch(5, tagged, entropy)
         weighting(batch)
         metrics |= weight_metrics(batch) | weighting.metrics(5)
-    rows = [{"reward_extra_info": row} for row in _scored(tokenizer)]
-    metrics |= reward_metrics(rows, torch.ones(len(rows), 1, dtype=torch.int8))
+    measured = ("entropy", "sum_pi_squared", "old_log_prob", "advantage")
+    metrics |= not_finite_metrics(tagged, dict.fromkeys(measured, entropy))
+    metrics |= reward_metrics([{"reward_extra_info": row} for row in _scored(tokenizer)])
     return metrics | _policy_loss() | _timers()
 
 
@@ -59,7 +60,9 @@ def _scored(tokenizer: Any) -> Iterator[dict[str, float]]:
     yield _score(tokenizer, "bfcl_simple_python", json.dumps(BFCL))
     yield _score(tokenizer, "rlla", "no turn in any format")
     record = Record(turns=[GeneratedTurn(0, 0, 0.5, [Call("1", "get_weather", {"city": "Paris"})])], ended_by="done")
-    acted = record.fields([1]) | {"rest_environment": Checker([["a call that is due"]], None).score()}
+    acted = record.fields([1], with_table=False) | {
+        "rest_environment": Checker([["a call that is due"]], None).score()
+    }
     yield _score(tokenizer, "bfcl_multi_turn_base", "", acted)
     yield _score(tokenizer, "rlla", CALL, custom=lambda **_: 0.5)
 

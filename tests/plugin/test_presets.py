@@ -19,6 +19,9 @@ from rest_verl.plugin.run_checks import check_run
 from rest_verl.plugin.version import RefuseVerl
 
 PAPER = RewardConfig(rules="toolrl")
+FLOOR = {"floor": 0.1}
+AT_FIRST = CurriculumConfig(kind="constant", high=0.0)
+LEVEL, OFF = Ramp(0.6, 0.0, 1.2), Ramp(0.0, 0.0, 1.0)
 VANILLA = "actor_rollout_ref.actor.policy_loss.loss_mode=vanilla"
 ROOT = Path(__file__).parents[2]
 COMPOSE = """
@@ -59,12 +62,12 @@ def test_the_preset_grpo_is_stock_grpo_with_the_same_reward(composed):
 @pytest.mark.parametrize(
     ("preset", "settings"),
     [
-        ("entropy", {"scheme": "entropy"}),
-        ("entropy_adaptive", {"scheme": "entropy", "curriculum": CurriculumConfig(kind="adaptive")}),
-        ("token_low", {"scheme": "token", "curriculum": CurriculumConfig(kind="constant", high=0.0)}),
-        ("token_high", {"scheme": "token", "alpha": -1.0, "curriculum": CurriculumConfig(kind="constant", high=0.0)}),
-        ("static", {"reward": PAPER, "weights": RegionWeights(args=Ramp(0.6, 0.0, 1.2), think=Ramp(0.6, 0.0, 1.0))}),
-        ("no_think", {"reward": PAPER, "weights": RegionWeights(think=Ramp(0.0, 0.0, 1.0))}),
+        ("entropy", {"scheme": "entropy", **FLOOR}),
+        ("entropy_adaptive", {"scheme": "entropy", **FLOOR, "curriculum": CurriculumConfig(kind="adaptive")}),
+        ("token_low", {"scheme": "token", **FLOOR, "curriculum": AT_FIRST}),
+        ("token_high", {"scheme": "token", **FLOOR, "alpha": -1.0, "curriculum": AT_FIRST}),
+        ("static", {"reward": PAPER, **FLOOR, "weights": RegionWeights(args=LEVEL, think=Ramp(0.6, 0.0, 1.0))}),
+        ("no_think", {"reward": PAPER, "weights": RegionWeights(think=OFF, response=Ramp(0.1), other=Ramp(0.1))}),
     ],
 )
 def test_every_other_preset_is_the_papers_run_but_for_its_own_settings(composed, preset, settings):

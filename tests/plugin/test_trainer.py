@@ -1,14 +1,8 @@
 """What ResT writes into a step of verl's trainer, on a queue in memory (tests/e2e/test_seam_on_cpu.py: verl's own)."""
 
-from collections import defaultdict
-
 import pytest
 import torch
-import transfer_queue
-from hydra import compose, initialize_config_module
-from step import run_phases, trainer_of
-from tensordict import NonTensorStack, TensorDict
-from transfer_queue import KVBatchMeta
+from memory_queue import KEYS, TEXTS, MemoryQueue, make_trainer, rows_of, run_step
 from verl.trainer.ppo.v1 import PPOTrainer
 
 from rest_verl.core.regions import RegionTagger, TaggedBatch
@@ -17,41 +11,10 @@ from rest_verl.records.schema import read_step
 from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
-TEXTS = [
-    '<think> I call it. </think>\n<tool_call>\n{"name": "get_time", "parameters": {"city": "Paris"}}\n</tool_call>',
-    "<think> I know. </think>\n<response> Noon. </response>",
-]
-KEYS = ["prompt_0_0", "prompt_1_0"]
 STEP = 7
 # GRPO of the scores 1 and 0: (1 - 1/2) / sqrt(1/2) and its negative
 ADVANTAGES = [0.7071, -0.7071]
 IN_ADVANTAGE = ["rest.apply_in=advantage", "actor_rollout_ref.actor.policy_loss.loss_mode=vanilla"]
-
-
-class Queue:
-    """verl's transfer queue without its processes: the fields of each row."""
-
-    def __init__(self):
-        self.rows = defaultdict(dict)
-
-    def kv_batch_put(self, keys, partition_id, fields, tags=None):
-        for name in fields.keys():  # noqa: SIM118  # iterating over it goes along the batch
-            values = fields.get(name)
-            for key, value in zip(keys, values.unbind() if torch.is_tensor(values) else values.tolist(), strict=True):
-                self.rows[key][name] = value
-        return KVBatchMeta(keys=list(keys), tags=[{} for _ in keys], partition_id=partition_id)
-
-    def kv_batch_get(self, keys, partition_id, select_fields):
-        found = TensorDict({}, batch_size=len(keys))
-        for name in [name for name in select_fields if name in self.rows[keys[0]]]:
-            values = [self.rows[key][name] for key in keys]
-            jagged = torch.is_tensor(values[0])
-            found[name] = (
-                torch.nested.as_nested_tensor(values, layout=torch.jagged)
-                if jagged
-                else NonTensorStack.from_list(values)
-            )
-        return found
 
 
 @pytest.fixture
@@ -59,9 +22,8 @@ def make(tokenizer):
     """Function from overrides to a trainer at step 7."""
 
     def trainer(*overrides):
-        with initialize_config_module("verl.trainer.config", version_base=None):
-            found = trainer_of(compose("ppo_trainer", ["+platform=cpu", *overrides]), tokenizer)
-        found.global_steps, found.timing_raw = STEP, {}
+        found = make_trainer(tokenizer, *overrides)
+        found.global_steps = STEP
         return found
 
     return trainer
@@ -72,27 +34,8 @@ def step(make, tokenizer, monkeypatch):
     """Function from overrides to (trainer, what the queue holds after a step, its metrics)."""
 
     def run(*overrides):
-        queue = Queue()
-        for name in ("kv_batch_put", "kv_batch_get"):
-            monkeypatch.setattr(transfer_queue, name, getattr(queue, name))
-        responses = [torch.tensor(tokenizer(text)["input_ids"]) for text in TEXTS]
-        log_probs = [-torch.ones(len(row)) for row in responses]
-        rows = {
-            "prompts": [torch.tensor([1, 2]) for _ in responses],
-            "responses": responses,
-            "response_mask": [torch.ones_like(row) for row in responses],
-            "entropy": [torch.linspace(0, 1, len(row)) for row in responses],
-            "old_log_probs": log_probs,
-            "rollout_log_probs": log_probs,
-            "rm_scores": [torch.eye(len(row))[-1] * score for row, score in zip(responses, (1.0, 0.0), strict=True)],
-        }
-        nested = {name: torch.nested.as_nested_tensor(value, layout=torch.jagged) for name, value in rows.items()}
-        fields = TensorDict(nested, batch_size=len(TEXTS))
-        fields["uid"] = NonTensorStack.from_list(["prompt"] * len(TEXTS))
-        fields["extra_fields"] = NonTensorStack.from_list([{"reward_extra_info": {"acc": 1.0}}] * len(TEXTS))
-        batch = queue.kv_batch_put(KEYS, "train", fields)
-        trainer, metrics = make(*overrides), {}
-        run_phases(trainer, batch, metrics)
+        queue, trainer = MemoryQueue(monkeypatch), make(*overrides)
+        metrics = run_step(queue, trainer, rows_of(tokenizer), STEP)
         trainer._shutdown_dump_executor()
         return trainer, queue.rows, metrics
 

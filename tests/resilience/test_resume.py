@@ -7,17 +7,19 @@ import pytest
 from hydra import compose, initialize_config_module
 from step import trainer_of
 
-from rest_verl.plugin.trainer import STATE_FILE
 from rest_verl.resilience.resume import POINTER, CheckpointError, check_found, complete_steps, unreadable_message
+from rest_verl.weighting.saved_state import STATE_FILE
 
 
 def save(folder, *steps, whole=True):
     for step in steps:
         path = folder / f"global_step_{step}"
         path.mkdir(parents=True)
+        (path / "actor").mkdir()
+        (path / "actor" / "model_world_size_1_rank_0.pt").write_bytes(b"weights")
         (path / STATE_FILE).write_text("{}")
         if whole:
-            (path / "data.pt").write_bytes(b"")
+            (path / "data.pt").write_bytes(b"state")
 
 
 def trainer_node(folder, mode="auto", path=None):

@@ -175,7 +175,7 @@ def test_a_trajectory_that_acted_on_an_environment_is_scored_by_it(tokenizer):
     found = score(tokenizer, [CALL, TOOL, ANSWER], truth="", fields=fields)
     # at step 0 a legal turn earns 2, and half of [-2, 2] is 0
     assert (found["score"], found["format"], found["correctness"]) == (2.0, 2.0, 0.0)
-    assert (found["acc"], found["share"], found["turns_right"], found["skipped"]) == (0.0, 0.5, 2.0, 0.0)
+    assert (found["acc"], found["share"], found["environment/turns_right"], found["skipped"]) == (0.0, 0.5, 2.0, 0.0)
     illegal = score(tokenizer, [CALL, TOOL, "no tags"], truth="", fields=fields)
     assert (illegal["score"], illegal["legal"]) == (-2.0, 0.0)
 

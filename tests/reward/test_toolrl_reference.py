@@ -82,7 +82,7 @@ def reference_matched(truth, calls):
 
 
 def reference_score(text, truth, step):
-    """Correctness and acc of a response to a ground truth, both as text; tests/reward/test_published.py has the format."""
+    """Correctness and acc of a response to a ground truth, both as text."""
     correctness_min, correctness_max = CORNERS[step]
     due, calls = reference_calls(truth), reference_calls(text)
     if not due:

@@ -39,6 +39,7 @@ def test_weights_and_entropy_by_region():
             "rest/weight_ess": 36 / (6 * 7.5),
             # ascending .5 .5 1 1 1 2 with ranks -5 -3 -1 1 3 5: (-4 + 3 + 10) / (6 * 6)
             "rest/weight_gini": 9 / 36,
+            "rest/weight_max": 2.0,
         }
     )
 
@@ -57,21 +58,19 @@ def test_an_empty_batch_is_logged_as_zeros():
     assert {"rest/rows_untagged", "rest/weight_ess", "rest/tokens/think"} <= set(metrics)
 
 
-def test_reward_components_are_averaged_over_generated_rows_that_have_them():
+def test_reward_components_are_averaged_over_trajectories_that_have_them():
     rows = [
         {"reward_extra_info": {"acc": 1.0, "legal": 1, "note": "text"}},
         {"reward_extra_info": {"acc": 0.0}},
-        {"reward_extra_info": {"acc": 100.0}},
         {},
     ]
-    mask = torch.tensor([[1, 0], [0, 1], [0, 0], [1, 1]])
-    assert reward_metrics(rows, mask) == {"rest/reward/acc": 0.5, "rest/reward/legal": 1.0}
+    expected = {"rest/reward/acc": 0.5, "rest/reward/legal": 1.0, "rest/not_finite/reward": 0.0}
+    assert reward_metrics(rows) == expected
 
 
 def test_what_the_agent_loop_counted_is_logged_under_its_own_name():
-    rows = [{"reward_extra_info": {"acc": 1.0, "rollout/calls": calls}} for calls in (1.0, 4.0)]
-    logged = reward_metrics(rows, torch.ones(2, 3, dtype=torch.bool))
-    assert logged == {"rest/reward/acc": 1.0, "rest/rollout/calls": 2.5}
+    logged = reward_metrics([{"reward_extra_info": {"acc": 1.0, "rollout/calls": calls}} for calls in (1.0, 4.0)])
+    assert logged == {"rest/reward/acc": 1.0, "rest/rollout/calls": 2.5, "rest/not_finite/reward": 0.0}
 
 
 def test_what_the_policy_loss_reports_is_logged_beside_the_rest():

@@ -158,11 +158,11 @@ def _pack_steps(source: _Source, limit: int) -> tuple[list[PageStep], int]:
         for path, records in source.records:
             recorded += records.table.num_rows
             shown = records.table.slice(0, limit)
-            tokens = sum(len(ids) for ids in shown.column("ids"))
             try:
                 data = step_data(StepRecords(records.meta, shown))
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from None
+            tokens = sum(len(ids) for ids in shown.column("ids"))
             page_steps.append(PageStep(records.meta.step, shown.num_rows, tokens, data))
             on_progress(len(page_steps), source.count)
     return page_steps, recorded

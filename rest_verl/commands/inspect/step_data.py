@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pyarrow import compute
 
 from rest_verl.commands.inspect.token_text import Parts, headlines, in_one_line, shown_text, shown_tokens
 from rest_verl.common.names import unknown_name
 from rest_verl.core.regions import Region
-from rest_verl.records.schema import PER_TOKEN, TOKEN_NUMBERS, StepRecords
+from rest_verl.records.schema import TOKEN_NUMBERS, StepRecords, check_rows
 
 DTYPES = ("<f4", "<u4", "|u1")
 
@@ -60,10 +61,11 @@ def step_data(records: StepRecords) -> bytes:
     `region`; and the `TOKEN_NUMBERS`.
 
     Raises:
-        ValueError: a row's lists differ in length, or a region is unknown.
+        ValueError: a row is damaged (`check_rows`), or a region is unknown.
     """
     table = records.table
-    lengths = _lengths(table)
+    check_rows(table)
+    lengths = compute.list_value_length(table.column("ids")).to_numpy()
     tokens, index = _tokens(table)
     generated, trained = _flatten(table, "generated").astype(np.uint8), _flatten(table, "trained").astype(np.uint8)
     numbers = {name: _numbers(table, name, lengths) for name in TOKEN_NUMBERS}
@@ -95,18 +97,6 @@ def _coloured_quantities(numbers: Mapping[str, np.ndarray]) -> dict[str, np.ndar
     """The quantities that tokens can be coloured by."""
     gap = numbers["rollout_log_prob"] - numbers["old_log_prob"]
     return {name: numbers[name] for name in ("weight", "entropy", "advantage")} | {"gap": gap}
-
-
-def _lengths(table: pa.Table) -> np.ndarray:
-    """(rows,) number of tokens of each row; ValueError if a row's lists differ in length."""
-    lengths = np.array([len(ids) for ids in table.column("ids")], dtype=np.int64)
-    for name in PER_TOKEN:
-        for row, (values, length) in enumerate(zip(table.column(name), lengths, strict=True)):
-            if values.is_valid and len(values) != length:
-                raise ValueError(f"row {row}: {len(values)} entries in {name} and {length} in ids: must be equal")
-            if not values.is_valid and name not in TOKEN_NUMBERS:
-                raise ValueError(f"row {row}: no {name}; only {', '.join(TOKEN_NUMBERS)} may be missing")
-    return lengths
 
 
 def _flatten(table: pa.Table, name: str) -> np.ndarray:

@@ -75,6 +75,11 @@ def remarks(found: Timeline) -> Iterator[str]:
             "rest.curriculum.kind=adaptive: lam follows the entropy of format and name tokens and not the step; the "
             "columns show the share of the first step's entropy that is left, at the assumed entropies"
         )
+    if found.shown and rest.floor == 0 and all(one.before[Region.OTHER] == 0 for one in found.shown):
+        yield (
+            "region other has weight 0: the end of sequence and text between blocks are not trained on, so the policy "
+            "does not learn to stop; rest.floor=0.1 gives every token at least that weight"
+        )
     if run.total_steps is None:
         yield f"the length of the run depends on its data; shown up to step {found.last}; --total-steps N sets it"
     for key, ramp, end in moving_ramps(rest, weighted, found.has_reward):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,6 +12,8 @@ from rest_verl.core.regions import Region, TaggedBatch
 from rest_verl.weighting.schemes import get_scheme
 from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
+
+SMALLEST_SHARE = 1e-12  # of the first entropy, for one that has fallen to 0: the first one must be finite
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def weigh(rest: RestConfig, assumed: Assumed, moment: Moment) -> Weights:
     """
     batch = batch_of(assumed.rows)
     weighting, weights = _weigh_batch(rest, assumed, moment, batch)
-    unnormalised = replace(rest, normalisation="none")
+    unnormalised = replace(rest, normalisation="none", floor=0.0, cap=None)
     before = batch.means(_weigh_batch(unnormalised, assumed, moment, batch)[1])
     absent = dict.fromkeys([region for region in Region if region not in before], 1)
     if absent:
@@ -91,5 +92,5 @@ def _weigh_batch(
         now = state["structure"]
         if not isinstance(now, float):
             raise ValueError("--tokens: curriculum adaptive follows format and name tokens: give a row some of them")
-        weighting.restore(state | {"structure_first": now / moment.entropy_left if moment.entropy_left else math.inf})
+        weighting.restore(state | {"structure_first": now / max(moment.entropy_left, SMALLEST_SHARE)})
     return weighting, weighting(StepBatch(moment.step, batch, entropy))

@@ -181,6 +181,27 @@ FAULTS = (
         "tests/rollout/test_agent_loop.py::test_each_limit_ends_the_trajectory_and_says_so",
     ),
     Planted(
+        "SystemExit of a tool or an environment leaves its task",
+        "rollout/waiting.py",
+        "asyncio.ensure_future(contained(work))",
+        "asyncio.ensure_future(work)",
+        "tests/faults/test_user_code.py::test_a_wait_contains_what_would_end_the_event_loop",
+    ),
+    Planted(
+        "calls of a turn outlive the failure of one of them",
+        "rollout/agent_loop.py",
+        "calls[:allowed]), return_exceptions=True",
+        "calls[:allowed])",
+        "tests/faults/test_user_code.py::test_no_call_of_a_turn_outlives_a_failure_of_its_sibling",
+    ),
+    Planted(
+        "a number of an environment replaces a component of the reward",
+        "reward/scorers.py",
+        'f"environment/{key}": value',
+        "key: value",
+        "tests/faults/test_user_code.py::test_a_number_of_an_environment_replaces_no_component",
+    ),
+    Planted(
         "max_steps_per_turn is ignored",
         "rollout/record.py",
         '"steps": steps >= rollout.max_steps_per_turn',

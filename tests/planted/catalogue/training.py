@@ -109,8 +109,8 @@ FAULTS = (
     Planted(
         "averages of entropy forget their first value on resume",
         "core/entropy.py",
-        'self.structure, self.structure_first = state["structure"], state["structure_first"]',
-        'self.structure, self.structure_first = state["structure"], None',
+        "self.structure, self.structure_first = structure\n",
+        "self.structure, self.structure_first = structure[0], None\n",
         "tests/core/test_entropy.py::test_a_restored_state_goes_on_as_if_it_had_not_been_stopped",
     ),
     Planted(
@@ -248,6 +248,41 @@ FAULTS = (
         'extra="forbid"',
         'extra="ignore"',
         "tests/config/test_rest.py::test_a_wrong_setting_is_named_with_its_value_and_what_is_allowed",
+    ),
+    Planted(
+        "values that are not finite enter the means",
+        "core/regions.py",
+        "kept = self.generated & finite",
+        "kept = self.generated",
+        "tests/faults/test_training.py::test_one_broken_entropy_changes_no_other_step",
+    ),
+    Planted(
+        "clamping makes 0 of a weight that is NaN",
+        "core/weights.py",
+        "(weights > 0) & weights.isfinite(), weights)",
+        "weights > 0, 0.0)",
+        "tests/faults/test_training.py::test_a_weight_that_is_not_finite_is_found_before_clamping",
+    ),
+    Planted(
+        "the floor is not applied after normalising",
+        "core/weights.py",
+        "weights.clamp(floor, cap)",
+        "weights.clamp(max=cap)",
+        "tests/faults/test_training.py::test_floor_and_cap_hold_after_normalising",
+    ),
+    Planted(
+        "every update of a step ages the averages",
+        "core/entropy.py",
+        "if step != self._step:",
+        "if True:",
+        "tests/faults/test_training.py::test_several_updates_of_a_step_age_an_average_once",
+    ),
+    Planted(
+        "a trajectory counts once a turn in the reward",
+        "weighting/metrics.py",
+        'trajectory, _, output = key.rpartition("_")',
+        'trajectory, output = key, "0"',
+        "tests/faults/test_training.py::test_a_trajectory_of_many_turns_counts_once",
     ),
     Planted(
         "of several wrong settings only the first is told",
