@@ -31,6 +31,7 @@ _LOSS = "actor_rollout_ref.actor.policy_loss.loss_mode"
 _AGENT = "actor_rollout_ref.rollout.agent.default_agent_loop"
 _MANAGER = "reward.reward_manager.name"
 _REST_MODES = [f"rest_{mode}" for mode in STOCK_MODES]
+_CUSTOM = "reward.custom_reward_function.path"
 _BYPASS = "algorithm.rollout_correction.bypass_mode"
 
 
@@ -69,6 +70,7 @@ def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:
     _check_scheme(config, rest, reshaped)
     _check_trainer(config, reshaped)
     _check_loss(config, rest, reshaped)
+    _check_credit(config, rest, reshaped)
     if OmegaConf.select(config, _MANAGER) == "rest_tool" and OmegaConf.select(config, _AGENT) == "tool_agent":
         raise ConfigError(
             f"{_MANAGER}=rest_tool scores only the policy's own turns, but verl's tool_agent does not record where "
@@ -157,4 +159,24 @@ def _check_loss(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
         raise ConfigError(
             f"{_BYPASS}=True replaces the policy loss, so the weights of rest.apply_in=loss would be lost: set "
             f"rest.apply_in=advantage and {_LOSS}=vanilla"
+        )
+
+
+def _check_credit(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
+    if rest.credit == "trajectory":
+        return
+    if not reshaped:
+        raise ConfigError(
+            f"rest.credit={rest.credit} is computed by a rest trainer mode, but {_ESTIMATOR}="
+            f"{OmegaConf.select(config, _ESTIMATOR)}: set {_ESTIMATOR}=rest {_MODE}=rest_sync"
+        )
+    if OmegaConf.select(config, _MANAGER) != "rest_tool":
+        raise ConfigError(
+            f"rest.credit={rest.credit} needs to know what each turn earned, but {_MANAGER}="
+            f"{OmegaConf.select(config, _MANAGER)} does not say it: set {_MANAGER}=rest_tool"
+        )
+    if OmegaConf.select(config, _CUSTOM) is not None:
+        raise ConfigError(
+            f"{_CUSTOM} scores whole trajectories, so rest.credit={rest.credit} cannot tell what each turn earned: "
+            "remove it, or set rest.credit=trajectory"
         )

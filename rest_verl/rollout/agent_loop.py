@@ -27,7 +27,14 @@ from rest_verl.rollout.calls import (
     text_of,
     unknown_tool,
 )
-from rest_verl.rollout.environment import Environment, Message, environment_of, score_of
+from rest_verl.rollout.environment import (
+    Environment,
+    Message,
+    ScoresTurns,
+    environment_of,
+    score_of,
+    turn_scores_of,
+)
 from rest_verl.rollout.per_turn import split_turns
 from rest_verl.rollout.record import GeneratedTurn, Limits, Record
 from rest_verl.rollout.safe_text import cut, safe_message
@@ -59,7 +66,7 @@ class RestToolAgentLoop(ExactToolAgentLoop):
 
     Adds to `extra_fields`: `rest_turns`, bounds [start, end) of each generated turn in response tokens;
     `rest_turn_table`, the turns with their calls; `rest_rollout`, numbers for the metrics; `rest_environment`, the
-    score of the environment if the row has one.
+    score of the environment if the row has one; `rest_decided`, what was decided before the end (`Record.decided`).
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -80,7 +87,8 @@ class RestToolAgentLoop(ExactToolAgentLoop):
         self, sampling_params: dict[str, Any], **kwargs: Any
     ) -> AgentLoopOutput | list[AgentLoopOutput]:
         rollout = self._settings.rollout
-        score = {}
+        score: dict[str, Any] = {}
+        turn_scores: list[float] = []
         async with environment_of(kwargs.get("extra_info") or {}, rollout.call_seconds) as environment:
             if environment is not None:
                 self._environment = environment
@@ -90,7 +98,11 @@ class RestToolAgentLoop(ExactToolAgentLoop):
             output = await super().run(sampling_params, **kwargs)
             if environment is not None:
                 score = {"rest_environment": await score_of(environment, rollout.max_seconds)}
-        output.extra_fields |= self._record.fields(output.response_mask) | score
+                if isinstance(environment, ScoresTurns):
+                    turn_scores = turn_scores_of(environment, self._record.user_turn + 1)
+        fields = self._record.fields(output.response_mask)
+        fields["rest_decided"] = self._record.decided(turn_scores, fields["rest_turns"])
+        output.extra_fields |= fields | score
         return split_turns(output) if rollout.per_turn else output
 
     async def _handle_pending_state(self, agent_data: AgentData, sampling_params: dict[str, Any]) -> AgentState:

@@ -11,8 +11,9 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from math import isfinite
 from numbers import Real
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rest_verl.common.logs import logger_of
 from rest_verl.common.names import Registry
@@ -85,6 +86,19 @@ class Environment(Protocol):
 
     async def close(self) -> None:
         """Release all resources. Always called, even after an error."""
+        ...
+
+
+@runtime_checkable
+class ScoresTurns(Protocol):
+    """An environment that also says what each user turn earned, for `rest.credit=turn`."""
+
+    def turn_scores(self) -> Sequence[float]:
+        """Score each user turn, in order, as the part of `score` that was decided in it. Called once, after `score`.
+
+        A turn's part must depend on nothing that comes after the turn. The parts need not add up: the rest of `score`
+        is credited to the whole trajectory. Turns that were not reached can be left out.
+        """
         ...
 
 
@@ -169,6 +183,29 @@ async def score_of(environment: Environment, seconds: float) -> dict[str, float]
             "is between 0 and 1"
         )
     return {"acc": float(numbers["score"] == 1), **numbers}
+
+
+def turn_scores_of(environment: ScoresTurns, reached: int) -> list[float]:
+    """The scores of the user turns as plain numbers.
+
+    Args:
+        environment: environment of a trajectory that is over and scored.
+        reached: number of user turns that the trajectory reached.
+
+    Raises:
+        ValueError: the scores violate the protocol.
+    """
+    scores = environment.turn_scores()
+    if not isinstance(scores, Sequence) or not all(isinstance(one, Real) and isfinite(one) for one in scores):
+        raise ValueError(
+            f"{type(environment).__name__}.turn_scores() returned {scores!r:.500}: return a list of finite numbers"
+        )
+    if len(scores) > reached:
+        raise ValueError(
+            f"{type(environment).__name__}.turn_scores() returned {len(scores)} scores, but the trajectory reached "
+            f"{reached} user turns: return one for each turn that was reached"
+        )
+    return [float(one) for one in scores]
 
 
 def _make(name: str, kwargs: str, index: Any) -> Environment:

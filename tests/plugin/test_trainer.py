@@ -71,7 +71,7 @@ def make(tokenizer):
 def step(make, tokenizer, monkeypatch):
     """Function from overrides to (trainer, what the queue holds after a step, its metrics)."""
 
-    def run(*overrides):
+    def run(*overrides, events=("", "")):
         queue = Queue()
         for name in ("kv_batch_put", "kv_batch_get"):
             monkeypatch.setattr(transfer_queue, name, getattr(queue, name))
@@ -89,7 +89,8 @@ def step(make, tokenizer, monkeypatch):
         nested = {name: torch.nested.as_nested_tensor(value, layout=torch.jagged) for name, value in rows.items()}
         fields = TensorDict(nested, batch_size=len(TEXTS))
         fields["uid"] = NonTensorStack.from_list(["prompt"] * len(TEXTS))
-        fields["extra_fields"] = NonTensorStack.from_list([{"reward_extra_info": {"acc": 1.0}}] * len(TEXTS))
+        components = [{"acc": 1.0} | ({"rest_events": one} if one else {}) for one in events]
+        fields["extra_fields"] = NonTensorStack.from_list([{"reward_extra_info": one} for one in components])
         batch = queue.kv_batch_put(KEYS, "train", fields)
         trainer, metrics = make(*overrides), {}
         run_phases(trainer, batch, metrics)
@@ -126,6 +127,36 @@ def test_weights_in_the_advantage_are_written_back(step, weights):
     for key, advantage, weight in zip(KEYS, ADVANTAGES, weights(trainer._rest), strict=True):
         torch.testing.assert_close(rows[key]["advantages"], advantage * weight, atol=1e-4, rtol=0)
         assert "rollout_is_weights" not in rows[key]
+
+
+# The first trajectory earns 0.75 of its 1 at token 4 and loses a part again at token 9; the second earned nothing.
+EVENTS = ("[[4, 0.75], [9, -0.25]]", "[[2, 0.0]]")
+# Returns 1, 0.25 and 0.5 against those of the second, 0, in units of their largest deviation, that of the scores.
+BY_TURN = [one / 0.5**0.5 for one in (1.0, 0.25, 0.5)]
+
+
+@pytest.mark.parametrize("overrides", [[], IN_ADVANTAGE], ids=["loss", "advantage"])
+def test_credit_by_turn_replaces_the_base_estimators_advantages(step, weights, overrides):
+    trainer, rows, metrics = step("+rest=paper", "rest.credit=turn", *overrides, events=EVENTS)
+    weight = weights(trainer._rest)[0]
+    tokens = torch.arange(len(weight))
+    expected = torch.tensor(BY_TURN)[(tokens > 4).int() + (tokens > 9).int()]
+    if overrides:
+        expected = expected * weight
+    else:
+        torch.testing.assert_close(rows[KEYS[0]]["rollout_is_weights"], weight)
+    torch.testing.assert_close(rows[KEYS[0]]["advantages"], expected, atol=1e-4, rtol=0)
+    assert metrics["rest/credit/events"] == 2.5
+    assert metrics["rest/credit/decided"] == pytest.approx(0.25)
+    assert metrics["rest/credit/outcome"] == pytest.approx(0.25)
+
+
+def test_credit_by_trajectory_writes_no_advantages_of_its_own(step):
+    _, rows, metrics = step("+rest=paper", events=EVENTS)
+    assert rows[KEYS[0]]["advantages"].tolist() == pytest.approx(
+        [ADVANTAGES[0]] * len(rows[KEYS[0]]["advantages"]), abs=1e-4
+    )
+    assert not any(name.startswith("rest/credit") for name in metrics)
 
 
 @pytest.mark.parametrize("overrides", [[], IN_ADVANTAGE], ids=["loss", "advantage"])
