@@ -25,6 +25,7 @@ from rest_verl.core.regions import Region, TaggedBatch
 from rest_verl.reward.manager import RestToolRewardManager
 from rest_verl.rollout.calls import Call
 from rest_verl.rollout.record import GeneratedTurn, Record
+from rest_verl.weighting.credit import credit_metrics, trajectories_of
 from rest_verl.weighting.metrics import rename_actor_metrics, reward_metrics, weight_metrics
 from rest_verl.weighting.policy_loss import compute_policy_loss_rest
 from rest_verl.weighting.step_batch import StepBatch
@@ -48,6 +49,8 @@ def logged_metrics(tokenizer: Any) -> dict[str, float]:
         weighting(batch)
         metrics |= weight_metrics(batch) | weighting.metrics(5)
     rows = [{"reward_extra_info": row} for row in _scored(tokenizer)]
+    whole = trajectories_of(["prompt_0_0"], torch.ones(1, 1, dtype=torch.int8), torch.ones(1), rows[:1])
+    metrics |= credit_metrics(whole)
     metrics |= reward_metrics(rows, torch.ones(len(rows), 1, dtype=torch.int8))
     return metrics | _policy_loss() | _timers()
 
