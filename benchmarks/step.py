@@ -94,7 +94,9 @@ def fields_of(tokenizer: Any, size: Size) -> TensorDict:
         "rm_scores": scores,
     }
     call = Call("functions.get_weather:0", "get_weather", {"city": "Paris", "days": 3}, result="Sunny.", seconds=0.1)
-    left = Record(turns=[GeneratedTurn(0, 0, 1.0, [call, call])], ended_by="done").fields([1] * tokens)
+    left = Record(turns=[GeneratedTurn(0, 0, 1.0, [call, call])], ended_by="done").fields(
+        [1] * tokens, with_table=True
+    )
     counted = {f"rollout/{name}": number for name, number in left["rest_rollout"].items()}
     left["reward_extra_info"] = skipped_components() | counted
     others = {"uid": [f"prompt{row // 4}" for row in range(rows)], "extra_fields": [left] * rows}

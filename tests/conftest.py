@@ -15,7 +15,10 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 # core.tool_calls, which has no arrays: parsers make its spans by the hundred thousand, and each check costs 20 us.
 install_import_hook(
     [
-        *(f"rest_verl.core.{module}" for module in ("curriculum", "entropy", "regions", "stops", "tokens", "weights")),
+        *(
+            f"rest_verl.core.{module}"
+            for module in ("credit", "curriculum", "entropy", "regions", "stops", "tokens", "weights")
+        ),
         "rest_verl.weighting",
     ],
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",  # an int is a float

@@ -46,6 +46,10 @@ class DumpConfig:
     max_gib: float = Field(default=2.0, gt=0)
 
 
+# Estimators whose advantage of a trajectory is its score against those of its group, which `rest.credit` extends.
+CREDIT_ESTIMATORS = ("grpo", "rloo")
+
+
 class ConfigError(ValueError):
     """A setting is invalid; the message names the override that fixes it."""
 
@@ -141,6 +145,11 @@ class RestConfig:
         own_losses: names of your own policy losses, registered with verl, in which each token's part is proportional
             to its own advantage, for apply_in=advantage.
         base_estimator: verl estimator whose advantages are reshaped.
+        credit: what a token is credited with. `trajectory`: the advantage of `base_estimator`, one for the whole
+            trajectory. `turn`: what is decided at or after the token, where the environment scores its user turns
+            (`rollout.environment.ScoresTurns`); the group's other trajectories are the critic (`core.credit`).
+        credit_lambda: how far the score of a later turn reaches back to a token: 1 fully, which is unbiased; smaller
+            values have less variance. The outcome, which only the end of a trajectory decides, always reaches back.
         normalisation: `row` keeps sum_t m w = sum_t m in every row; `positive` gives the weighted tokens of each row a
             mean of 1 and keeps the sum over the batch, as the authors do; `none` leaves the weights unchanged.
         clamp_min, clamp_max: bounds of positive weights before normalisation.
@@ -173,6 +182,8 @@ class RestConfig:
     apply_in: Literal["advantage", "loss"] = "advantage"
     own_losses: list[str] = field(default_factory=list)
     base_estimator: str = "grpo"
+    credit: Literal["trajectory", "turn"] = "trajectory"
+    credit_lambda: float = Field(default=1.0, ge=0, le=1)
     normalisation: Literal["row", "positive", "none"] = "row"
     clamp_min: float = Field(default=1e-3, gt=0)
     clamp_max: float = Field(default=8.0, gt=0)
@@ -194,6 +205,16 @@ class RestConfig:
     def __post_init__(self) -> None:
         if self.base_estimator == "rest":
             raise ValueError("rest.base_estimator=rest: set it to the estimator that ResT reshapes, such as grpo")
+        if self.credit == "turn" and self.base_estimator not in CREDIT_ESTIMATORS:
+            raise ValueError(
+                f"rest.credit=turn takes the group as critic, but rest.base_estimator={self.base_estimator}: set it "
+                f"to {' or '.join(CREDIT_ESTIMATORS)}, or set rest.credit=trajectory"
+            )
+        if self.credit == "trajectory" and self.credit_lambda != 1.0:
+            raise ValueError(
+                f"rest.credit_lambda={self.credit_lambda} is set, but rest.credit=trajectory does not read it: set "
+                "rest.credit=turn, or remove it"
+            )
         if self.clamp_min > self.clamp_max:
             raise ValueError(f"rest.clamp_min={self.clamp_min} is greater than rest.clamp_max={self.clamp_max}")
         if self.dump_dir is None and self.dump != DumpConfig():

@@ -36,6 +36,7 @@ _MANAGER = "reward.reward_manager.name"
 _REST_MODES = [f"rest_{mode}" for mode in STOCK_MODES]
 _SUM_PI_SQUARED = "actor_rollout_ref.actor.calculate_sum_pi_squared"
 _MIXED_PRECISION = "actor_rollout_ref.actor.fsdp_config.mixed_precision"
+_CUSTOM = "reward.custom_reward_function.path"
 _BYPASS = "algorithm.rollout_correction.bypass_mode"
 _GROUPS = ("rest", "platform")
 
@@ -84,6 +85,7 @@ def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:
     _check_loss(config, rest, reshaped)
     _check_measurement(config, rest, reshaped)
     _check_per_turn(config, rest, reshaped)
+    _check_credit(config, rest, reshaped)
     if OmegaConf.select(config, _MANAGER) == "rest_tool" and OmegaConf.select(config, _AGENT) == "tool_agent":
         raise ConfigError(
             f"{_MANAGER}=rest_tool scores only the policy's own turns, but verl's tool_agent does not record where "
@@ -240,4 +242,24 @@ def _check_per_turn(config: DictConfig, rest: RestConfig, reshaped: bool) -> Non
             f"rest.rollout.per_turn=True makes each turn a separate sample, but {key}={base} would take its baseline "
             f"over turns, so that long trajectories count more: verl groups samples by trajectory for grpo only. Set "
             f"{key}=grpo, or rest.rollout.per_turn=False"
+        )
+
+
+def _check_credit(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
+    if rest.credit == "trajectory":
+        return
+    if not reshaped:
+        raise ConfigError(
+            f"rest.credit={rest.credit} is computed by a rest trainer mode, but {_ESTIMATOR}="
+            f"{OmegaConf.select(config, _ESTIMATOR)}: set {_ESTIMATOR}=rest {_MODE}=rest_sync"
+        )
+    if OmegaConf.select(config, _MANAGER) != "rest_tool":
+        raise ConfigError(
+            f"rest.credit={rest.credit} needs to know what each turn earned, but {_MANAGER}="
+            f"{OmegaConf.select(config, _MANAGER)} does not say it: set {_MANAGER}=rest_tool"
+        )
+    if OmegaConf.select(config, _CUSTOM) is not None:
+        raise ConfigError(
+            f"{_CUSTOM} scores whole trajectories, so rest.credit={rest.credit} cannot tell what each turn earned: "
+            "remove it, or set rest.credit=trajectory"
         )

@@ -12,6 +12,7 @@ to them for the loss. It fills one `StepBatch` in three phases:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -43,6 +44,7 @@ from rest_verl.resilience.liveness import Role
 from rest_verl.resilience.resume import CheckpointError, check_found, unreadable_message
 from rest_verl.resilience.watched_trainer import WatchedTrainer
 from rest_verl.weighting.advantage import reshape_advantages
+from rest_verl.weighting.credit import credit_advantages, credit_metrics, trajectories_of
 from rest_verl.weighting.metrics import (
     not_finite_metrics,
     rename_actor_metrics,
@@ -172,17 +174,35 @@ class RestTrainerMixin(WatchedTrainer):
         in_advantage = self._rest.apply_in == "advantage"
         channel = "advantages" if in_advantage else "rollout_is_weights"
         fields = ["entropy", "sum_pi_squared"] if self._weighting.needs_entropy else []
+        by_turn = self._rest.credit == "turn"
+        if by_turn:
+            fields += ["response_mask", "rm_scores", "token_level_rewards"]
         if in_advantage or correction.get("rollout_is") or correction.get("rollout_rs"):
             fields += ["response_mask", channel]
-        values = _padded(read_fields(batch, fields), nested_mask) if fields else {}
+        values = _padded(read_fields(batch, list(dict.fromkeys(fields))), nested_mask) if fields else {}
         step_batch.entropy, step_batch.sum_pi_squared = values.get("entropy"), values.get("sum_pi_squared")
         if (mask := values.get("response_mask")) is not None:
             step_batch.tagged = TaggedBatch(step_batch.regions, mask)
+        written = {}
+        if by_turn:
+            written["advantages"] = values["advantages"] = self._credit(batch, step_batch, values)
         weights, current = self._weighting(step_batch), values.get(channel)
         if in_advantage:
             step_batch.advantages = current
-        weighted = weights if current is None else reshape_advantages(current, weights)
-        return write_fields(batch, {channel: weighted}, nested_mask)
+        written[channel] = weights if current is None else reshape_advantages(current, weights)
+        return write_fields(batch, written, nested_mask)
+
+    def _credit(self, batch: KVBatchMeta, step_batch: StepBatch, values: Mapping[str, Any]) -> torch.Tensor:
+        """Advantages by turn instead of those of the base estimator, 0 for tokens that are not trained: (B, T)."""
+        assert step_batch.generated is not None
+        # With a KL penalty in the reward verl writes it token by token; the trajectory's total counts here.
+        rewards = values.get("token_level_rewards", values["rm_scores"]).sum(dim=-1)
+        groups = trajectories_of(batch.keys, step_batch.generated, rewards, step_batch.extra_fields)
+        step_batch.credit = credit_metrics(groups)
+        by_std = self._rest.base_estimator == "grpo" and self.config.algorithm.norm_adv_by_std_in_grpo
+        return credit_advantages(groups, step_batch.generated, self._rest.credit_lambda, by_std).masked_fill(
+            ~step_batch.tagged.generated, 0.0
+        )
 
     def _report(self, batch: KVBatchMeta, step_batch: StepBatch) -> dict[str, float]:
         """Phase 3: hand the records of a batch to the writer and return its metrics."""
@@ -199,6 +219,7 @@ class RestTrainerMixin(WatchedTrainer):
             "advantage": values.get("advantages") if step_batch.advantages is None else step_batch.advantages,
         }
         metrics = weight_metrics(step_batch) | self._weighting.metrics(step_batch.step)
+        metrics |= step_batch.credit
         metrics |= not_finite_metrics(
             step_batch.tagged, {name: found for name, found in measured.items() if found is not None}
         )

@@ -21,6 +21,7 @@ from rest_verl.formats import get_format
 from rest_verl.formats.tools import read_tools, tools_of_row
 from rest_verl.reward.scorers import Scorer, get_scorer, score_environment
 from rest_verl.reward.tool_reward import RewardAtStep, ToolReward, skipped_components
+from rest_verl.weighting.credit import EVENTS, write_events
 
 logger = logger_of(__name__)
 
@@ -58,6 +59,7 @@ class RestToolRewardManager(RewardManagerBase):
         self._table = TokenBytes.from_tokenizer(tokenizer)
         self._ends = end_ids(tokenizer, self._format, stop_ids(tokenizer, model_of(config)))
         self._reward = ToolReward(rest.reward)
+        self._turn_credit = rest.credit == "turn"
         self._custom = None
         if config.reward.custom_reward_function.path is not None:
             self._custom = NaiveRewardManager(config, tokenizer, compute_score, **router)
@@ -73,11 +75,18 @@ class RestToolRewardManager(RewardManagerBase):
         components["response_tokens"] = float(sum(lengths))
         components |= {f"rollout/{key}": value for key, value in fields.get("rest_rollout", {}).items()}
         if self._custom is None:
-            return {"reward_score": components["score"], "reward_extra_info": components}
+            events = {EVENTS: self._events(row, fields)} if self._turn_credit else {}
+            return {"reward_score": components["score"], "reward_extra_info": components | events}
         custom = await self._custom.run_single(data)
         rest_components = {} if components["skipped"] else components | {"rest_score": components["score"]}
         extra = rest_components | {"score": custom["reward_score"]} | custom["reward_extra_info"]
         return {"reward_score": custom["reward_score"], "reward_extra_info": extra}
+
+    def _events(self, row: dict[str, Any], fields: dict[str, Any]) -> str:
+        """What was decided before the end of a trajectory, in units of the reward (`weighting.credit`). Environments
+        score turns as shares of the correctness reward, verl's tools in the units of the reward itself."""
+        scale = self._reward.correctness_range(int(row["global_steps"])) if "rest_environment" in fields else 1.0
+        return write_events([(token, scale * amount) for token, amount in fields.get("rest_decided", ())])
 
     def _turns(self, output: Any, length: int) -> list[bytes]:
         """The bytes of each turn that the policy generated."""

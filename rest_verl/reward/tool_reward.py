@@ -99,6 +99,10 @@ class ToolReward:
             "acc": float(is_exact(response, truth)),
         }
 
+    def correctness_range(self, step: int) -> float:
+        """What a share of 1 is worth: C_max(s) - C_min(s)."""
+        return self._correctness_max(step) - self._correctness_min(step)
+
     def score_share(self, response: Response, share: float, step: int) -> dict[str, float]:
         """Score a response whose calls were judged elsewhere, for example by its environment.
 

@@ -30,7 +30,16 @@ from rest_verl.rollout.calls import (
     text_of,
     unknown_tool,
 )
-from rest_verl.rollout.environment import Environment, Message, environment_of, next_messages_of, opening_of, score_of
+from rest_verl.rollout.environment import (
+    Environment,
+    Message,
+    ScoresTurns,
+    environment_of,
+    next_messages_of,
+    opening_of,
+    score_of,
+    turn_scores_of,
+)
 from rest_verl.rollout.per_turn import split_turns
 from rest_verl.rollout.record import GeneratedTurn, Limits, Record
 from rest_verl.rollout.safe_text import cut, safe_message
@@ -72,8 +81,8 @@ class RestToolAgentLoop(ExactToolAgentLoop):
 
     Adds to `extra_fields`: `rest_turns`, bounds [start, end) of each generated turn in response tokens;
     `rest_rollout`, numbers for the metrics; `rest_environment`, the score of the environment if the row has one;
-    `rest_tools`, the tools that were offered besides those of the row; and `rest_turn_table`, the turns with their
-    calls, if the run has `rest.dump_dir`.
+    `rest_decided`, what was decided before the end (`Record.decided`); `rest_tools`, the tools that were offered besides
+    those of the row; and `rest_turn_table`, the turns with their calls, if the run has `rest.dump_dir`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -95,7 +104,8 @@ class RestToolAgentLoop(ExactToolAgentLoop):
     ) -> AgentLoopOutput | list[AgentLoopOutput]:
         rollout = self._settings.rollout
         extra_info = kwargs.get("extra_info") or {}
-        score = {}
+        score: dict[str, Any] = {}
+        turn_scores: list[float] = []
         async with environment_of(extra_info, rollout.call_seconds) as environment:
             if environment is not None:
                 self._environment = environment
@@ -107,7 +117,11 @@ class RestToolAgentLoop(ExactToolAgentLoop):
             output = await super().run(sampling_params, **kwargs)
             if environment is not None:
                 score = {"rest_environment": await score_of(environment, rollout.max_seconds)}
+                if isinstance(environment, ScoresTurns):
+                    reached = self._record.user_turn + 1
+                    turn_scores = await turn_scores_of(environment, reached, rollout.max_seconds)
         fields = self._record.fields(output.response_mask, self._settings.records_turns)
+        fields["rest_decided"] = self._record.decided(turn_scores, fields["rest_turns"])
         tools = {"rest_tools": tools_text(offered)} if offered else {}
         output.extra_fields |= fields | score | tools
         return split_turns(output) if rollout.per_turn else output

@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rest_verl.common.logs import logger_of
 from rest_verl.common.names import Registry
-from rest_verl.rollout.waiting import UserCodeError, wait_at_most
+from rest_verl.rollout.waiting import UserCodeError, call_in_thread, wait_at_most
 
 logger = logger_of(__name__)
 
@@ -86,6 +86,19 @@ class Environment(Protocol):
 
     async def close(self) -> None:
         """Release all resources. Always called, even after an error."""
+        ...
+
+
+@runtime_checkable
+class ScoresTurns(Protocol):
+    """An environment that also says what each user turn earned, for `rest.credit=turn`."""
+
+    def turn_scores(self) -> Sequence[float]:
+        """Score each user turn, in order, as the part of `score` that was decided in it. Called once, after `score`.
+
+        A turn's part must depend on nothing that comes after the turn. The parts need not add up: the rest of `score`
+        is credited to the whole trajectory. Turns that were not reached can be left out.
+        """
         ...
 
 
@@ -158,7 +171,7 @@ async def environment_of(extra_info: Mapping[str, Any], close_seconds: float) ->
 class EnvironmentProtocolError(ValueError):
     """A method of an environment returned what its protocol does not allow; its trajectory fails, and no other."""
 
-    def __init__(self, environment: Environment, method: str, returned: object, expected: str):
+    def __init__(self, environment: object, method: str, returned: object, expected: str):
         try:
             shown = f"{returned!r:.300}"
         except Exception as error:  # of its own __repr__
@@ -214,6 +227,26 @@ async def score_of(environment: Environment, seconds: float) -> dict[str, float]
         raise EnvironmentProtocolError(environment, "score", score, expected)
     numbers = {key: float(value) for key, value in score.items()}
     return {"acc": float(numbers["score"] == 1), **numbers}
+
+
+async def turn_scores_of(environment: ScoresTurns, reached: int, seconds: float) -> list[float]:
+    """The scores of the user turns as plain numbers.
+
+    Args:
+        environment: environment of a trajectory that is over and scored.
+        reached: number of user turns that the trajectory reached.
+        seconds: time limit.
+
+    Raises:
+        EnvironmentProtocolError: the scores violate the protocol.
+        TimeoutError: scoring takes longer than `seconds`.
+    """
+    scores: Any = await wait_at_most(seconds, call_in_thread(environment.turn_scores))
+    is_valid = isinstance(scores, Sequence) and all(isinstance(one, Real) and math.isfinite(one) for one in scores)
+    if not is_valid or len(scores) > reached:
+        expected = f"a list of finite numbers, at most one for each of the {reached} user turns that were reached"
+        raise EnvironmentProtocolError(environment, "turn_scores", scores, expected)
+    return [float(one) for one in scores]
 
 
 def _is_sequence_of_mappings(value: object) -> bool:

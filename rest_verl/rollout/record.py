@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 from rest_verl.config.rollout import RolloutConfig
@@ -69,6 +70,29 @@ class Record:
             "rest_turns": [row["tokens"] for row in table],
             "rest_rollout": self._numbers(),
         } | ({"rest_turn_table": table} if with_table else {})
+
+    def decided(self, turn_scores: Sequence[float], bounds: Sequence[Sequence[int]]) -> list[list[float]]:
+        """What was decided before the end, as [token, amount], with tokens counted over what the policy generated in
+        the whole trajectory: each score of a user turn at the turn's last token, and each reward of a verl tool at the
+        last token of the generation that called it.
+
+        Args:
+            turn_scores: of the user turns, in order; those left out have none.
+            bounds: of each generated turn: `rest_turns`.
+        """
+        ends = list(accumulate(end - start for start, end in bounds))
+        scored = [[self._tokens_until(number, ends) - 1, score] for number, score in enumerate(turn_scores)]
+        rewarded = [
+            [end - 1, call.reward]
+            for turn, end in zip(self.turns, ends, strict=True)
+            for call in turn.calls
+            if call.reward is not None
+        ]
+        return sorted(one for one in scored + rewarded if one[0] >= 0)
+
+    def _tokens_until(self, user_turn: int, ends: Sequence[int]) -> int:
+        """Number of tokens generated up to the end of a user turn, given those up to the end of each generation."""
+        return max((end for turn, end in zip(self.turns, ends, strict=True) if turn.user_turn <= user_turn), default=0)
 
     def _numbers(self) -> dict[str, float]:
         """Numbers that the run logs about the trajectory."""

@@ -35,7 +35,8 @@ class StepBatch:
         generated: response mask before rollout correction.
         lengths: number of tokens of each response.
         extra_fields: extra fields of each row, from the agent loop and the reward manager.
-        advantages: advantages of the base estimator without weights; None where the weights are stored next to the
+        credit: metrics of `rest.credit=turn`.
+        advantages: advantages without weights, by `rest.credit`; None where the weights are stored next to the
             advantages instead of multiplied into them.
     """
 
@@ -51,6 +52,7 @@ class StepBatch:
     generated: Mask | None = None
     lengths: Int64[Tensor, " batch"] | None = None
     extra_fields: Sequence[Mapping[str, Any]] = ()
+    credit: Mapping[str, float] = field(default_factory=dict)
     advantages: Float[Tensor, "batch token"] | None = None
 
     @property

@@ -105,6 +105,17 @@ class Desk:
         self._happens("close")
 
 
+@register_environment("graded desk")
+@dataclass(eq=False)
+class GradedDesk(Desk):
+    """A desk that grades the user's turns."""
+
+    grades: object = None
+
+    def turn_scores(self):
+        return self.grades
+
+
 @pytest.fixture(scope="session")
 def chat():
     """A small tokenizer with a chat template."""

@@ -220,3 +220,23 @@ def test_records_need_the_trainer_that_writes_them(estimator):
     assert "set +rest=paper rest.scheme=uniform" in found
     assert check(IN_LOSS, {"rest.dump_dir": "records"}).dump_dir == "records"
     assert check(IN_LOSS, {"rest.dump_dir": "records", "rest.scheme": "uniform"}).scheme == "uniform"
+
+
+BY_TURN = {**IN_LOSS, "rest.credit": "turn", "reward.reward_manager.name": "rest_tool"}
+
+
+def test_credit_by_turn_needs_a_group_and_someone_who_says_what_a_turn_earned():
+    assert check(BY_TURN).credit == "turn"
+    assert "set it to grpo or rloo" in message(BY_TURN, {"rest.base_estimator": "gae"})
+    assert message(BY_TURN, {"reward.reward_manager.name": "naive"}).endswith(
+        "set reward.reward_manager.name=rest_tool"
+    )
+    custom = message(BY_TURN, {"reward.custom_reward_function.path": "mine.py"})
+    assert custom.startswith("reward.custom_reward_function.path scores whole trajectories")
+    plain = message({"rest.credit": "turn", "reward.reward_manager.name": "rest_tool"})
+    assert "set algorithm.adv_estimator=rest trainer.v1.trainer_mode=rest_sync" in plain
+
+
+def test_a_lambda_that_nothing_reads_is_refused():
+    assert "rest.credit_lambda=0.5 is set, but" in message(IN_LOSS, {"rest.credit_lambda": 0.5})
+    assert check(BY_TURN, {"rest.credit_lambda": 0.5}).credit_lambda == 0.5

@@ -33,9 +33,11 @@ def make(tokenizer):
 def step(make, tokenizer, monkeypatch):
     """Function from overrides to (trainer, what the queue holds after a step, its metrics)."""
 
-    def run(*overrides):
+    def run(*overrides, events=("", "")):
         queue, trainer = MemoryQueue(monkeypatch), make(*overrides)
-        metrics = run_step(queue, trainer, rows_of(tokenizer), STEP)
+        components = [{"acc": 1.0} | ({"rest_events": one} if one else {}) for one in events]
+        fields = [{"reward_extra_info": one} for one in components]
+        metrics = run_step(queue, trainer, rows_of(tokenizer), STEP, extra_fields=fields)
         trainer._shutdown_dump_executor()
         return trainer, queue.rows, metrics
 
@@ -69,6 +71,36 @@ def test_weights_in_the_advantage_are_written_back(step, weights):
     for key, advantage, weight in zip(KEYS, ADVANTAGES, weights(trainer._rest), strict=True):
         torch.testing.assert_close(rows[key]["advantages"], advantage * weight, atol=1e-4, rtol=0)
         assert "rollout_is_weights" not in rows[key]
+
+
+# The first trajectory earns 0.75 of its 1 at token 4 and loses a part again at token 9; the second earned nothing.
+EVENTS = ("[[4, 0.75], [9, -0.25]]", "[[2, 0.0]]")
+# Returns 1, 0.25 and 0.5 against those of the second, 0, in units of their largest deviation, that of the scores.
+BY_TURN = [one / 0.5**0.5 for one in (1.0, 0.25, 0.5)]
+
+
+@pytest.mark.parametrize("overrides", [[], IN_ADVANTAGE], ids=["loss", "advantage"])
+def test_credit_by_turn_replaces_the_base_estimators_advantages(step, weights, overrides):
+    trainer, rows, metrics = step("+rest=paper", "rest.credit=turn", *overrides, events=EVENTS)
+    weight = weights(trainer._rest)[0]
+    tokens = torch.arange(len(weight))
+    expected = torch.tensor(BY_TURN)[(tokens > 4).int() + (tokens > 9).int()]
+    if overrides:
+        expected = expected * weight
+    else:
+        torch.testing.assert_close(rows[KEYS[0]]["rollout_is_weights"], weight)
+    torch.testing.assert_close(rows[KEYS[0]]["advantages"], expected, atol=1e-4, rtol=0)
+    assert metrics["rest/credit/events"] == 2.5
+    assert metrics["rest/credit/decided"] == pytest.approx(0.25)
+    assert metrics["rest/credit/outcome"] == pytest.approx(0.25)
+
+
+def test_credit_by_trajectory_writes_no_advantages_of_its_own(step):
+    _, rows, metrics = step("+rest=paper", events=EVENTS)
+    assert rows[KEYS[0]]["advantages"].tolist() == pytest.approx(
+        [ADVANTAGES[0]] * len(rows[KEYS[0]]["advantages"]), abs=1e-4
+    )
+    assert not any(name.startswith("rest/credit") for name in metrics)
 
 
 @pytest.mark.parametrize("overrides", [[], IN_ADVANTAGE], ids=["loss", "advantage"])

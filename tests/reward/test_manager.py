@@ -1,6 +1,7 @@
 """The reward manager `rest_tool`: what of a trajectory is scored, and when it refuses."""
 
 import asyncio
+import json
 
 import numpy as np
 import pytest
@@ -218,3 +219,16 @@ def test_where_every_turn_is_an_output_all_turns_are_scored(tokenizer, per_turn,
     assert (found["calls"], found["legal"]) == (calls, float(per_turn))
     lengths = [len(tokenizer(text)["input_ids"]) for text in (CALL, ANSWER)]
     assert found["response_tokens"] == (sum(lengths) if per_turn else lengths[1])
+
+
+def test_events_are_in_units_of_the_reward_at_the_rows_step(tokenizer):
+    """A turn that earned a quarter of the correctness reward, whose range is 4 at step 0 and 6 at step 150."""
+    judged = {"rest_environment": {"score": 0.25, "acc": 0.0}, "rest_decided": [[2, 0.25], [5, 0.0]]}
+    for step, worth in ((0, 1.0), (150, 1.5)):
+        found = score(tokenizer, [CALL], step=step, settings=config(credit="turn"), fields=judged)
+        assert json.loads(found["rest_events"]) == [[2, pytest.approx(worth)], [5, 0.0]]
+    tools = {"rest_decided": [[2, 0.25]]}
+    assert json.loads(score(tokenizer, [CALL], settings=config(credit="turn"), fields=tools)["rest_events"]) == [
+        [2, 0.25]
+    ]
+    assert "rest_events" not in score(tokenizer, [CALL], fields=judged)

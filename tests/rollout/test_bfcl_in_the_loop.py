@@ -69,6 +69,13 @@ def test_every_ground_truth_is_run_whole_and_right(chat, config_of, rows):
     assert not any(value for f in played for key, value in f["rest_rollout"].items() if key.startswith("tool_errors"))
 
 
+def test_the_scores_of_right_turns_add_up_to_the_whole(chat, config_of, rows):
+    for fields in play_all(chat, config_of(*SETTINGS), rows[:20]):
+        tokens, amounts = zip(*fields["rest_decided"], strict=True)
+        assert sum(amounts) == pytest.approx(1.0) and list(tokens) == sorted(set(tokens))
+        assert tokens[-1] == sum(end - start for start, end in fields["rest_turns"]) - 1
+
+
 def test_a_call_that_is_left_out_is_seen(chat, config_of, rows):
     played = play_all(chat, config_of(*SETTINGS), rows[:100], change=lambda calls: calls[:-1])
     assert sum(fields["rest_environment"]["acc"] for fields in played) < len(played) / 10

@@ -90,6 +90,8 @@ def test_a_conversation_gives_the_tokens_that_verls_loop_gives(chat, config_of, 
     for field in ("prompt_ids", "response_ids", "response_mask", "response_logprobs", "num_turns"):
         assert getattr(ours, field) == getattr(verls, field)
     assert ours.extra_fields["tool_rewards"] == verls.extra_fields["tool_rewards"]
+    rewards = [reward for reward in verls.extra_fields["tool_rewards"] if reward is not None]
+    assert [amount for _, amount in ours.extra_fields["rest_decided"]] == rewards
     assert [turn["calls"][0]["result"] for turn in ours.extra_fields["rest_turn_table"][:2]] == ["5", "ababab"]
 
 

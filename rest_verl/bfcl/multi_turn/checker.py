@@ -81,6 +81,11 @@ class Checker:
         self._called = 0
         return verdict
 
+    def turn_scores(self) -> list[float]:
+        """What each judged turn is worth of `score`."""
+        due = sum(bool(calls) for calls in self._due)
+        return [float(verdict is Verdict.RIGHT) / due for verdict in self._verdicts]
+
     def score(self) -> dict[str, float]:
         """Score the trajectory by the turns judged so far; the others count as wrong.
 

@@ -149,6 +149,10 @@ class BfclMultiTurn(NoEnvironment):
             checker.judge_turn(acting)
         return checker.score()
 
+    def turn_scores(self) -> list[float]:
+        """Score the judged turns (`Checker.turn_scores`)."""
+        return self._running()[1].turn_scores()
+
     async def close(self) -> None:
         self._acting = self._checker = None
 
