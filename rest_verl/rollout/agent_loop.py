@@ -81,8 +81,8 @@ class RestToolAgentLoop(ExactToolAgentLoop):
 
     Adds to `extra_fields`: `rest_turns`, bounds [start, end) of each generated turn in response tokens;
     `rest_rollout`, numbers for the metrics; `rest_environment`, the score of the environment if the row has one;
-    `rest_decided`, what was decided before the end (`Record.decided`); `rest_tools`, the tools that were offered besides
-    those of the row; and `rest_turn_table`, the turns with their calls, if the run has `rest.dump_dir`.
+    `rest_decided`, what was decided before the end (`Record.decided`); `rest_tools`, the tools that were offered
+    besides those of the row; and `rest_turn_table`, the turns with their calls, if the run has `rest.dump_dir`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):

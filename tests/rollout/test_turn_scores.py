@@ -29,5 +29,5 @@ def test_without_turn_scores_nothing_is_decided_before_the_end(play, call):
 
 @pytest.mark.parametrize("grades", [[1, 1, 1], None, [float("nan")], ["1"], "12", {"0": 1}], ids=repr)
 def test_turn_scores_that_break_the_protocol_are_named(play, call, grades):
-    with pytest.raises(EnvironmentProtocolError, match="turn_scores.*a list of finite numbers, at most one for each"):
+    with pytest.raises(EnvironmentProtocolError, match=r"turn_scores.*a list of finite numbers, at most one for each"):
         graded(play, [call("say", text="one"), "ok", "bye"], grades)

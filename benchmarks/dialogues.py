@@ -1,0 +1,204 @@
+"""Does credit by turn learn a dialogue in fewer updates than one advantage for all of it? (`rest.credit=turn`)
+
+Four user turns that depend on each other, of which a wrong one spoils the next and a needless answer ends the dialogue
+(evidence/dialogue.py); small groups, so that noise limits learning. A run is `STEPS` updates from one half-trained
+model; runs of a seed see the same dialogues. Everything but the advantage is equal: the same score (share of turns
+after which the cart is right), the same update, verl's clipping and optimiser.
+
+Written down before the first run:
+- H1: `turn` with lambda 1 needs fewer updates than `grpo` to reach the target, at GRPO's best learning rate; expected
+  1.5 times fewer.
+- H2: lambda 0.5 needs no more updates than lambda 1, although turns depend on each other.
+- H3: at their own best learning rates the order is the same.
+The target is halfway from the start to GRPO's mean end at its best rate. Runs that never reach it count as `STEPS`.
+
+    python benchmarks/dialogues.py             # rates by 3 seeds, then 12 seeds; half an hour on two idle cores
+    python benchmarks/dialogues.py --quick
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from evidence.dialogue import IMITATION_STEPS, Clerk, Dialogues, draw_wishes, hold, prepare_clerk
+from evidence.intervals import difference_interval, ratio_interval
+from evidence.policy import (
+    MAX_GRAD_NORM,
+    group_advantages,
+    new_optimizer,
+    response_log_probs,
+    surrogate,
+)
+from harness import Fresh, Jobs, Out, Publish, Quick, Study, in_a_worker, table
+
+from rest_verl.core.credit import events_of
+from rest_verl.core.credit import group_advantages as credit_advantages
+
+VARIANTS: dict[str, float | None] = {"grpo": None, "turn": 1.0, "turn_0.5": 0.5}  # lambda
+RATES = (1e-4, 2e-4, 4e-4, 8e-4)
+PROMPTS, GROUP, STEPS, EVERY, VALIDATED = 4, 4, 32, 4, 64
+TUNING_SEEDS, TUNED = 3, ("grpo", "turn")
+
+
+def advantages(held: Dialogues, lam: float | None) -> torch.Tensor:
+    """Advantage of each turn of each dialogue, (dialogues, turns): of GRPO, or by turn with a lambda."""
+    score = held.right.mean(dim=1)
+    group = torch.arange(len(score)) // GROUP
+    if lam is None:
+        return group_advantages(score, group)[:, None].expand(-1, held.right.shape[1])
+    reached = torch.zeros(len(score), dtype=torch.int64)
+    for rows in held.rows:
+        reached[rows] += 1
+    found = torch.zeros_like(held.right)
+    for start in range(0, len(score), GROUP):
+        rows = range(start, start + GROUP)
+        # one token a turn: credit goes by turns, however long they are
+        events = [
+            events_of(
+                float(score[row]),
+                int(reached[row]),
+                [(turn, float(held.right[row, turn]) / held.right.shape[1]) for turn in range(int(reached[row]))],
+            )
+            for row in rows
+        ]
+        for row, values in zip(rows, credit_advantages(events, lam, by_std=True), strict=True):
+            found[row, : len(values)] = torch.from_numpy(values)
+    return found
+
+
+def run(clerk: Clerk, variant: str, rate: float, seed: int, steps: int, validated: int) -> dict[str, Any]:
+    """One run: accuracy (share of right turns, sampled) before and after every `EVERY` updates."""
+    in_a_worker()
+    model, rng = clerk.new_model(), random.Random(seed)
+    optimizer, curve = new_optimizer(model, rate), [accuracy(model, clerk, validated)]
+    for step in range(1, steps + 1):
+        wishes = [one for _ in range(PROMPTS) for one in [draw_wishes(rng)] * GROUP]
+        torch.manual_seed(1000 * seed + step)
+        held = hold(model, clerk, wishes)
+        credit = advantages(held, VARIANTS[variant])
+        tokens = sum(int(turn.response_mask.sum()) for turn in held.turns)
+        optimizer.zero_grad()
+        for number, (turn, rows) in enumerate(zip(held.turns, held.rows, strict=True)):
+            log_probs, mask = response_log_probs(model, turn), turn.response_mask.float()
+            (surrogate(log_probs, turn.log_probs, credit[rows, number][:, None], mask).sum() / tokens).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
+        optimizer.step()
+        if step % EVERY == 0:
+            curve.append(accuracy(model, clerk, validated))
+    return {"variant": variant, "rate": rate, "seed": seed, "curve": curve}
+
+
+def accuracy(model: Any, clerk: Clerk, dialogues: int) -> float:
+    """Share of right turns in fixed dialogues, sampled with a fixed seed."""
+    rng = random.Random(99)
+    torch.manual_seed(5)
+    return round(float(hold(model, clerk, [draw_wishes(rng) for _ in range(dialogues)]).right.mean()), 4)
+
+
+def steps_to(curve: Sequence[float], target: float) -> float:
+    """Updates until a target, with a straight line between validations; all of them where it is never reached."""
+    for number, (before, after) in enumerate(pairwise(curve)):
+        if after >= target:
+            return EVERY * (number + max(0.0, target - before) / max(after - before, 1e-9))
+    return float(EVERY * (len(curve) - 1))
+
+
+def best_rate(pieces: Mapping[str, Any], variant: str) -> float:
+    """The rate with the highest mean accuracy over training, by the seeds that all rates have."""
+    means = {
+        rate: np.mean(
+            [np.mean(one["curve"]) for one in pieces.values() if one["variant"] == variant and one["rate"] == rate][
+                :TUNING_SEEDS
+            ]
+        )
+        for rate in sorted({one["rate"] for one in pieces.values() if one["variant"] == variant})
+    }
+    return max(means, key=lambda rate: means[rate])
+
+
+def findings(pieces: Mapping[str, Any]) -> dict[str, Any]:
+    """Updates to the target and final accuracy of each variant against GRPO, at GRPO's best rate and at its own."""
+    base = best_rate(pieces, "grpo")
+    curves = {
+        (one["variant"], one["rate"], one["seed"]): one["curve"] for one in pieces.values()
+    }  # by variant, rate, seed
+    own = {name: best_rate(pieces, name) if name in TUNED else base for name in VARIANTS}
+    grpo = {seed: curve for (name, rate, seed), curve in curves.items() if (name, rate) == ("grpo", base)}
+    start, end = np.mean([curve[0] for curve in grpo.values()]), np.mean([curve[-1] for curve in grpo.values()])
+    target = float(start + end) / 2
+    rows, verdicts = [], {}
+    for name in VARIANTS:
+        for rate in dict.fromkeys((base, own[name])):
+            ours = {seed: curve for (found, at, seed), curve in curves.items() if (found, at) == (name, rate)}
+            seeds = sorted(ours.keys() & grpo.keys())
+            steps = [steps_to(ours[seed], target) for seed in seeds]
+            theirs = [steps_to(grpo[seed], target) for seed in seeds]
+            fewer = ratio_interval(theirs, [max(one, 0.5) for one in steps])
+            final = difference_interval([ours[seed][-1] for seed in seeds], [grpo[seed][-1] for seed in seeds])
+            verdicts[f"{name}/{rate:g}"] = {
+                "seeds": len(seeds),
+                "steps": float(np.mean(steps)),
+                "times_fewer": fewer.verdict(1.0),
+                "final": float(np.mean([ours[seed][-1] for seed in seeds])),
+                "final_minus_grpo": final.verdict(),
+            }
+            rows.append(
+                [
+                    name,
+                    f"{rate:g}",
+                    len(seeds),
+                    f"{np.mean(steps):.1f}",
+                    f"{fewer.mean:.2f} [{fewer.low:.2f}, {fewer.high:.2f}]",
+                    f"{np.mean([ours[seed][-1] for seed in seeds]):.3f}",
+                    f"{final.mean:+.3f} [{final.low:+.3f}, {final.high:+.3f}]",
+                ]
+            )
+    head = ["credit", "rate", "seeds", f"updates to {target:.3f}", "times fewer", "final", "final minus GRPO's"]
+    found = {"target": target, "start": float(start), "grpo_rate": base, "of": verdicts}
+    return {"verdicts": found, "tables": {"dialogues": table(head, rows)}}
+
+
+def main(
+    seeds: Annotated[int, typer.Option(min=2, help="Paired seeds.")] = 12,
+    quick: Quick = False,
+    jobs: Jobs = 2,
+    out: Out = Path("runs/dialogues"),
+    fresh: Fresh = False,
+    publish: Publish = False,
+) -> None:
+    """Compare credit by turn with one advantage for a whole dialogue."""
+    steps, validated, imitation, rates = STEPS, VALIDATED, IMITATION_STEPS, RATES
+    if quick:
+        out, seeds, steps, validated, imitation, rates = out / "quick", 2, EVERY, 4, 20, RATES[1:2]
+    plan = {"steps": steps, "prompts": PROMPTS, "group": GROUP, "validated": validated, "imitation": imitation}
+    study = Study("dialogues", plan, out, fresh=fresh)
+    clerk = study.prepare("starting model", lambda _: prepare_clerk(out, imitation))
+
+    def work(names: Sequence[str], at: Sequence[float], count: int) -> dict[str, Any]:
+        return {
+            f"{name}/{rate:g}/{seed}": partial(run, clerk, name, rate, seed, steps, validated)
+            for seed in range(count)
+            for rate in at
+            for name in names
+        }
+
+    study.run(work(TUNED, rates, min(TUNING_SEEDS, seeds)), jobs)
+    base = best_rate(study.pieces, "grpo")
+    own = {name: dict.fromkeys((base, best_rate(study.pieces, name))) for name in TUNED}
+    wanted = work(list(VARIANTS), [base], seeds)
+    for name, at in own.items():
+        wanted |= work([name], list(at), seeds)
+    study.run(wanted, jobs)
+    study.finish(findings(study.pieces), publish)
+
+
+if __name__ == "__main__":
+    typer.run(main)
