@@ -86,7 +86,7 @@ def _score(text: str, truth: str, column: str) -> float:
     reward = RewardAtStep(ToolReward(load({"rest": {"reward": preset}}).reward), STEP)
     response = reward.reward.read([text.encode()], get_format("rlla"))
     if column == "environment":
-        return score_environment(response, {"score": 1.0}, reward)["score"]
+        return score_environment(response, {"score": 1.0, "acc": 1.0}, reward)["score"]
     return reward(response, read_ground_truth(truth))["score"]
 
 

@@ -36,6 +36,7 @@ class Variant:
     reverse: bool = False  # whether the schedules of the weights run backwards
 
 
+_NO_OTHERS = ("rest.weights.other.start=0", "rest.weights.response.start=0")
 _ALL_WEIGH = ("rest.weights.other.start=1.0", "rest.weights.response.start=1.0")
 VARIANTS = {
     variant.name: variant
@@ -44,10 +45,11 @@ VARIANTS = {
         # reward as the others.
         Variant(BASELINE, "paper", ("rest.scheme=uniform",), compress=("reward",)),
         *(Variant(name, name) for name in PRESETS),
-        Variant("static", "static", question="without its curriculum", compress=("reward",)),
+        # The presets also train on the end of sequence, which `paper` does not: here that is no part of the ablation.
+        Variant("static", "static", ("rest.floor=0",), question="without its curriculum", compress=("reward",)),
         Variant("reversed", "paper", question="with its curriculum reversed", reverse=True),
         Variant("fixed_reward", "paper", question="without dynamic reward", compress=("weights",)),
-        Variant("no_think", "no_think", question="without a gradient from reasoning"),
+        Variant("no_think", "no_think", _NO_OTHERS, question="without a gradient from reasoning"),
         Variant("covered", "paper", _ALL_WEIGH, question="with weight 1 where it has 0"),
         Variant("positive", "paper", ("rest.normalisation=positive",), question="normalised as the authors do"),
     )

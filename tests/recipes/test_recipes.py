@@ -87,11 +87,12 @@ def test_the_sweep_changes_one_thing_at_a_time():
         keys = {key for key in run.keys() | paper.keys() if run.get(key) != paper.get(key)}
         return {key for key in keys if not key.startswith("trainer.")}
 
-    assert changed("static") == {"rest.weights.args.slope", "rest.weights.think.slope"}
-    assert all(key.startswith("rest.weights.think") for key in changed("no_think"))
+    # and outside of `paper` the policy learns to stop: a floor, or weight for what stands between the blocks
+    assert changed("static") == {"rest.weights.args.slope", "rest.weights.think.slope", "rest.floor"}
+    assert all(re.match(r"rest\.weights\.(think|other|response)", key) for key in changed("no_think"))
     assert all(re.match(r"rest\.reward\.(format|correctness)_", key) for key in changed("fixed_reward"))
-    assert changed("entropy") == {"rest.scheme"}
-    assert changed("entropy_adaptive") == {"rest.scheme", "rest.curriculum.kind"}
+    assert changed("entropy") == {"rest.scheme", "rest.floor"}
+    assert changed("entropy_adaptive") == {"rest.scheme", "rest.curriculum.kind", "rest.floor"}
     assert changed("token_high") - changed("token_low") == {"rest.alpha"}
     assert set(runs) == {"grpo", "static", "fixed_reward", "no_think", "entropy", "entropy_adaptive"} | {
         "token_low",

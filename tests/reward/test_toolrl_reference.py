@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rewards import score as scored
 
-# step -> C_min, C_max
-CORNERS = {0: (-2, 2), 75: (-2.5, 2.5), 150: (-3, 3), 400: (-3, 3)}
+# step -> F_min, F_max, C_min, C_max
+CORNERS = {0: (-2, 2, -2, 2), 75: (-1, 1.5, -2.5, 2.5), 150: (-1, 1, -3, 3), 400: (-1, 1, -3, 3)}
 TOOLRL_TEST = Path(__file__).parents[3] / "shared" / "data" / "rlla_test.parquet"
 
 
@@ -83,7 +83,7 @@ def reference_matched(truth, calls):
 
 def reference_score(text, truth, step):
     """Correctness and acc of a response to a ground truth, both as text."""
-    correctness_min, correctness_max = CORNERS[step]
+    _, _, correctness_min, correctness_max = CORNERS[step]
     due, calls = reference_calls(truth), reference_calls(text)
     if not due:
         answered = any(tag == "response" and inside.strip() for tag, inside in reference_blocks(text))
@@ -255,4 +255,4 @@ def test_toolrls_own_ground_truths_are_read_and_score_the_maximum_against_themse
         found = score(truth, truth, 75)
         assert found["score"] == pytest.approx(1.5 + (2.5 if "<tool_call>" in truth else 0.0)), truth
         assert found["acc"] == 1.0
-        assert found["score"] == pytest.approx(reference_score(truth, truth, 75)[0], abs=1e-9)
+        assert found["correctness"] == pytest.approx(reference_score(truth, truth, 75)[0], abs=1e-9)

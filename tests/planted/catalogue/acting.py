@@ -162,8 +162,8 @@ FAULTS = (
     Planted(
         "the bounds of the reward stand still",
         "reward/manager.py",
-        'int(row["global_steps"])',
-        "0",
+        'RewardAtStep(self._reward, int(row["global_steps"]))',
+        "RewardAtStep(self._reward, 0)",
         "tests/reward/test_manager.py::test_the_bounds_are_those_of_the_step_of_the_row",
     ),
     Planted(

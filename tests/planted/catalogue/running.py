@@ -60,7 +60,7 @@ FAULTS = (
     Planted(
         "weighted advantages are not written back",
         "plugin/trainer.py",
-        "return write_fields(batch, {channel: weighted}, nested_mask)",
+        "return write_fields(batch, written, nested_mask)",
         "return batch",
         TRAINER + "test_weights_in_the_advantage_are_written_back",
     ),
