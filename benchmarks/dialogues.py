@@ -43,7 +43,7 @@ from rest_verl.core.credit import events_of
 from rest_verl.core.credit import group_advantages as credit_advantages
 
 VARIANTS: dict[str, float | None] = {"grpo": None, "turn": 1.0, "turn_0.5": 0.5}  # lambda
-RATES = (1e-4, 2e-4, 4e-4, 8e-4)
+RATES: tuple[float, ...] = (1e-4, 2e-4, 4e-4, 8e-4)
 PROMPTS, GROUP, STEPS, EVERY, VALIDATED = 4, 4, 32, 4, 64
 TUNING_SEEDS, TUNED = 3, ("grpo", "turn")
 
@@ -59,7 +59,7 @@ def advantages(held: Dialogues, lam: float | None) -> torch.Tensor:
         reached[rows] += 1
     found = torch.zeros_like(held.right)
     for start in range(0, len(score), GROUP):
-        rows = range(start, start + GROUP)
+        members = range(start, start + GROUP)
         # one token a turn: credit goes by turns, however long they are
         events = [
             events_of(
@@ -67,9 +67,9 @@ def advantages(held: Dialogues, lam: float | None) -> torch.Tensor:
                 int(reached[row]),
                 [(turn, float(held.right[row, turn]) / held.right.shape[1]) for turn in range(int(reached[row]))],
             )
-            for row in rows
+            for row in members
         ]
-        for row, values in zip(rows, credit_advantages(events, lam, by_std=True), strict=True):
+        for row, values in zip(members, credit_advantages(events, lam, by_std=True), strict=True):
             found[row, : len(values)] = torch.from_numpy(values)
     return found
 

@@ -155,7 +155,7 @@ def hold(model: PreTrainedModel, clerk: Clerk, wishes: list[list[Wish]]) -> Dial
             said = ids[mask].tolist()
             closing = [] if said and said[-1] == tokenizer.eos_token_id else [tokenizer.eos_token_id]
             seen[row] = seen[row] + said + closing + tokenizer.encode("\n", add_special_tokens=False)
-            change = change_of(tokenizer.decode(said))
+            change = change_of(str(tokenizer.decode(said)))
             wanted[row][wishes[row][turn].item] += wishes[row][turn].count
             if change is not None:
                 carts[row][change[0]] += change[1]
