@@ -33,7 +33,8 @@ change it: `+rest=paper rest.weights.think.slope=0.004`. An unknown key, a value
 run's scheme does not read ends the run at start-up; the error names the nearest valid key or the allowed values.
 
 This page is generated from [`config/rest.py`](../rest_verl/config/rest.py),
-[`config/reward.py`](../rest_verl/config/reward.py) and [`config/rollout.py`](../rest_verl/config/rollout.py).
+[`config/weights.py`](../rest_verl/config/weights.py), [`config/reward.py`](../rest_verl/config/reward.py) and
+[`config/rollout.py`](../rest_verl/config/rollout.py).
 """
 BOUNDS = {Ge: ("ge", "≥"), Gt: ("gt", ">"), Le: ("le", "≤"), Lt: ("lt", "<")}
 # Names that are checked against a registry, which users can extend.

@@ -61,6 +61,7 @@ MAY_PRINT = {
 CHOSEN_ATTRIBUTES = {
     "rest_verl/__init__.py": OWN,
     "rest_verl/config/rest.py": "keys of our dataclasses",
+    "rest_verl/config/weights.py": "keys of our dataclasses",
     "rest_verl/commands/check/code.py": "a function or class of the user's module, by the name in the config",
     "rest_verl/cpu/cpu.py": "what verl asks a platform for",
     "rest_verl/cpu/gloo_weights.py": "a dtype that the run's own trainer announces",

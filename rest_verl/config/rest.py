@@ -14,16 +14,15 @@ from importlib.resources import files
 from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from rest_verl.common.errors import raised
 from rest_verl.common.names import closest, unknown_name
-from rest_verl.config.ramp import STRICT, Ramp, ramp
+from rest_verl.config.ramp import STRICT
 from rest_verl.config.reward import RewardConfig, reward_preset
 from rest_verl.config.rollout import RolloutConfig
-from rest_verl.core import curriculum
-from rest_verl.core.regions import Region
+from rest_verl.config.weights import CurriculumConfig, RegionTargets, RegionWeights, registered_name
 from rest_verl.formats import get_format
 
 
@@ -52,80 +51,6 @@ CREDIT_ESTIMATORS = ("grpo", "rloo")
 
 class ConfigError(ValueError):
     """A setting is invalid; the message names the override that fixes it."""
-
-
-@dataclass(frozen=True, config=STRICT)
-class RegionWeights:
-    """Weight of each region before normalisation, in scheme `paper`; negative weights count as 0. Defaults: the
-    authors' released constants."""
-
-    format: Ramp = ramp(1.0)
-    name: Ramp = ramp(1.2)
-    args: Ramp = ramp(0.6, 0.002, 1.2)
-    think: Ramp = ramp(0.6, 0.002, 1.0)
-    response: Ramp = ramp(0.0)
-    other: Ramp = ramp(0.0)
-
-    def schedules(self) -> dict[Region, curriculum.Schedule]:
-        """The schedule of each region."""
-        return {region: getattr(self, region.label).schedule() for region in Region}
-
-
-Target = Annotated[float, Field(ge=0)]
-
-
-@dataclass(frozen=True, config=STRICT)
-class RegionTargets:
-    """Reasoning target g of each region, in the schemes that measure entropy: the weights at the end of the
-    curriculum, up to a common factor."""
-
-    format: Target = 1.0
-    name: Target = 1.0
-    args: Target = 1.2
-    think: Target = 1.2
-    response: Target = 1.0
-    other: Target = 1.0
-
-    def of(self, region: Region) -> float:
-        """Return the target of a region."""
-        return getattr(self, region.label)
-
-
-def _registered_name(get: Any) -> AfterValidator:
-    """Validator of a registered name; `get` is its registry's getter and raises for an unknown name."""
-
-    def check(name: str) -> str:
-        get(name)
-        return name
-
-    return AfterValidator(check)
-
-
-@dataclass(frozen=True, config=STRICT)
-class CurriculumConfig:
-    """How lam moves from structure (0) to the reasoning targets (1), in the schemes that measure entropy.
-
-    Attributes:
-        kind: shape of the curriculum: constant, linear, cosine, exponential, step, adaptive, or your own
-            (`core.curriculum`).
-        unit: unit of begin and end: global steps, or fractions of training.
-        begin, end: interval in which lam moves.
-        low, high: range of lam: lam = low + (high - low) * kind. high below low reverses the curriculum; with
-            kind=constant, lam is `high`.
-    """
-
-    kind: Annotated[str, _registered_name(curriculum.get_curriculum)] = "linear"
-    unit: Literal["step", "fraction"] = "fraction"
-    begin: float = Field(default=0.0, ge=0)
-    end: float = Field(default=1.0, gt=0)
-    low: float = Field(default=0.0, ge=0, le=1)
-    high: float = Field(default=1.0, ge=0, le=1)
-
-    def __post_init__(self) -> None:
-        if self.begin >= self.end:
-            raise ValueError(f"begin={self.begin} must be less than end={self.end}")
-        if self.unit == "fraction" and self.end > 1:
-            raise ValueError(f"end={self.end} is not a fraction of training: set it to at most 1, or set unit=step")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -177,7 +102,7 @@ class RestConfig:
     """
 
     scheme: str = "paper"
-    format: Annotated[str, _registered_name(get_format)] = "rlla"
+    format: Annotated[str, registered_name(get_format)] = "rlla"
     modules: list[str] = field(default_factory=list)
     apply_in: Literal["advantage", "loss"] = "advantage"
     own_losses: list[str] = field(default_factory=list)

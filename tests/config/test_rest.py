@@ -3,7 +3,8 @@
 import pytest
 from omegaconf import OmegaConf
 
-from rest_verl.config.rest import ConfigError, Ramp, RestConfig, defaults, load
+from rest_verl.config.ramp import Ramp
+from rest_verl.config.rest import ConfigError, RestConfig, defaults, load
 
 
 def message(node):

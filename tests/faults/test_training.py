@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from verl.workers.config import ActorConfig
 
 from rest_verl.cli import app
-from rest_verl.config.rest import CurriculumConfig, RestConfig, load
+from rest_verl.config.rest import RestConfig, load
+from rest_verl.config.weights import CurriculumConfig
 from rest_verl.core.regions import Region, TaggedBatch
 from rest_verl.weighting.policy_loss import compute_policy_loss_rest
 from rest_verl.weighting.step_batch import StepBatch

@@ -12,7 +12,8 @@ from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
 from verl.trainer.ppo.v1 import PPOTrainer
 from verl.utils.torch_functional import calculate_sum_pi_squared_from_logits
 
-from rest_verl.config.rest import ConfigError, CurriculumConfig, RestConfig
+from rest_verl.config.rest import ConfigError, RestConfig
+from rest_verl.config.weights import CurriculumConfig
 from rest_verl.plugin.policy_losses import KEEPS_WEIGHTS, LOSES_WEIGHTS
 from rest_verl.plugin.run_checks import check_run
 from rest_verl.resilience.resume import POINTER, CheckpointError, complete_steps

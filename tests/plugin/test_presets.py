@@ -12,9 +12,11 @@ from hydra.utils import get_class
 from tiers import HANG_GUARD
 from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
 
-from rest_verl.config.rest import ConfigError, CurriculumConfig, Ramp, RegionWeights, RestConfig, load, preset_names
+from rest_verl.config.ramp import Ramp
+from rest_verl.config.rest import ConfigError, RestConfig, load, preset_names
 from rest_verl.config.reward import RewardConfig
 from rest_verl.config.rollout import RolloutConfig
+from rest_verl.config.weights import CurriculumConfig, RegionWeights
 from rest_verl.plugin.run_checks import check_run
 from rest_verl.plugin.version import RefuseVerl
 

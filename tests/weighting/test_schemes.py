@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from rest_verl.config.rest import Ramp, RegionTargets, RegionWeights, RestConfig
+from rest_verl.config.ramp import Ramp
+from rest_verl.config.rest import RestConfig
+from rest_verl.config.weights import RegionTargets, RegionWeights
 from rest_verl.core.regions import Region, TaggedBatch
 from rest_verl.weighting.schemes import get_scheme, paper_weights, register_scheme, scheme_names
 from rest_verl.weighting.step_batch import StepBatch

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rest_verl.config.rest import CurriculumConfig, RestConfig
+from rest_verl.config.rest import RestConfig
+from rest_verl.config.weights import CurriculumConfig
 from rest_verl.core.curriculum import register_curriculum
 from rest_verl.core.regions import Region, TaggedBatch
 from rest_verl.weighting.schemes import register_scheme

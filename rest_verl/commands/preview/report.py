@@ -9,7 +9,7 @@ from rich.table import Table
 
 from rest_verl.commands.preview.timeline import Timeline, moving_ramps, reward_bounds
 from rest_verl.commands.preview.weights import Moment, follows_entropy
-from rest_verl.config.rest import RegionWeights
+from rest_verl.config.weights import RegionWeights
 from rest_verl.core.regions import Region
 from rest_verl.weighting.schemes import get_scheme
 
