@@ -8,7 +8,7 @@ import json
 from functools import cache
 
 import pytest
-from template_spelling import SPELLINGS
+from template_spelling import CONTRADICTIONS, SPELLINGS
 from tiers import in_full
 
 from rest_verl.bfcl.data.multi_turn import MULTI_TURN_CATEGORIES, bfcl_multi_turn_rows
@@ -25,19 +25,6 @@ ANSWERED = [category for category in CATEGORIES if not category.endswith("releva
 ASKED = in_full(fast=["live_simple"], release=ANSWERED)
 DIALOGUES = in_full(fast=["multi_turn_miss_param"], release=MULTI_TURN_CATEGORIES)
 
-# BFCL's answer contradicts BFCL's own document: true, 2 or null for a declared string, text for a declared list or
-# integer. A format without types can only write what the document says.
-CONTRADICTIONS = {
-    "parallel_multiple_21",
-    "live_multiple_552-153-1",
-    "live_multiple_595-158-1",
-    "live_multiple_596-158-2",
-    "live_multiple_731-167-2",
-    "live_multiple_733-167-4",
-    "live_multiple_735-167-6",
-    "live_multiple_1038-265-0",
-    *(f"{category}_173" for category in MULTI_TURN_CATEGORIES),
-}
 PYTHON_KEYWORDS = {"simple_java_62", "simple_java_63"}  # arguments named `from`
 ALLOWED = {"kimi": set(), "hermes": set(), "pythonic": PYTHON_KEYWORDS}
 

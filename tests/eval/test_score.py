@@ -4,9 +4,12 @@ from dataclasses import replace
 
 import pytest
 from saved_answers import NOT_ACCEPTED, RLLA, answers_to, right_texts
+from template_spelling import CONTRADICTIONS, SPELLINGS
+from tiers import in_full
 
 from rest_verl.eval.questions import Question, apibank_questions, bfcl_questions
 from rest_verl.eval.score import Scored, outcomes_of, score_answers
+from rest_verl.formats import get_format
 
 RIGHT = '<think> t </think>\n<tool_call>\n{"name": "f", "parameters": {"x": 1}}\n</tool_call>'
 
@@ -31,6 +34,34 @@ def test_the_ground_truths_of_bfcl_score_100_percent_but_for_those_that_bfcl_its
     scored = score(questions, [one for question in questions for one in answers_to(question, right_texts(question))])
     assert len(scored) == 4441
     assert sorted(one.id for one in scored if one.numbers["acc"] != 1) == sorted(NOT_ACCEPTED)
+
+
+def in_format(text, format):
+    """A right turn, which is in the format rlla, in another one."""
+    calls = RLLA.read_calls(text.encode(), RLLA.parse(text.encode()))
+    if not calls:
+        return "It is done."
+    _, write, spell = SPELLINGS[format]
+    if format == "pythonic":
+        return "[" + ", ".join(write(call, spell)[1:-1] for call in calls) + "]"
+    return "\n".join(write(call, spell) for call in calls)
+
+
+@pytest.mark.parametrize("format", ["hermes", "qwen3_coder", "glm", "minimax", "seed", "pythonic"])
+def test_ground_truths_score_the_same_in_every_format(format):
+    """As in hermes, but for the rows whose answer contradicts its tool's types where the format writes none."""
+    pytest.importorskip("bfcl_eval", reason="needs BFCL's data")
+    pytest.importorskip("mpmath", reason="BFCL's MathAPI needs it")
+    questions = bfcl_questions()[:: in_full(40, 1)]
+    answers = [
+        one
+        for question in questions
+        for one in answers_to(question, [in_format(text, format) for text in right_texts(question)])
+    ]
+    scored = asyncio.run(score_answers(questions, answers, get_format(format), lambda done, total: None))
+    wrong = {one.id for one in scored if one.numbers["acc"] != 1}
+    excused = set(NOT_ACCEPTED) | (set() if format in ("hermes", "pythonic") else CONTRADICTIONS)
+    assert wrong == {question.id for question in questions} & excused
 
 
 def test_verdicts_come_by_question_and_seed_whatever_the_order_of_answers(questions):

@@ -10,6 +10,8 @@ from parts import text_of
 from render_json import render_kimi
 from render_python import render_pythonic
 
+from rest_verl.bfcl.data.multi_turn import MULTI_TURN_CATEGORIES
+
 
 def as_json(value):
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -63,4 +65,18 @@ SPELLINGS = {
     "pythonic": ("pythonic", pythonic, as_python),
     "kimi": ("kimi", kimi, as_json),
     "hermes": ("hermes", hermes, as_json),
+}
+
+# BFCL's answer contradicts BFCL's own document: true, 2 or null for a declared string, text for a declared list or
+# integer. A format without types can only write what the document says.
+CONTRADICTIONS = {
+    "parallel_multiple_21",
+    "live_multiple_552-153-1",
+    "live_multiple_595-158-1",
+    "live_multiple_596-158-2",
+    "live_multiple_731-167-2",
+    "live_multiple_733-167-4",
+    "live_multiple_735-167-6",
+    "live_multiple_1038-265-0",
+    *(f"{category}_173" for category in MULTI_TURN_CATEGORIES),
 }
