@@ -38,6 +38,7 @@ class Shop(NoEnvironment):
     wishes: list[tuple[str, int]]
     cart: Counter[str] = field(default_factory=Counter, init=False)
     stated: int = field(default=1, init=False)  # number of wishes; the row's prompt holds the first
+    fulfilled: list[bool] = field(default_factory=list, init=False)  # after each wish, whether the cart was right
 
     async def reset(self) -> Opening:
         return Opening()
@@ -53,6 +54,7 @@ class Shop(NoEnvironment):
         return json.dumps(+self.cart)
 
     async def next_user_turn(self) -> Sequence[Message] | None:
+        self.fulfilled.append(+self.cart == +self.wanted())
         if self.stated == len(self.wishes):
             return None
         self.stated += 1
@@ -60,12 +62,21 @@ class Shop(NoEnvironment):
 
     async def score(self) -> dict[str, float]:
         """The share of items with the number that all wishes add up to; unwanted items in the cart count too."""
-        wanted: Counter[str] = Counter()
-        for item, count in self.wishes:
-            wanted[item] += count
+        wanted = self.wanted(len(self.wishes))
         items = {item for item in ITEMS if wanted[item] or self.cart[item]}
         right = sum(self.cart[item] == wanted[item] for item in items)
         return {"score": right / len(items) if items else 1.0, "items_in_cart": float(self.cart.total())}
+
+    def turn_scores(self) -> list[float]:
+        """For `rest.credit=turn`: an equal part for each wish after which the cart was right."""
+        return [one / len(self.wishes) for one in self.fulfilled]
+
+    def wanted(self, wishes: int | None = None) -> Counter[str]:
+        """What the first wishes add up to; those that were stated so far if no number is given."""
+        wanted: Counter[str] = Counter()
+        for item, count in self.wishes[: self.stated if wishes is None else wishes]:
+            wanted[item] += count
+        return wanted
 
 
 def wish_text(item: str, count: int) -> str:

@@ -40,6 +40,7 @@ TIMEOUT_SECONDS = 1800.0
 RECIPE = [
     "+rest=paper",
     "+rest/rollout=multi_turn",
+    "rest.credit=turn",
     "+platform=cpu",
     "rest.rollout.max_steps_per_turn=3",
     "data.train_batch_size=4",

@@ -36,6 +36,7 @@ TIMEOUT_SECONDS = 1200.0
 RECIPE = [
     "+rest=paper",
     "+rest/rollout=multi_turn",
+    "rest.credit=turn",
     "+platform=cpu",
     "rest.modules=[custom_environment]",
     f"+ray_kwargs.ray_init.runtime_env.env_vars.PYTHONPATH={EXAMPLES}",

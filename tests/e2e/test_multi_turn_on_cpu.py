@@ -123,6 +123,7 @@ def run(train, folder):
         "rest.format=hermes",
         "rest.apply_in=advantage",
         "rest.base_estimator=rloo",
+        "rest.credit=turn",
         "actor_rollout_ref.actor.policy_loss.loss_mode=vanilla",
         f"data.train_files=[{folder / 'sums.parquet'},{folder / 'shop.parquet'}]",
         f"data.val_files={folder / 'validation.parquet'}",
@@ -209,6 +210,20 @@ def test_the_user_of_an_environment_comes_back_and_it_scores(run, records):
     assert max(turn["user_turn"] for row in rows for turn in row["turns"]) == 1
     assert any(call["error"] is None for row in rows for turn in row["turns"] for call in turn["calls"])
     assert all(0 <= dict(row["reward"])["share"] <= 1 for row in rows)
+
+
+def test_turns_of_a_dialogue_are_credited_by_what_comes_after_them(run, records):
+    """In some dialogue the first wish earned another advantage than the second, and all of a turn the same."""
+    assert all(step.metrics["rest/credit/events"] > 1 for step in run)
+    assert any(step.metrics["rest/credit/decided"] != 0 for step in run)
+    differing = 0
+    for row in of_source(records, "shop"):
+        by_wish = {}
+        for turn in row["turns"]:
+            by_wish.setdefault(turn["user_turn"], set()).update(row["advantage"][turn["begin"] : turn["end"]])
+        assert all(len(values) <= 1 for values in by_wish.values())
+        differing += len(set().union(*by_wish.values())) > 1
+    assert differing > 0
 
 
 def test_weights_keep_the_gradients_scale_on_two_ranks(run):

@@ -48,6 +48,23 @@ def test_what_nobody_wanted_counts_against_the_policy():
     assert play([["fig", 1]], [add[:1]])[2]["score"] == 1.0
 
 
+def test_a_wish_after_which_the_cart_was_right_earns_its_part():
+    """The second wish is missed, and the third makes the cart right again only if the second is made up for."""
+
+    async def run(calls):
+        environment = get_environment("shop")(wishes=[["fig", 3], ["plum", 2], ["fig", -1]])
+        for made in calls:
+            for call in made:
+                await environment.call(*call)
+            await environment.next_user_turn()
+        return environment.turn_scores()
+
+    fig, plum = ("add_item", {"item": "fig", "count": 3}), ("add_item", {"item": "plum", "count": 2})
+    less = ("remove_item", {"item": "fig", "count": 1})
+    assert asyncio.run(run([[fig], [], [less]])) == pytest.approx([1 / 3, 0, 0])
+    assert asyncio.run(run([[fig], [], [plum, less]])) == pytest.approx([1 / 3, 0, 1 / 3])
+
+
 @pytest.mark.parametrize(
     "arguments",
     [{}, {"item": "fig"}, {"item": "house", "count": 1}, {"item": "fig", "count": True}, {"item": "fig", "count": 0}],
