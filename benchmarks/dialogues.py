@@ -106,9 +106,11 @@ def accuracy(model: Any, clerk: Clerk, dialogues: int) -> float:
 
 def steps_to(curve: Sequence[float], target: float) -> float:
     """Updates until a target, with a straight line between validations; all of them where it is never reached."""
+    if curve[0] >= target:
+        return 0.0
     for number, (before, after) in enumerate(pairwise(curve)):
         if after >= target:
-            return EVERY * (number + max(0.0, target - before) / max(after - before, 1e-9))
+            return EVERY * (number + (target - before) / (after - before))
     return float(EVERY * (len(curve) - 1))
 
 
