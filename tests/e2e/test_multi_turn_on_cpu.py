@@ -124,6 +124,7 @@ def run(train, folder):
         "rest.apply_in=advantage",
         "rest.base_estimator=rloo",
         "rest.credit=turn",
+        "rest.cap=null",  # where a bound acts, a row's weights no longer add up to its tokens
         "actor_rollout_ref.actor.policy_loss.loss_mode=vanilla",
         f"data.train_files=[{folder / 'sums.parquet'},{folder / 'shop.parquet'}]",
         f"data.val_files={folder / 'validation.parquet'}",
