@@ -110,3 +110,13 @@ def all_names() -> dict[str, list[str]]:
         "trainer mode": ["rest_sync", "rest_colocate_async", "rest_separate_async"],
         "platform": ["cpu"],
     }
+
+
+@pytest.fixture
+def own_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Schemes and curricula that the test registers are gone after it: messages of other tests list all names."""
+    from rest_verl.core.curriculum import _CURRICULA
+    from rest_verl.weighting.schemes import _SCHEMES
+
+    for registry in (_CURRICULA, _SCHEMES):
+        monkeypatch.setattr(registry, "_values", dict(registry._values))

@@ -203,7 +203,7 @@ def test_entropy_that_verl_does_not_compute_is_missed_before_the_run():
     assert check(bypass, {"rest.scheme": "entropy"}).scheme == "entropy"  # stock GRPO beside the settings of ResT
 
 
-def test_the_adaptive_curriculum_needs_a_scheme_that_measures():
+def test_the_adaptive_curriculum_needs_a_scheme_that_measures(own_names):
     register_scheme("blind")(lambda batch, settings: batch.response_mask.float())
     assert "rest.scheme=blind does not measure it" in message(
         {"rest.scheme": "blind", "rest.curriculum.kind": "adaptive"}

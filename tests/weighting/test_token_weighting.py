@@ -138,14 +138,14 @@ def test_curriculum_and_variances_are_logged_where_they_are_measured():
 
 
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
-def test_a_scheme_that_gives_no_weight_is_an_error_and_not_a_wrong_update(value):
+def test_a_scheme_that_gives_no_weight_is_an_error_and_not_a_wrong_update(value, own_names):
     name = f"broken_{value}"
     register_scheme(name)(lambda batch, settings: torch.full(batch.regions.shape, value))
     with pytest.raises(ValueError, match=f"rest.scheme={name} gave a weight that is negative or not finite"):
         weighting(scheme=name)(StepBatch(1, BATCH))
 
 
-def test_a_curriculum_outside_of_its_range_is_an_error():
+def test_a_curriculum_outside_of_its_range_is_an_error(own_names):
     register_curriculum("too_far")(lambda progress: 2.0)
     with pytest.raises(ValueError, match=r"rest\.curriculum\.kind=too_far gave 2\.0 at step 7"):
         weighting(scheme="entropy", curriculum=CurriculumConfig(kind="too_far"))(StepBatch(7, BATCH, ENTROPY))

@@ -84,7 +84,7 @@ def test_a_run_that_ends_before_its_ramps_is_told_so(config_file):
     assert "rest.weights.think ends at 0.81: its limit 1 would be reached at step 200" in done.stdout
 
 
-def test_a_scheme_of_the_user_s_own_is_previewed(config_file, tmp_path, monkeypatch):
+def test_a_scheme_of_the_user_s_own_is_previewed(config_file, tmp_path, monkeypatch, own_names):
     (tmp_path / "schemes_of_a_user.py").write_text(SCHEME)
     monkeypatch.syspath_prepend(tmp_path)
     path = config_file({"scheme": "by_step", "modules": ["schemes_of_a_user"], "normalisation": "none"})
