@@ -114,9 +114,7 @@ def all_names() -> dict[str, list[str]]:
 
 @pytest.fixture
 def own_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Schemes and curricula that the test registers are gone after it: messages of other tests list all names."""
-    from rest_verl.core.curriculum import _CURRICULA
-    from rest_verl.weighting.schemes import _SCHEMES
+    """What the test registers is gone after it: messages of other tests list all names."""
+    from own_module import keep_registries  # here, for it imports modules that are checked
 
-    for registry in (_CURRICULA, _SCHEMES):
-        monkeypatch.setattr(registry, "_values", dict(registry._values))
+    keep_registries(monkeypatch)

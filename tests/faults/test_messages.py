@@ -248,7 +248,7 @@ SCHEMES = {
 
 
 @pytest.mark.parametrize("fault", SCHEMES)
-def test_a_scheme_is_tried_before_the_run(module, run_settings, fault, own_names):
+def test_a_scheme_is_tried_before_the_run(module, run_settings, fault):
     """Its first batch came after minutes of model loading, as an AttributeError of the trainer's."""
     body, expected = SCHEMES[fault]
     name = f"tried_{fault.replace(' ', '_')}"
@@ -259,7 +259,7 @@ def test_a_scheme_is_tried_before_the_run(module, run_settings, fault, own_names
     assert problem.startswith(f"rest.scheme={name} ") and expected in problem
 
 
-def test_a_curriculum_is_tried_before_the_run(module, run_settings, own_names):
+def test_a_curriculum_is_tried_before_the_run(module, run_settings):
     text = "from rest_verl import register_curriculum\n"
     text += "@register_curriculum('double')\ndef double(progress):\n    return 2.0\n"
     run_settings.rest = {

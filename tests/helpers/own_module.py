@@ -12,8 +12,7 @@ REGISTRIES = (schemes._SCHEMES, curriculum._CURRICULA)
 def module_writer(folder, monkeypatch):
     """Function from a source text, and a name, to the name of an importable module with that text."""
     monkeypatch.syspath_prepend(str(folder))
-    for registry in REGISTRIES:
-        monkeypatch.setattr(registry, "_values", dict(registry._values))
+    keep_registries(monkeypatch)
 
     def write(text, name="my_rest"):
         monkeypatch.setitem(sys.modules, name, None)  # so that it is removed again, or put back
@@ -23,3 +22,9 @@ def module_writer(folder, monkeypatch):
         return name
 
     return write
+
+
+def keep_registries(monkeypatch):
+    """Let what the test registers be gone after it."""
+    for registry in REGISTRIES:
+        monkeypatch.setattr(registry, "_values", dict(registry._values))
