@@ -147,8 +147,18 @@ def findings(pieces: Mapping[str, Any]) -> dict[str, Any]:
         verdicts[name.replace(".", "_")] = compared
         for one in compared.values():
             cells = [shown(one["times_fewer"], ".2f"), f"{one['final']:.3f}", shown(one["final_minus_grpo"], "+.3f")]
+            cells.append(str(one["lost"]))
             rows.append([name, f"{one['rate']:g}", one["seeds"], f"{one['updates']:.1f}", *cells])
-    head = ["credit", "rate", "seeds", f"updates to {target:.3f}", "times fewer", "final", "final minus GRPO's"]
+    head = [
+        "credit",
+        "rate",
+        "seeds",
+        f"updates to {target:.3f}",
+        "times fewer",
+        "final",
+        "final minus GRPO's",
+        "lost",
+    ]
     found = {"target": target, "start": float(start), "of": verdicts}
     return {"verdicts": found, "tables": {"dialogues": table(head, rows)}}
 
@@ -166,6 +176,7 @@ def _compared(ours: dict[int, list[float]], grpo: dict[int, list[float]], target
             [steps_to(grpo[seed], target) for seed in seeds], [max(one, 0.5) for one in updates]
         ).verdict(1.0),
         "final": float(np.mean(final)),
+        "lost": sum(ours[seed][-1] < ours[seed][0] for seed in seeds),  # runs that end below where they began
         "final_minus_grpo": difference_interval(final, others).verdict(),
     }
 
