@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from rewards import ANSWER, THINK, TIME, WEATHER, block
 from rewards import score as scored
 
-from rest_verl.core.tool_calls import ToolCall
-from rest_verl.reward.strict import match_best
+from rest_verl.core.tool_calls import Kind, ToolCall, WireFormat
+from rest_verl.formats.rlla import RLLA
+from rest_verl.reward.response import read_response
+from rest_verl.reward.strict import is_strictly_legal, match_best
 from rest_verl.reward.truth import DueCall
 
 
@@ -171,3 +173,11 @@ def test_the_rules_hold_in_other_formats():
 def test_calls_of_several_turns_count_together():
     found = scored([THINK + block(TIME), CALL, SAID], THINK + block(WEATHER, TIME), "strict")
     assert (found["score"], found["acc"]) == (4.0, 1.0)
+
+
+def test_stray_text_is_illegal_where_a_format_allows_it():
+    """A user's format may allow text between its blocks; `strict` does not."""
+    lenient = WireFormat(RLLA.parse, lambda text, turn, kind: True, RLLA.read)
+    kind = Kind(calls=True, answer=False)
+    for text, legal in ((CALL, True), (CALL.replace("<tool_call>", "Well. <tool_call>"), False)):
+        assert is_strictly_legal(read_response([text.encode()], lenient), kind) is legal

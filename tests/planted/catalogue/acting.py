@@ -38,7 +38,7 @@ FAULTS = (
         "reward/strict.py",
         "return not response.has_stray_text() and response.each_turn_calls_or_answers()",
         "return response.each_turn_calls_or_answers()",
-        "tests/reward/test_exploits.py::test_an_exploit_earns_what_the_table_says",
+        "tests/reward/test_strict.py::test_stray_text_is_illegal_where_a_format_allows_it",
     ),
     Planted(
         "an empty answer is an answer",

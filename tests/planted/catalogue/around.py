@@ -41,8 +41,8 @@ FAULTS = (
     Planted(
         "the variants of a BFCL scenario are split apart",
         "bfcl/data/split.py",
-        'json.dumps(["scenario", str(entry["id"]).rpartition("_")[2]])',
-        'json.dumps(["scenario", str(entry["id"])])',
+        "(MULTI_TURN_CATEGORIES, _scenario)",
+        "(MULTI_TURN_CATEGORIES, _dialogue)",
         "tests/faults/test_data.py::test_no_scenario_of_bfcl_is_on_both_sides",
     ),
     Planted(
