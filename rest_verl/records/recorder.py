@@ -20,7 +20,7 @@ from rest_verl.records.build import Rows, build_table
 from rest_verl.records.sample import Output, group_scores, pick
 from rest_verl.records.schema import RecordMeta
 from rest_verl.records.write import RecordWriter
-from rest_verl.weighting.step_batch import StepBatch
+from rest_verl.weighting.step_batch import RowKey, StepBatch
 
 # Function from names of fields and indices of rows to their values; fields that no stage wrote are left out.
 ReadRows = Callable[[list[str], Sequence[int]], TensorDict]
@@ -69,7 +69,7 @@ class Recorder:
         assert responses is not None and generated is not None and lengths is not None and batch.weights is not None
         real = [row for row, tag in enumerate(tags) if not tag.get("is_padding", False)]
         scores = [float(row.sum()) for row in read(["rm_scores"], real)["rm_scores"].unbind()]
-        outputs = [_output(keys[row], score) for row, score in zip(real, scores, strict=True)]
+        outputs = [Output(*RowKey.parse(keys[row]), score) for row, score in zip(real, scores, strict=True)]
         picked = pick(outputs, self._rest.dump.trajectories, self._rest.dump.fraction, seed=batch.step)
         chosen = [real[index] for index in picked]
         if not chosen:
@@ -117,8 +117,3 @@ class Recorder:
     def close(self) -> None:
         """Wait until pending records are written."""
         self._writer.close()
-
-
-def _output(key: str, score: float) -> Output:
-    uid, session, output = key.rsplit("_", 2)
-    return Output(uid, int(session), int(output), score)

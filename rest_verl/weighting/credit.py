@@ -20,6 +20,7 @@ from torch import Tensor
 
 from rest_verl.core.credit import Events, events_of, group_advantages, token_advantages
 from rest_verl.core.regions import Mask
+from rest_verl.weighting.step_batch import RowKey
 
 EVENTS = "rest_events"  # key among the components of the reward
 
@@ -56,10 +57,10 @@ def trajectories_of(
         rewards: of each row's trajectory.
         extra_fields: of each row; the events are those of a trajectory's last row.
     """
-    sessions: dict[str, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
+    sessions: dict[str, dict[int, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
     for row, key in enumerate(keys):
-        uid, session, output = key.rsplit("_", 2)
-        sessions[uid][session].append((int(output), row))
+        uid, session, output = RowKey.parse(key)
+        sessions[uid][session].append((output, row))
     lengths = generated.bool().sum(dim=-1).tolist()
     return [
         [

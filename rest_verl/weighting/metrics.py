@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rest_verl.core.regions import Region, TaggedBatch
 from rest_verl.core.weights import effective_share, gini
-from rest_verl.weighting.step_batch import StepBatch
+from rest_verl.weighting.step_batch import RowKey, StepBatch
 
 
 def weight_metrics(batch: StepBatch) -> dict[str, float]:
@@ -53,11 +53,11 @@ def trajectory_rows(keys: Sequence[str], tags: Sequence[Mapping[str, Any]]) -> l
         keys: verl's key of each row, `<uid>_<session>_<output>`.
         tags: verl's tags of each row; padding rows are skipped.
     """
-    last: dict[str, tuple[int, int]] = {}
+    last: dict[tuple[str, int], tuple[int, int]] = {}
     for row, (key, tag) in enumerate(zip(keys, tags, strict=True)):
         if not tag.get("is_padding", False):
-            trajectory, _, output = key.rpartition("_")
-            last[trajectory] = max(last.get(trajectory, (-1, -1)), (int(output), row))
+            uid, session, output = RowKey.parse(key)
+            last[uid, session] = max(last.get((uid, session), (-1, -1)), (output, row))
     return [row for _, row in last.values()]
 
 

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxtyping import Float, Float32, Int8, Int64, Integer
 from torch import Tensor
 
 from rest_verl.core.regions import Mask, Region, TaggedBatch
+
+
+class RowKey(NamedTuple):
+    """verl's key of a row, `<uid>_<session>_<output>`: its prompt, the rollout of the prompt, the rollout's output."""
+
+    uid: str
+    session: int
+    output: int
+
+    @classmethod
+    def parse(cls, key: str) -> RowKey:
+        """Read a key of verl's transfer queue."""
+        uid, session, output = key.rsplit("_", 2)
+        return cls(uid, int(session), int(output))
 
 
 @dataclass

@@ -280,8 +280,8 @@ FAULTS = (
     Planted(
         "a trajectory counts once a turn in the reward",
         "weighting/metrics.py",
-        'trajectory, _, output = key.rpartition("_")',
-        'trajectory, output = key, "0"',
+        "uid, session, output = RowKey.parse(key)",
+        "uid, session, output = key, 0, 0",
         "tests/faults/test_training.py::test_a_trajectory_of_many_turns_counts_once",
     ),
     Planted(
