@@ -11,11 +11,12 @@ from command_line import one_error_line
 from omegaconf import OmegaConf
 from own_module import module_writer
 from recipe_runs import runs_of
+from refused import problems
 from tiers import HANG_GUARD
 from typer.testing import CliRunner
 
 from rest_verl.cli import app
-from rest_verl.commands.check.compose import DryRunError, compose_run
+from rest_verl.commands.check.compose import compose_run
 from rest_verl.commands.check.overrides import group_problem, key_problem, parse
 from rest_verl.commands.check.run import dry_run
 from rest_verl.common.names import closest
@@ -30,13 +31,6 @@ from rest_verl.weighting.schemes import scheme_names
 def recipe():
     (run,) = runs_of("run_qwen3_4b_rest.sh")
     return run
-
-
-def problems(overrides):
-    with pytest.raises(DryRunError) as refused:
-        dry_run(overrides)
-    assert all("\n" not in problem for problem in refused.value.problems)
-    return refused.value.problems
 
 
 def message(node):

@@ -9,11 +9,12 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from recipe_runs import runs_of
+from refused import problems
 from typer.testing import CliRunner
 
 from rest_verl.cli import app
 from rest_verl.commands.check.batches import batch_problems
-from rest_verl.commands.check.compose import DryRunError, compose_run
+from rest_verl.commands.check.compose import compose_run
 from rest_verl.commands.check.key_types import wrong_values
 from rest_verl.commands.check.run import dry_run
 
@@ -43,13 +44,6 @@ def composed(recipe):
         return changed, base
 
     return with_overrides
-
-
-def problems(overrides):
-    with pytest.raises(DryRunError) as refused:
-        dry_run(overrides)
-    assert all("\n" not in problem for problem in refused.value.problems)
-    return refused.value.problems
 
 
 @pytest.mark.parametrize(
