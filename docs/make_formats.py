@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
 from parts import text_of  # noqa: E402
 from render import CALLS_OR_ANSWER, RENDERERS  # noqa: E402
+from shared_data import APIBANK, SHARED  # noqa: E402
 from template_spelling import SPELLINGS  # noqa: E402
 
 from rest_verl.bfcl.data.multi_turn import bfcl_multi_turn_rows  # noqa: E402
@@ -41,7 +42,6 @@ from rest_verl.rollout.calls import read_calls  # noqa: E402
 
 PAGE = Path(__file__).with_name("formats.md")
 BEGIN, END = "<!-- made by docs/make_formats.py -->\n", "<!-- end of the table -->\n"
-SHARED = ROOT.parent / "shared" / "data"
 RULES, STEP = ("paper", "toolrl", "strict"), 150  # from this step on the bounds stand still
 SETS = ("BFCL single-turn", "BFCL parallel", "BFCL multi-turn", "rlla", "API-Bank 2")
 BYTES = [*(bytes([value]) for value in range(256)), b""]  # a vocabulary in which every byte is a token
@@ -88,7 +88,7 @@ def _rows(name: str) -> list[dict[str, Any]]:
         return []
     if name == "rlla":
         return [row for file in ("rlla_test.parquet", "rlla_sft_200.json") for row in read_rlla(SHARED / file)]
-    return apibank_rows([SHARED / "apibank_level2.json"])
+    return apibank_rows([APIBANK])
 
 
 def _of_text(id: str, row: dict[str, Any], text: str) -> Truth:

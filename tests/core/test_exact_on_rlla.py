@@ -2,16 +2,14 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 import qwen
 from parts import ARGS, FORMAT, NAME, OTHER, RESPONSE, THINK, Part, text_of
 from segment import as_qwen, at_random, count_tagged
+from shared_data import TOOLRL_TEST
 
 from rest_verl.data.rlla import read_rlla
-
-TOOLRL_TEST = Path(__file__).parents[3] / "shared" / "data" / "rlla_test.parquet"
 
 pytestmark = [
     pytest.mark.skipif(not TOOLRL_TEST.is_file(), reason="ToolRL's test rows are not part of this project"),

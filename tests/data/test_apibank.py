@@ -1,14 +1,13 @@
 """API-Bank's rows: from files written here, and from ToolRL's level 2 where it is at hand."""
 
 import json
-from pathlib import Path
 
 import pytest
+from shared_data import APIBANK
 
 from rest_verl.data.apibank import apibank_rows
 from rest_verl.reward.truth import read_ground_truth
 
-LEVEL_2 = Path(__file__).parents[3] / "shared" / "data" / "apibank_level2.json"
 CALL = {"name": "Find", "parameters": {"q": "北京"}}
 
 
@@ -88,10 +87,10 @@ def test_an_unusable_row_is_named_with_its_fault(written, row, message):
         apibank_rows([written(question(), row)])
 
 
-@pytest.mark.skipif(not LEVEL_2.is_file(), reason="API-Bank's rows are not part of this project")
+@pytest.mark.skipif(not APIBANK.is_file(), reason="API-Bank's rows are not part of this project")
 def test_level_2_has_67_rows_and_each_ground_truth_is_the_files_answer():
-    rows = apibank_rows([LEVEL_2])
-    answers = [row["answer"] for row in json.loads(LEVEL_2.read_text())]
+    rows = apibank_rows([APIBANK])
+    answers = [row["answer"] for row in json.loads(APIBANK.read_text())]
     assert len(rows) == 67
     for row, answer in zip(rows, answers, strict=True):
         (call,) = read_ground_truth(row["reward_model"]["ground_truth"]).calls

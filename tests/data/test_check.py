@@ -9,9 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from checked_rows import ANSWER, CALL, SCHEMA, TOOLRL_TEST, found, row, run
+from checked_rows import ANSWER, CALL, SCHEMA, found, row, run
 from hypothesis import given
 from hypothesis import strategies as st
+from shared_data import TOOLRL_TEST
 from tiers import examples
 
 from rest_verl.data.check import check_files

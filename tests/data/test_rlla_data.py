@@ -1,16 +1,15 @@
 """read_rlla: good files come back in verl's layout, bad ones are refused with file, row, fault and remedy."""
 
 import json
-from pathlib import Path
 
 import pandas as pd
 import pytest
+from shared_data import TOOLRL_TEST
 
 from rest_verl.data.rlla import read_rlla
 
 CALL = '<think> t </think>\n<tool_call>\n{"name": "f", "parameters": {}}\n</tool_call>'
 ANSWER = "<think> t </think>\n<response> Hi. </response>"
-TOOLRL_TEST = Path(__file__).parents[3] / "shared" / "data" / "rlla_test.parquet"
 
 
 def row(index, ground_truth):

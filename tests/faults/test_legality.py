@@ -2,7 +2,6 @@
 
 import json
 from functools import cache
-from pathlib import Path
 
 import bfcl_calls
 import pytest
@@ -13,6 +12,7 @@ from parts import FORMAT, NAME, text_of
 from render import CALLS_OR_ANSWER, RENDERERS
 from rewards import THINK, block, reward
 from rewards import score as scored
+from shared_data import SHARED
 from tiers import examples, in_full
 
 from rest_verl.data.rlla import read_rlla
@@ -22,7 +22,6 @@ from rest_verl.reward.truth import read_ground_truth
 
 FORMATS = sorted(RENDERERS)
 SAID = THINK + "<response> It rains. </response>"  # a ground truth without a call
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 TRACES = ("rlla_test.parquet", "rlla_sft_200.json")
 needs_bfcl = pytest.mark.skipif(bfcl_calls.MISSING is not None, reason=str(bfcl_calls.MISSING))
 needs_traces = pytest.mark.skipif(not SHARED.is_dir(), reason="ToolRL's rows are not part of this project")

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +12,7 @@ from checked_rows import row as checked_row
 from checked_rows import run
 from eval_questions import SYSTEM, ask
 from omegaconf import OmegaConf
+from shared_data import SHARED
 from verl import DataProto
 from verl.tools.schemas import OpenAIFunctionToolSchema
 
@@ -33,7 +33,6 @@ ZIP = {"type": "object", "properties": {"zip": {"type": "string"}}, "required": 
 TOOL = {"name": "find", "description": "Find it.", "parameters": ZIP}
 TEXT = "<tool_call>\n<function=find>\n<parameter=zip>\n94107\n</parameter>\n</function>\n</tool_call>"
 TRUTH = '<think> t </think>\n<tool_call>\n{"name": "find", "parameters": {"zip": "94107"}}\n</tool_call>'
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
 @pytest.mark.parametrize(

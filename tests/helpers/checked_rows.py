@@ -1,7 +1,5 @@
 """Rows in verl's layout, and what `rest-verl data check` says of files with them."""
 
-from pathlib import Path
-
 import pyarrow as pa
 import typer
 from typer.testing import CliRunner
@@ -10,7 +8,6 @@ from rest_verl.data.check_command import check
 
 CALL = '<think> a </think>\n<tool_call>\n{"name": "f", "parameters": {}}\n</tool_call>'
 ANSWER = "<think> a </think>\n<response> Noon. </response>"
-TOOLRL_TEST = Path(__file__).parents[3] / "shared" / "data" / "rlla_test.parquet"
 SCHEMA = pa.schema(
     {
         "data_source": pa.string(),

@@ -4,11 +4,10 @@ import copy
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
-TOOLRL_TEST, APIBANK = DATA / "rlla_test.parquet", DATA / "apibank_level2.json"
+from shared_data import APIBANK, TOOLRL_TEST
+
 VALUES = (
     "Paris",
     "",

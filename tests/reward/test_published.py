@@ -10,9 +10,10 @@ from collections import Counter
 from fractions import Fraction
 
 import pytest
-from mutated_rlla import APIBANK, TOOLRL_TEST, apibank_answers, mutated, toolrl_truths, written
+from mutated_rlla import apibank_answers, mutated, toolrl_truths, written
 from published_rewards import CHATS, REST, TOOLRL, Rules, Void, has_format, published_reward, published_soft_score
 from rewards import reward, score
+from shared_data import APIBANK, TOOLRL_TEST
 from tiers import in_full
 
 from rest_verl.formats import get_format

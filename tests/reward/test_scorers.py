@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from rewards import ANSWER, THINK, block, reward
+from shared_data import APIBANK
 
 from rest_verl.bfcl.scorer import score_bfcl
 from rest_verl.common.names import Registry
@@ -13,8 +14,6 @@ from rest_verl.formats import get_format
 from rest_verl.reward import scorers
 from rest_verl.reward.scorers import get_scorer, register_scorer
 from rest_verl.reward.truth import read_ground_truth
-
-APIBANK = Path(__file__).parents[3] / "shared" / "data" / "apibank_level2.json"
 
 
 def score(data_source, ground_truth, *turns, preset="strict", wire_format="rlla"):

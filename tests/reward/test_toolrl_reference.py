@@ -8,16 +8,15 @@ import copy
 import json
 import random
 import re
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rewards import score as scored
+from shared_data import TOOLRL_TEST
 
 # step -> F_min, F_max, C_min, C_max
 CORNERS = {0: (-2, 2, -2, 2), 75: (-1, 1.5, -2.5, 2.5), 150: (-1, 1, -3, 3), 400: (-1, 1, -3, 3)}
-TOOLRL_TEST = Path(__file__).parents[3] / "shared" / "data" / "rlla_test.parquet"
 
 
 def reference_blocks(text):
