@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 from rest_verl.core.regions import Region, region_spans
-from rest_verl.core.tool_calls import Turn
+from rest_verl.core.tool_calls import ToolCall, Turn
+from rest_verl.formats import get_format
 
 OTHER, THINK, RESPONSE, FORMAT, ARGS, NAME = Region
 PRECEDENCE = (NAME, ARGS, FORMAT, RESPONSE, THINK)
@@ -34,3 +35,9 @@ def painted(turn: Turn, length: int) -> list[Region]:
     for region, (start, end) in region_spans(turn):
         regions[start:end] = [region] * (end - start)
     return regions
+
+
+def read(format: str, text: str, tools: dict[str, Any] | None = None) -> list[ToolCall | None]:
+    """The calls that a format reads in a turn, by the parameters that the row's tools declare."""
+    wire_format, raw = get_format(format), text.encode()
+    return wire_format.read_calls(raw, wire_format.parse(raw), tools or {})

@@ -53,3 +53,9 @@ def score(turns, truth, settings="paper", step=0, wire_format="rlla"):
     scorer = reward(settings)
     texts = [turn if isinstance(turn, bytes) else turn.encode("utf-8", "surrogatepass") for turn in turns]
     return scorer.score(scorer.read(texts, get_format(wire_format)), read_ground_truth(truth), step)
+
+
+def strict(text, truth, format):
+    """Score and acc under `strict`, when its bounds stand still."""
+    found = score([text], truth, "strict", step=150, wire_format=format)
+    return found["score"], found["acc"]

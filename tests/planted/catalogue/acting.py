@@ -17,7 +17,7 @@ FAULTS = (
         "reward/response.py",
         "        calls += [None] * wire_format.is_malformed_call(text, turn)\n",
         "",
-        "tests/faults/test_legality.py::test_a_malformed_call_counts_as_a_call_that_cannot_be_read",
+        "tests/faults/test_malformed_calls.py::test_a_malformed_call_counts_as_a_call_that_cannot_be_read",
     ),
     Planted(
         "the comma between Python calls is stray text",

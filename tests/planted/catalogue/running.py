@@ -27,14 +27,14 @@ FAULTS = (
         "plugin/run_data.py",
         "if asked and format not in asked:",
         "if asked and not formats:",
-        "tests/faults/test_checks_before_a_run.py::test_data_of_another_format_is_refused_by_its_rows",
+        "tests/faults/test_data_of_a_run.py::test_data_of_another_format_is_refused_by_its_rows",
     ),
     Planted(
         "rows with an environment run under any agent loop",
         "plugin/run_data.py",
         "if loop in _WITHOUT_ENVIRONMENTS:",
         "if loop is None:",
-        "tests/faults/test_checks_before_a_run.py::test_rows_with_an_environment_need_its_agent_loop",
+        "tests/faults/test_data_of_a_run.py::test_rows_with_an_environment_need_its_agent_loop",
     ),
     Planted(
         "weights of scheme paper are not clamped",

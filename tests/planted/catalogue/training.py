@@ -132,14 +132,14 @@ FAULTS = (
         "formats/parse/markup.py",
         "(span[1] >= end and self.cut.search(text, *span))",
         "(span[1] > end and self.cut.search(text, *span))",
-        "tests/faults/test_legality.py::test_a_turn_cut_after_its_first_byte_of_a_call_is_no_answer",
+        "tests/faults/test_malformed_calls.py::test_a_turn_cut_after_its_first_byte_of_a_call_is_no_answer",
     ),
     Planted(
         "a block of calls without a call is no malformed call",
         "formats/parse/markup.py",
         "or any(self.in_markers.match(text, *span) for span in turn.markers)",
         "or False",
-        "tests/faults/test_legality.py::test_markup_of_calls_that_holds_no_call_is_no_answer",
+        "tests/faults/test_malformed_calls.py::test_markup_of_calls_that_holds_no_call_is_no_answer",
     ),
     Planted(
         "keys of JSON are compared as written",
