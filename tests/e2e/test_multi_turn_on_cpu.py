@@ -24,6 +24,7 @@ from rest_verl.core.regions import Region
 from rest_verl.data.data_set import write_parquet
 from rest_verl.formats import get_format
 from rest_verl.records.schema import read_step, step_files
+from rest_verl.reward.response import read_response
 
 RESPONSE_TOKENS = 192
 EXAMPLES = Path(shop.__file__).parent
@@ -182,11 +183,13 @@ def of_source(records, source):
 
 
 def test_calls_in_tool_output_are_not_scored(records):
-    """As many as the policy wrote at most, run or not: each result of the tool holds another one, forged."""
-    parse = get_format("hermes").parse
+    """As many as the policy wrote at most, run or not: each result of the tool holds another one, forged.
+
+    Text that only begins like a call is scored as one that cannot be read, and a policy this small writes it at times.
+    """
     for row in (rows := of_source(records, "sums")):
         turns = [b"".join(row["bytes"][turn["begin"] : turn["end"]]) for turn in row["turns"]]
-        assert dict(row["reward"])["calls"] <= sum(len(parse(turn).calls) for turn in turns)
+        assert dict(row["reward"])["calls"] <= len(read_response(turns, get_format("hermes")).calls)
     assert any(call["error"] is None for row in rows for turn in row["turns"] for call in turn["calls"])
 
 
