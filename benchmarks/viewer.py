@@ -28,7 +28,7 @@ from typing import Any
 import harness  # noqa: F401  (puts the tests' helpers on the path)
 import numpy as np
 import typer
-from chromium import MISSING, chromium
+from browser import MISSING, chromium
 from harness import Fresh, Out, Publish, Quick, Study, table
 from record_tables import Part, record, records_of
 

@@ -5,8 +5,8 @@ import multiprocessing
 
 import pytest
 import torch
+from ranks import receive
 from tiers import HANG_GUARD
-from weight_receiver import receive
 
 WEIGHTS = {
     "embed": torch.arange(12, dtype=torch.float32).reshape(3, 4),
@@ -24,7 +24,8 @@ def engine_of(**kwargs):
 
 
 def test_every_replica_gets_every_weight_in_every_transfer():
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")  # which imports verl once for both
+    context.set_forkserver_preload(["rest_verl.cpu.gloo_weights"])
     results = context.Queue()
     queues = [context.Queue() for _ in range(2)]
     replicas = [context.Process(target=receive, args=(queue, results), daemon=True) for queue in queues]

@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 import typer
 import typer.core
-from own_module import module_writer
+from own_names import module_writer
 from page_blocks import ROOT, blocks_of, prose_of
 from recipe_runs import runs_of
 from tiers import HANG_GUARD

@@ -4,8 +4,8 @@ import re
 import shlex
 
 import pytest
-from hydra import compose, initialize_config_module
 from page_blocks import ROOT, blocks_of
+from verls_config import composed
 
 from rest_verl.config.ramp import Ramp
 from rest_verl.config.rest import load
@@ -14,14 +14,12 @@ PAGE = ROOT / "docs" / "migrating.md"
 KEY_AND_VALUE = re.compile(r"\+{0,2}[a-z][\w./]*=\S+")
 
 
-def composed(*overrides):
+def validated(*overrides):
     """verl's config as its own main composes and validates it."""
-    import verl  # noqa: F401  loads the plugin
     from verl.utils.config import validate_config
 
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        config = compose("ppo_trainer", list(overrides))
-        validate_config(config, use_reference_policy=False, use_critic=False)
+    config = composed(*overrides)
+    validate_config(config, use_reference_policy=False, use_critic=False)
     return config
 
 
@@ -47,7 +45,7 @@ def test_the_overrides_of_the_tables_compose_behind_a_preset(script, overrides):
     beside = [word for word in overrides if not word.startswith("+rest=")]
     of_toolrl = any(word.startswith(("rest.reward.granularity", "rest.reward.length")) for word in beside)
     reward = ["+rest/reward=toolrl"] if of_toolrl else []
-    assert load(composed(*presets, *reward, *script[1:], *beside))
+    assert load(validated(*presets, *reward, *script[1:], *beside))
 
 
 def test_the_tables_hold_overrides():
@@ -55,7 +53,7 @@ def test_the_tables_hold_overrides():
 
 
 def test_the_launch_script_is_the_authors_run(script):
-    config = composed(*script)
+    config = validated(*script)
     assert (config.data.train_batch_size, config.actor_rollout_ref.actor.ppo_mini_batch_size) == (512, 64)
     assert (config.actor_rollout_ref.rollout.n, config.actor_rollout_ref.actor.optim.lr) == (4, 1e-6)
     assert (config.algorithm.adv_estimator, config.actor_rollout_ref.actor.policy_loss.loss_mode) == ("rest", "rest")
@@ -65,7 +63,7 @@ def test_the_launch_script_is_the_authors_run(script):
 
 def test_the_closest_run_has_the_authors_reading_reward_and_normalisation(script):
     (closest,) = [words for words in overrides_here() if "rest.normalisation=positive" in words]
-    rest = load(composed(*closest, *script[1:]))
+    rest = load(validated(*closest, *script[1:]))
     assert (rest.normalisation, rest.reward.rules, rest.reward.reading) == ("positive", "toolrl", None)
     assert rest.format == "rlla"  # in which null reads as the published code does
     assert rest.reward.correctness_max == Ramp(2.0, 1 / 150, 3.0)

@@ -20,10 +20,9 @@ import pytest
 import tiny_model
 import toy_task
 from maker_rows import PROMPT_TOKENS, RESPONSE_TOKENS, MakerRows, make_rows
-from patience import VERL_UNHURRIED, take_your_time
-from registered import NAMES
+from own_names import NAMES
 from rich.progress import Progress
-from tiers import HANG_GUARD
+from tiers import HANG_GUARD, VERL_UNHURRIED, take_your_time
 from verl_run import Step, read_metrics, run_verl
 
 from rest_verl.data.data_set import write_parquet

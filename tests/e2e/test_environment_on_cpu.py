@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 import train_shop
-from patience import VERL_UNHURRIED
 from read_only import can_be_read_only, make_read_only, make_writable, skip_unless_it_can_be
 from rich.progress import Progress
 from rollout_recorder import expected_outputs, read_record, recording
-from tiers import HANG_GUARD
+from tiers import HANG_GUARD, VERL_UNHURRIED
 from verl_run import Step, run_verl
 
 from rest_verl.records.schema import read_step, step_files

@@ -14,8 +14,7 @@ import custom_environment as shop
 import numpy as np
 import pytest
 import tiny_model
-from browser import Viewer
-from chromium import MISSING, chromium
+from browser import MISSING, Viewer, chromium
 from rollout_recorder import expected_outputs, read_record, recording
 from typer.testing import CliRunner
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from registered import NAMES
+from own_names import NAMES
 from tiers import HANG_GUARD
 
 IN_AN_ACTOR = """

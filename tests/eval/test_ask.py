@@ -4,8 +4,7 @@ import asyncio
 import json
 
 import pytest
-from eval_questions import right_answer, single_question, sum_question
-from scripted_endpoint import Refusal, ScriptedEndpoint
+from scripted_endpoint import Refusal, ScriptedEndpoint, right_answer, single_question, sum_question
 
 import rest_verl.eval.endpoint as endpoint_module
 from rest_verl.eval.answers import load_answers, open_log

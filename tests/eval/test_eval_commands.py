@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 from command_line import one_error_line
-from eval_questions import turn
-from scripted_endpoint import ScriptedEndpoint
+from scripted_endpoint import ScriptedEndpoint, turn
 from tiers import HANG_GUARD
 from typer.testing import CliRunner
 

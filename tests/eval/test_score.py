@@ -1,6 +1,7 @@
 import asyncio
 import json
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from saved_answers import NOT_ACCEPTED, RLLA, answers_to, right_texts
@@ -12,6 +13,9 @@ from rest_verl.eval.score import Scored, outcomes_of, score_answers
 from rest_verl.formats import get_format
 
 RIGHT = '<think> t </think>\n<tool_call>\n{"name": "f", "parameters": {"x": 1}}\n</tool_call>'
+
+
+bfcl = cache(bfcl_questions)  # seconds
 
 
 def score(questions, answers, on_progress=lambda done, total: None):
@@ -30,7 +34,7 @@ def questions(tmp_path):
 def test_the_ground_truths_of_bfcl_score_100_percent_but_for_those_that_bfcl_itself_never_accepts():
     pytest.importorskip("bfcl_eval", reason="needs BFCL's data")
     pytest.importorskip("mpmath", reason="BFCL's MathAPI needs it")
-    questions = bfcl_questions()
+    questions = bfcl()
     scored = score(questions, [one for question in questions for one in answers_to(question, right_texts(question))])
     assert len(scored) == 4441
     assert sorted(one.id for one in scored if one.numbers["acc"] != 1) == sorted(NOT_ACCEPTED)
@@ -52,7 +56,7 @@ def test_ground_truths_score_the_same_in_every_format(format):
     """As in hermes, but for the rows whose answer contradicts its tool's types where the format writes none."""
     pytest.importorskip("bfcl_eval", reason="needs BFCL's data")
     pytest.importorskip("mpmath", reason="BFCL's MathAPI needs it")
-    questions = bfcl_questions()[:: in_full(40, 1)]
+    questions = bfcl()[:: in_full(40, 1)]
     answers = [
         one
         for question in questions

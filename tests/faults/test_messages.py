@@ -7,11 +7,10 @@ from functools import cache
 from importlib.metadata import entry_points
 
 import pytest
-from command_line import one_error_line
+from command_line import one_error_line, problems
 from omegaconf import OmegaConf
-from own_module import module_writer
+from own_names import module_writer
 from recipe_runs import runs_of
-from refused import problems
 from tiers import HANG_GUARD
 from typer.testing import CliRunner
 

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 from verl.trainer.ppo.core_algos import POLICY_LOSS_REGISTRY
 from verl.utils.config import omega_conf_to_dataclass
+from verls_config import composed
 
 from rest_verl.plugin.policy_losses import KEEPS_WEIGHTS, LOSES_WEIGHTS, why_not
 
@@ -20,8 +20,7 @@ SEEN = {"geo_mean": 0.2, "dro": 0.02, "kl_cov": 0.02, "clip_cov": 0.02}
 @pytest.fixture(scope="module")
 def actor():
     """verl's settings of the actor; losses that choose some tokens choose a tenth of them."""
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        config = compose("ppo_trainer", ["+platform=cpu", "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=1"])
+    config = composed("+platform=cpu", "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=1")
     found = omega_conf_to_dataclass(config.actor_rollout_ref.actor)
     for name, value in {"clip_cov_ratio": 0.1, "kl_cov_ratio": 0.1, "clip_cov_lb": 0.1, "dro_beta": 0.1}.items():
         object.__setattr__(found.policy_loss, name, value)

@@ -10,8 +10,8 @@ import pytest
 import torch
 from checked_rows import row as checked_row
 from checked_rows import run
-from eval_questions import SYSTEM, ask
 from omegaconf import OmegaConf
+from scripted_endpoint import SYSTEM, ask
 from shared_data import SHARED
 from verl import DataProto
 from verl.tools.schemas import OpenAIFunctionToolSchema
@@ -140,7 +140,7 @@ def test_an_evaluation_reads_calls_by_the_schemas_of_the_row():
 
 
 def test_a_dialogue_of_an_evaluation_reads_calls_by_the_schemas_of_the_row():
-    from eval_questions import sum_question
+    from scripted_endpoint import sum_question
 
     question = sum_question(1)
     question.row["extra_info"]["tools"] = json.dumps([{"name": "add", "parameters": {"number": {"type": "float"}}}])

@@ -7,13 +7,13 @@ import math
 
 import pytest
 import torch
-from hydra import compose, initialize_config_module
 from hypothesis import given
 from hypothesis import strategies as st
 from memory_queue import MemoryQueue, make_trainer, rows_of, run_step
 from tiers import examples
 from typer.testing import CliRunner
 from verl.workers.config import ActorConfig
+from verls_config import composed
 
 from rest_verl.cli import app
 from rest_verl.config.rest import RestConfig, load
@@ -177,8 +177,7 @@ def test_averages_that_are_no_numbers_are_not_restored(name, value):
 
 def settings_of(*overrides):
     """The settings of a run."""
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        return load(compose("ppo_trainer", list(overrides)))
+    return load(composed(*overrides))
 
 
 @pytest.mark.parametrize("normalisation", ["row", "positive", "none"])

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hydra import compose, initialize_config_module
 from memory_queue import MemoryQueue, make_trainer, rows_of, run_step
 from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
 from verl.trainer.ppo.v1 import PPOTrainer
 from verl.utils.torch_functional import calculate_sum_pi_squared_from_logits
+from verls_config import composed
 
 from rest_verl.config.rest import ConfigError, RestConfig
 from rest_verl.config.weights import CurriculumConfig
@@ -27,8 +27,7 @@ PRECISION = "actor_rollout_ref.actor.fsdp_config.mixed_precision"
 
 
 def checked(*overrides):
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        return check_run(compose("ppo_trainer", list(overrides)), ADV_ESTIMATOR_REGISTRY)
+    return check_run(composed(*overrides), ADV_ESTIMATOR_REGISTRY)
 
 
 def refused(*overrides):

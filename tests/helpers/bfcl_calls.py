@@ -1,4 +1,5 @@
-"""The calls that BFCL's questions ask for, as its package `bfcl_eval` holds them, grouped by the turn they belong to.
+"""The calls that BFCL's questions ask for, as its package `bfcl_eval` holds them, grouped by the turn they belong to,
+and whether a row's own answer is accepted.
 
 Multi-turn ground truth is Python source, `cd(folder='document')`; single-turn ground truth lists what is accepted for
 each argument, `{"area": {"base": [10], "unit": ["", "cm"]}}`. Nothing is evaluated but literals.
@@ -13,7 +14,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from format_view import FormatView
 from parts import Call
+from right_answers import right_answer
+
+from rest_verl.bfcl.verdict.checker import check_calls
+from rest_verl.formats import get_format
 
 MULTI_TURN = ("multi_turn_base", "multi_turn_miss_func", "multi_turn_miss_param", "multi_turn_long_context")
 # simple_java and simple_javascript are left out: their values are source text of these languages
@@ -131,3 +137,19 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return _first_accepted(value)
     return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def truth_of(row):
+    return json.loads(row["reward_model"]["ground_truth"])
+
+
+def calls_of(row):
+    block = right_answer(row).split("<tool_call>\n")[1].split("\n</tool_call>")[0]
+    return [json.loads(line) for line in block.split("\n")]
+
+
+def refusal(row):
+    """Why BFCL's checker would refuse a row's own answer; None where it accepts it."""
+    truth = truth_of(row)
+    calls = FormatView(get_format("rlla")).read_calls(truth["answer"])
+    return check_calls(truth["functions"], calls, truth["possible_answer"], truth["category"])

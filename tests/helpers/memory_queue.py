@@ -4,10 +4,10 @@ from collections import defaultdict
 
 import torch
 import transfer_queue
-from hydra import compose, initialize_config_module
 from step import run_phases, trainer_of
 from tensordict import NonTensorStack, TensorDict
 from transfer_queue import KVBatchMeta
+from verls_config import composed
 
 TEXTS = [
     '<think> I call it. </think>\n<tool_call>\n{"name": "get_time", "parameters": {"city": "Paris"}}\n</tool_call>',
@@ -48,8 +48,7 @@ class MemoryQueue:
 
 def make_trainer(tokenizer, *overrides):
     """verl's trainer as far as ResT has a part in it, with these overrides."""
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        return trainer_of(compose("ppo_trainer", ["+platform=cpu", *overrides]), tokenizer)
+    return trainer_of(composed("+platform=cpu", *overrides), tokenizer)
 
 
 def rows_of(tokenizer, texts=TEXTS):

@@ -3,9 +3,16 @@
 from collections.abc import Callable
 
 from parts import Call, Part
-from render_json import render_gpt_oss, render_kimi, render_llama3_json, render_mistral
-from render_python import render_gemma4, render_pythonic
-from render_tags import render_hermes, render_rlla
+from render_json import (
+    render_gemma4,
+    render_gpt_oss,
+    render_hermes,
+    render_kimi,
+    render_llama3_json,
+    render_mistral,
+    render_pythonic,
+    render_rlla,
+)
 from render_xml import render_deepseek_v4, render_glm, render_minimax, render_qwen3_coder, render_seed
 
 RENDERERS: dict[str, Callable[[str, list[Call], str], list[Part]]] = {

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import hydra
-from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
 from verl.experimental.agent_loop.agent_loop import DictConfigWrap, ToolListWrap, _agent_loop_registry
 from verl.utils.dataset.rl_dataset import RLHFDataset
 from verl.workers.rollout.replica import TokenOutput
+from verls_config import composed
 
 # By its name verl 0.9.0 knows what a model's turns look like; later versions are told its type.
 MODEL, MODEL_TYPE = "Qwen2.5-3B", "qwen2"
@@ -64,10 +64,7 @@ class ScriptedEngine:
 
 def compose_config(*overrides: str) -> DictConfig:
     """The config of a run, as verl's main composes it."""
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        model = f"actor_rollout_ref.model.path={MODEL}"
-        config = compose("ppo_trainer", ["+rest=paper", "+platform=cpu", model, *overrides])
-    return config
+    return composed("+rest=paper", "+platform=cpu", f"actor_rollout_ref.model.path={MODEL}", *overrides)
 
 
 def make_loop(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from parts import ARGS, NAME, OTHER, PRECEDENCE, Part, labels_of, text_of
 from qwen import END_OF_TURN, PADDING, qwen_pieces, qwen_ranks, qwen_tokenizer
 
 from rest_verl.core.regions import Region, RegionTagger
+from rest_verl.core.tokens import TokenBytes
 from rest_verl.formats import get_format
 
 Cut = Callable[[list[bytes]], list[list[int]]]
@@ -144,7 +146,14 @@ def _first_wrong(text: bytes, tagged: np.ndarray, expected: np.ndarray, ends: np
 
 @cache
 def _tagger(format: str) -> RegionTagger:
-    return RegionTagger(qwen_tokenizer(), get_format(format))
+    with patch.object(TokenBytes, "from_tokenizer", lambda _: _table()):
+        return RegionTagger(qwen_tokenizer(), get_format(format))
+
+
+@cache
+def _table() -> TokenBytes:
+    """The bytes of Qwen's tokens, a second's work, once for all formats."""
+    return TokenBytes.from_tokenizer(qwen_tokenizer())
 
 
 def _found(labelled: np.ndarray, tagged: np.ndarray) -> int:

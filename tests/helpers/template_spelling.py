@@ -7,8 +7,7 @@ schema tells the text `94107` from the number.
 import json
 
 from parts import text_of
-from render_json import render_kimi
-from render_python import render_pythonic
+from render_json import render_kimi, render_pythonic
 
 from rest_verl.bfcl.data.multi_turn import MULTI_TURN_CATEGORIES
 

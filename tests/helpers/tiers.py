@@ -2,9 +2,11 @@
 
 `@pytest.mark.release` marks a test of the second tier alone; its module says what protects the same behaviour in the
 first. Numbers of examples and sizes of hostile text go by `in_full`. `@pytest.mark.soon` is for text that would take
-forever in quadratic time.
+forever in quadratic time; `UNHURRIED` lifts the limits of Ray, vLLM and verl on how long a process may take to start
+or answer, for a busy machine.
 """
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,3 +65,20 @@ def soon() -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
+
+
+UNHURRIED = {
+    "RAY_raylet_start_wait_time_s": str(HANG_GUARD),
+    "RAY_worker_register_timeout_seconds": str(HANG_GUARD),
+    "RAY_agent_register_timeout_ms": str(1000 * HANG_GUARD),
+    "RAY_gcs_server_request_timeout_seconds": str(HANG_GUARD),
+    "RAY_health_check_timeout_ms": str(1000 * HANG_GUARD),
+    "VLLM_ENGINE_READY_TIMEOUT_S": str(HANG_GUARD),
+    "VLLM_ENGINE_ITERATION_TIMEOUT_S": str(HANG_GUARD),
+}
+VERL_UNHURRIED = [f"trainer.ray_wait_register_center_timeout={HANG_GUARD}"]  # overrides of verl's
+
+
+def take_your_time() -> None:
+    """Lift the limits for all processes that this one starts, before it imports Ray."""
+    os.environ.update(UNHURRIED)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from registered import NAMES
+from own_names import NAMES
 from tiers import HANG_GUARD
 
 # Each script runs in a process of its own and prints one line of JSON.

@@ -11,6 +11,7 @@ from hydra.errors import MissingConfigException
 from hydra.utils import get_class
 from tiers import HANG_GUARD
 from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
+from verls_config import composed
 
 from rest_verl.config.ramp import Ramp
 from rest_verl.config.rest import ConfigError, RestConfig, load, preset_names
@@ -33,27 +34,20 @@ with initialize(version_base=None):
 """
 
 
-@pytest.fixture(scope="module")
-def composed():
-    """Function from overrides to verl's config."""
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        yield lambda *overrides: compose("ppo_trainer", list(overrides))
-
-
-def test_verls_own_config_is_untouched(composed):
+def test_verls_own_config_is_untouched():
     config = composed()
     assert "rest" not in config
     assert check_run(config, ADV_ESTIMATOR_REGISTRY) == RestConfig()
 
 
-def test_the_preset_paper_is_a_legal_run_with_the_weights_in_the_loss(composed):
+def test_the_preset_paper_is_a_legal_run_with_the_weights_in_the_loss():
     config = composed("+rest=paper")
     assert check_run(config, ADV_ESTIMATOR_REGISTRY) == RestConfig(apply_in="loss", reward=PAPER)
     assert (config.algorithm.adv_estimator, config.trainer.v1.trainer_mode) == ("rest", "rest_sync")
     assert config.reward.reward_manager.name == "rest_tool"
 
 
-def test_the_preset_grpo_is_stock_grpo_with_the_same_reward(composed):
+def test_the_preset_grpo_is_stock_grpo_with_the_same_reward():
     config = composed("+rest=grpo")
     assert check_run(config, ADV_ESTIMATOR_REGISTRY) == RestConfig(reward=PAPER)
     assert (config.algorithm.adv_estimator, config.trainer.v1.trainer_mode) == ("grpo", "sync")
@@ -72,7 +66,7 @@ def test_the_preset_grpo_is_stock_grpo_with_the_same_reward(composed):
         ("no_think", {"reward": PAPER, "weights": RegionWeights(think=OFF, response=Ramp(0.1), other=Ramp(0.1))}),
     ],
 )
-def test_every_other_preset_is_the_papers_run_but_for_its_own_settings(composed, preset, settings):
+def test_every_other_preset_is_the_papers_run_but_for_its_own_settings(preset, settings):
     config, paper = composed(f"+rest={preset}"), composed("+rest=paper")
     assert check_run(config, ADV_ESTIMATOR_REGISTRY) == RestConfig(apply_in="loss", **settings)
     config.rest = paper.rest
@@ -81,26 +75,26 @@ def test_every_other_preset_is_the_papers_run_but_for_its_own_settings(composed,
 
 @pytest.mark.parametrize("preset", ["paper", "toolrl", "strict"])
 @pytest.mark.parametrize("around", ["paper", "entropy", "grpo"])
-def test_a_preset_of_the_reward_is_named_or_composed_beside_any_other(composed, around, preset):
+def test_a_preset_of_the_reward_is_named_or_composed_beside_any_other(around, preset):
     named = load(composed(f"+rest={around}", f"rest.reward={preset}"))
     assert named.reward == load({"rest": {"reward": preset}}).reward
     assert load(composed(f"+rest={around}", f"+rest/reward={preset}")) == named
 
 
-def test_a_composed_preset_of_the_reward_can_be_changed(composed):
+def test_a_composed_preset_of_the_reward_can_be_changed():
     rest = load(composed("+rest=paper", "+rest/reward=toolrl", "rest.reward.correctness_max.start=1"))
     assert (rest.reward.rules, rest.reward.reading) == ("toolrl", None)
     assert (rest.reward.correctness_max, rest.reward.format_max) == (Ramp(1.0), Ramp(1.0))
 
 
-def test_multi_turn_rollouts_are_composed_beside_any_preset(composed):
+def test_multi_turn_rollouts_are_composed_beside_any_preset():
     config = composed("+rest=paper", "+rest/rollout=multi_turn", "rest.rollout.max_calls=7")
     assert config.actor_rollout_ref.rollout.agent.default_agent_loop == "rest_tool_agent"
     assert config.actor_rollout_ref.rollout.multi_turn.enable
     assert check_run(config, ADV_ESTIMATOR_REGISTRY).rollout == RolloutConfig(max_calls=7)
 
 
-def test_turns_as_samples_of_their_own_need_the_reward_manager_that_reads_them_all(composed):
+def test_turns_as_samples_of_their_own_need_the_reward_manager_that_reads_them_all():
     per_turn = "rest.rollout.per_turn=true"
     assert check_run(composed("+rest=paper", per_turn), ADV_ESTIMATOR_REGISTRY).rollout.per_turn
     with pytest.raises(ConfigError, match=r"scores only the last one: set reward\.reward_manager\.name=rest_tool"):
@@ -108,7 +102,7 @@ def test_turns_as_samples_of_their_own_need_the_reward_manager_that_reads_them_a
         check_run(composed("+rest=paper", per_turn, naive), ADV_ESTIMATOR_REGISTRY)
 
 
-def test_the_variants_of_toolrl_on_the_page_are_legal_settings(composed):
+def test_the_variants_of_toolrl_on_the_page_are_legal_settings():
     page = (ROOT / "docs" / "rewards.md").read_text()
     table = page[page.index("| variant | settings |") : page.index("## What can be gamed")]
     settings = [re.findall(r"(rest\.reward\.[^ `]+)", line) for line in table.splitlines()]
@@ -118,20 +112,21 @@ def test_the_variants_of_toolrl_on_the_page_are_legal_settings(composed):
         assert rest.reward != load({"rest": {"reward": "toolrl"}}).reward
 
 
-def test_there_is_no_preset_without_a_test(composed):
+def test_there_is_no_preset_without_a_test():
     names = {path.stem for path in (ROOT / "hydra_configs" / "rest").glob("*.yaml")}
     tested = {"paper", "grpo", "entropy", "entropy_adaptive", "token_low", "token_high", "static", "no_think"}
     assert names == tested
 
 
 @pytest.mark.parametrize("preset", preset_names())
-def test_every_preset_refuses_a_verl_that_does_not_fit(composed, preset):
-    hydra = compose("ppo_trainer", [f"+rest={preset}"], return_hydra_config=True).hydra
+def test_every_preset_refuses_a_verl_that_does_not_fit(preset):
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        hydra = compose("ppo_trainer", [f"+rest={preset}"], return_hydra_config=True).hydra
     assert get_class(hydra.callbacks.refuse_verl._target_) is RefuseVerl
 
 
 @pytest.mark.parametrize("preset", ["entropy", "entropy_adaptive", "token_low", "token_high"])
-def test_presets_that_need_entropy_refuse_a_run_in_which_verl_computes_none(composed, preset):
+def test_presets_that_need_entropy_refuse_a_run_in_which_verl_computes_none(preset):
     bypass = "algorithm.rollout_correction.bypass_mode=true"
     config = composed(f"+rest={preset}", bypass, "rest.apply_in=advantage", VANILLA)
     with pytest.raises(
@@ -141,19 +136,32 @@ def test_presets_that_need_entropy_refuse_a_run_in_which_verl_computes_none(comp
     assert check_run(composed("+rest=paper", bypass, "rest.apply_in=advantage", VANILLA), ADV_ESTIMATOR_REGISTRY)
 
 
-def test_a_setting_on_the_command_line_changes_a_preset(composed):
+def test_a_setting_on_the_command_line_changes_a_preset():
     config = composed("+rest=paper", "rest.weights.args.start=0.7", "rest.format=hermes")
     rest = check_run(config, ADV_ESTIMATOR_REGISTRY)
     assert (rest.weights.args.start, rest.weights.args.limit, rest.format) == (0.7, 1.2, "hermes")
 
 
-def test_half_a_preset_is_refused(composed):
+def test_settings_put_into_a_copy_are_what_hydra_composes():
+    """For the tests that take `composed` for it."""
+    overrides = [
+        "+rest=paper",
+        "+rest/reward=toolrl",
+        "rest.reward.correctness_max.start=1",
+        "data.train_files=[a, b]",
+    ]
+    overrides += ["+algorithm.gdpo_reward_keys=[format]", "trainer.total_training_steps=null"]
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        assert composed(*overrides) == compose("ppo_trainer", overrides)
+
+
+def test_half_a_preset_is_refused():
     config = composed("+rest=paper", "algorithm.adv_estimator=grpo")
     with pytest.raises(ConfigError, match=r"set algorithm\.adv_estimator=rest rest\.base_estimator=grpo"):
         check_run(config, ADV_ESTIMATOR_REGISTRY)
 
 
-def test_a_misspelt_preset_is_answered_with_those_that_exist(composed):
+def test_a_misspelt_preset_is_answered_with_those_that_exist():
     with pytest.raises(MissingConfigException, match=r"'rest/papr'[\s\S]*grpo[\s\S]*paper"):
         composed("+rest=papr")
 

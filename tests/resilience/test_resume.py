@@ -4,8 +4,8 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from hydra import compose, initialize_config_module
 from step import trainer_of
+from verls_config import composed
 
 from rest_verl.resilience.resume import POINTER, CheckpointError, check_found, complete_steps, unreadable_message
 from rest_verl.weighting.saved_state import STATE_FILE
@@ -71,9 +71,8 @@ def test_a_folder_without_checkpoints_is_a_fresh_start(tmp_path):
 @pytest.fixture
 def trainer(tmp_path, tokenizer):
     """A trainer with its checkpoints in `tmp_path`, before any worker is there."""
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        overrides = ["+rest=paper", "+platform=cpu", f"trainer.default_local_dir={tmp_path}"]
-        found = trainer_of(compose("ppo_trainer", overrides), tokenizer)
+    config = composed("+rest=paper", "+platform=cpu", f"trainer.default_local_dir={tmp_path}")
+    found = trainer_of(config, tokenizer)
     yield found
     found._shutdown_dump_executor()
 

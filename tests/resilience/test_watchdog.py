@@ -1,11 +1,23 @@
-"""A run that waits for what will not come ends with the reason; one that is only slow does not."""
+"""A run that waits for what will not come ends with the reason; one that is only slow does not. What is asked of the
+processes that it needs: tests/e2e/test_watchdog_on_cpu.py asks real ones."""
 
 import pytest
 from verl.trainer.ppo.v1 import replay_buffer
+from vllm.v1.engine.async_llm import AsyncLLM
 
 from rest_verl.resilience.interrupt import StalledRunError
 from rest_verl.resilience.liveness import Liveness
 from rest_verl.resilience.watchdog import FAILED_BATCHES, FAILING_SECONDS, Watchdog, watch
+
+
+def test_where_nothing_has_to_be_alive_nothing_has_died():
+    assert Liveness(list).look() is None
+
+
+def test_vllms_engine_has_what_is_asked_of_it():
+    """The question runs in vLLM's server during a run, where a name that vLLM has no more would end it."""
+    assert isinstance(AsyncLLM.errored, property) and isinstance(AsyncLLM.dead_error, property)
+
 
 PROMPT = {"is_prompt": True, "status": "running", "global_steps": 1}
 BATCH = 8

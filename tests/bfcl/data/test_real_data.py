@@ -7,7 +7,7 @@ import json
 from collections import Counter
 
 import pytest
-from bfcl_row import calls_of, refusal, truth_of
+from bfcl_calls import calls_of, refusal, truth_of
 
 from rest_verl.bfcl.data.docs import functions_with_hints
 from rest_verl.bfcl.data.files import bfcl_folder

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from bfcl_row import calls_of, refusal, truth_of
+from bfcl_calls import calls_of, refusal, truth_of
 from right_answers import right_answer
 
 from rest_verl.bfcl.data.docs import functions_with_hints

@@ -6,10 +6,10 @@ from dataclasses import asdict
 
 import pandas as pd
 import pytest
+from command_line import problems
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from recipe_runs import runs_of
-from refused import problems
 from typer.testing import CliRunner
 
 from rest_verl.cli import app

@@ -1,7 +1,7 @@
 """`rest-verl doctor` as a command, in a good environment and in broken ones; each is real, made for the test.
 
 Each costs some fifteen seconds of imports, so without `--all` there are two: in the others the same findings are made
-as in test_versions.py, test_registrations.py and test_machine.py, from what is found there.
+as in test_versions.py and test_machine.py, from what is found there.
 """
 
 import json
@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from patience import UNHURRIED
-from tiers import HANG_GUARD
+from tiers import HANG_GUARD, UNHURRIED
 
 import rest_verl
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 import typer
 from forked import forks_of
-from fsdp_checkpoint import LORA_ALPHA, LORA_RANK, lora_model, write_checkpoints
 from peft import LoraConfig, PeftConfig
+from ranks import LORA_ALPHA, LORA_RANK, lora_model, write_checkpoints
 from safetensors.torch import load_file, save_file
 from tiny_model import new_model, train_tokenizer
 from transformers import AutoModelForCausalLM

@@ -1,9 +1,8 @@
 """A browser, and pages of the viewer in it."""
 
 import pytest
-from browser import Viewer
-from chromium import chromium
-from viewer_pages import ROWS, write_page
+from browser import Viewer, chromium
+from record_tables import ROWS, write_page
 
 
 @pytest.fixture(scope="module")

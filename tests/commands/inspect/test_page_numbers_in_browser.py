@@ -4,9 +4,8 @@ import random
 
 import numpy as np
 import pytest
-from chromium import MISSING
-from record_tables import Part, record
-from viewer_pages import NUMBERS, ROWS, STEPS, check_panel, shown, write_page
+from browser import MISSING
+from record_tables import NUMBERS, ROWS, STEPS, Part, check_panel, record, shown, write_page
 
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from record_tables import Part, record, records_of, step_rows
-from viewer_pages import unpack
+from record_tables import Part, record, records_of, step_rows, unpack
 
 from rest_verl.commands.inspect.step_data import GENERATED, NULL_BITS, TRAINED, step_data, top_of
 from rest_verl.core.regions import Region

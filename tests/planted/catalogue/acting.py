@@ -10,7 +10,7 @@ FAULTS = (
         "reward/truth.py",
         "return first is second",
         "return first == second",
-        "tests/reward/test_truth.py::test_equality_of_json_values_looks_at_types",
+        "tests/reward/test_tool_reward.py::test_equality_of_json_values_looks_at_types",
     ),
     Planted(
         "a malformed call is not counted",
@@ -66,7 +66,7 @@ FAULTS = (
         "reward/toolrl.py",
         "            del unused[best]\n",
         "",
-        "tests/reward/test_toolrl_matching.py::test_each_prediction_serves_one_call_in_the_order_of_the_ground_truth",
+        "tests/reward/test_matching.py::test_each_prediction_serves_one_call_in_the_order_of_the_ground_truth",
     ),
     Planted(
         "a call that cannot be read spares the others",

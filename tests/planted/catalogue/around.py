@@ -85,7 +85,7 @@ FAULTS = (
         "eval/formulas.py",
         '*_bfcl("live_irrelevance", "live_relevance")), by_questions=True)',
         '*_bfcl("live_irrelevance", "live_relevance")))',
-        "tests/eval/test_formulas.py::test_the_groups_of_bfcl_v3_are_what_its_table_computes",
+        "tests/eval/test_statistics.py::test_the_groups_of_bfcl_v3_are_what_its_table_computes",
     ),
     Planted(
         "a conversation that broke off can be right",
@@ -144,7 +144,7 @@ FAULTS = (
         "records/sample.py",
         'if left <= 0 and why != "worst":',
         "if left <= 0:",
-        "tests/records/test_sample.py::test_a_best_one_never_comes_without_its_worst",
+        "tests/records/test_build.py::test_a_best_one_never_comes_without_its_worst",
     ),
     Planted(
         "text in the viewer's page is markup",
@@ -165,7 +165,7 @@ FAULTS = (
         "commands/inspect/token_text.py",
         "if character.isprintable() and character not in _BLANK:",
         "if character.isprintable():",
-        "tests/commands/inspect/test_token_text.py::test_what_cannot_be_seen_or_turns_text_round_is_named",
+        "tests/commands/inspect/test_texts.py::test_what_cannot_be_seen_or_turns_text_round_is_named",
     ),
     Planted(
         "a missing shard is exported",
@@ -186,7 +186,7 @@ FAULTS = (
         "commands/doctor/registrations.py",
         'if module.partition(".")[0] != "rest_verl"}',
         "if not module}",
-        "tests/commands/doctor/test_registrations.py::test_a_name_that_another_module_holds_is_named_with_it",
+        "tests/commands/doctor/test_versions.py::test_a_name_that_another_module_holds_is_named_with_it",
     ),
     Planted(
         "a preview's bounds leave out correctness",
@@ -207,7 +207,7 @@ FAULTS = (
         "commands/plot/panels.py",
         "low=[min(row) for row in rows]",
         "low=[math.fsum(row) / len(row) for row in rows]",
-        "tests/commands/plot/test_curves.py::"
+        "tests/commands/plot/test_panels.py::"
         "test_a_line_is_the_mean_of_the_seeds_and_its_band_reaches_from_the_lowest_to_the_highest",
     ),
 )

@@ -48,7 +48,7 @@ FAULTS = (
         "core/regions.py",
         "self.regions.masked_fill(~self.generated, len(Region)).flatten()",
         "self.regions.flatten()",
-        "tests/core/test_tagged.py::test_only_generated_tokens_count",
+        "tests/core/test_regions.py::test_only_generated_tokens_count",
     ),
     Planted(
         "a stop token is read as text",

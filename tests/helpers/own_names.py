@@ -1,10 +1,15 @@
-"""A module of a user's own for one test: what it registers, and the module itself, are gone afterwards."""
+"""Names that are registered: those that verl's registries hold in a process of its own, for a script, and those of a
+user's module, which are gone with it after the test."""
 
 import importlib
 import sys
 
 from rest_verl.core import curriculum
 from rest_verl.weighting import schemes
+
+IMPORTS = "import verl\nfrom rest_verl.plugin.registries import REGISTRIES\n"
+NAMES = "{kind: [name for name in held.names if name in held.entries()] for kind, held in REGISTRIES.items()}"
+
 
 REGISTRIES = (schemes._SCHEMES, curriculum._CURRICULA)
 

@@ -1,7 +1,9 @@
-"""Real FSDP2 checkpoints of tiny models: ranks over gloo, verl's own wrapping and verl's own checkpoint manager."""
+"""What processes of a distributed run do, in a module that they can import: they write FSDP2 checkpoints of tiny
+models over gloo, by verl's own wrapping and checkpoint manager, or receive weights as a rollout does."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -75,3 +77,20 @@ def lora_model(model: Path) -> Any:
             init_lora_weights=False,
         ),
     )
+
+
+def receive(arguments, results):
+    """Receive the weights of each transfer that `arguments` names, and put them into `results` as plain values."""
+    from rest_verl.cpu.gloo_weights import GlooCheckpointEngine
+
+    engine = GlooCheckpointEngine(bucket_size=1)
+
+    async def collect():
+        # a tensor would travel as a handle to memory of a process that ends
+        return [(name, str(w.dtype), w.float().tolist()) async for name, w in engine.receive_weights()]
+
+    for meeting in iter(arguments.get, None):
+        engine.prepare()
+        engine.init_process_group(**meeting)
+        results.put((meeting["rank"], asyncio.run(collect())))
+        engine.finalize()
