@@ -146,7 +146,8 @@ def _first_wrong(text: bytes, tagged: np.ndarray, expected: np.ndarray, ends: np
 
 @cache
 def _tagger(format: str) -> RegionTagger:
-    with patch.object(TokenBytes, "from_tokenizer", lambda _: _table()):
+    table = _table()
+    with patch.object(TokenBytes, "from_tokenizer", lambda _: table):
         return RegionTagger(qwen_tokenizer(), get_format(format))
 
 

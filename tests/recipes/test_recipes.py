@@ -1,4 +1,7 @@
-"""Every recipe passes the dry run, says what it claims, and stands up to paths with spaces and to several nodes."""
+"""Every recipe passes the dry run, says what it claims, and stands up to paths with spaces and to several nodes.
+
+What a wrong override is told is tested in tests/faults/test_messages.py, on the command itself.
+"""
 
 import json
 import re
@@ -49,6 +52,7 @@ def test_the_dry_run_of_a_recipe_ends_in_one_line_from_bash_to_the_end(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.release
 def test_a_recipe_with_a_wrong_override_ends_with_one_line_and_no_traceback():
     done = run_recipe("run_qwen3_4b_rest.sh", "data.train_batchsize=64", DRY_RUN="1", PYTHON=sys.executable)
     assert done.returncode == 1
