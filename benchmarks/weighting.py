@@ -1,15 +1,10 @@
 """How long token weights take: the whole path from sampled ids to weights, with one thread, as Ray gives it to verl's
 trainer process, on simulated responses in ids of a real Qwen vocabulary.
 
-It is compared with the straightforward way, which decodes each response, tokenises the text again with offsets, finds
-the parts with regular expressions and looks up each token's part. Both get the same batch: reasoning, then a block of
-two calls, a different one in every row. Of more than 128 rows the straightforward way does 128, and its time is scaled
-up.
-
 scaling.py takes the arithmetic of whole batches from here, and step.py the simulated responses.
 
     pip install --no-deps dashscope                # whose package holds the vocabulary
-    python benchmarks/weighting.py                 # five minutes
+    python benchmarks/weighting.py                 # a minute
     python benchmarks/weighting.py --quick
 """
 
@@ -40,14 +35,14 @@ from verl.trainer.ppo.metric_utils import compute_data_metrics
 from verl.trainer.ppo.v1.utils import compute_advantage_for_multi_trajectories
 
 from rest_verl.config.rest import RestConfig, load
-from rest_verl.core.regions import Region, RegionTagger, TaggedBatch
+from rest_verl.core.regions import RegionTagger, TaggedBatch
 from rest_verl.formats import get_format
 from rest_verl.weighting.metrics import weight_metrics
 from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
-COMPARED = ((128, 128), (128, 512), (128, 2048), (512, 1024), (2048, 2048), (2048, 4096))  # rows, tokens
-BASELINE_ROWS, DIFFERENT, STEP = 128, 64, 50  # DIFFERENT: responses of a large batch, which it repeats
+SHAPES = ((128, 128), (128, 512), (128, 2048), (512, 1024), (2048, 2048), (2048, 4096))  # rows, tokens
+DIFFERENT, STEP = 64, 50  # DIFFERENT: responses of a large batch, which it repeats
 PRESET = "entropy_adaptive"  # which does the most
 
 WORDS = re.findall(r"\w+", "the user asks about weather in a city so I look for tool that knows")
@@ -60,9 +55,6 @@ CALLS = {
     '</parameter>\n<parameter=note>\nbring an "umbrella"\n</parameter>\n</function>\n</tool_call>',
 }
 BLOCKS = {"rlla": "\n<tool_call>\n{0}\n{1}\n</tool_call>", "hermes": "\n{0}\n{1}", "qwen3_coder": "\n{0}\n{1}"}
-JSON_CALL = r'\{"name": "(?P<name>[^"]*)", "(?:parameters|arguments)": (?P<args>\{.*?\})\}(?=\n)'
-XML_CALL = r"<function=(?P<name>[^>]*)>\n(?P<args><parameter=.*?</parameter>)\n</function>"
-PATTERNS = {"rlla": JSON_CALL, "hermes": JSON_CALL, "qwen3_coder": XML_CALL}
 
 
 def make_batch(tokenizer: Any, format: str, tokens: int, rows: int = DIFFERENT) -> torch.Tensor:
@@ -82,27 +74,6 @@ def make_batch(tokenizer: Any, format: str, tokens: int, rows: int = DIFFERENT) 
     return torch.tensor(made)
 
 
-def straightforward_weights(tokenizer: Any, format: str, responses: torch.Tensor, weight: dict[str, float]) -> list:
-    """Decode, tokenise again with offsets, find the parts, look up each token."""
-    pattern = re.compile(PATTERNS[format], re.DOTALL)
-    tags = re.compile(r"</?(?:think|tool_call|function(?:=[^>]*)?)>")
-    result = []
-    for row in responses.tolist():
-        text = tokenizer.decode(row, skip_special_tokens=False)
-        offsets = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)["offset_mapping"]
-        parts = [("think", *match.span(1)) for match in re.finditer(r"<think>(.*?)</think>", text, re.DOTALL)]
-        parts += [("format", *match.span()) for match in tags.finditer(text)]
-        for call in pattern.finditer(text):
-            parts += [("args", *call.span("args")), ("name", *call.span("name"))]
-        labels = [0.0] * len(text)
-        for part, start, end in parts:
-            labels[start:end] = [weight[part]] * (end - start)
-        weights = [max(labels[start:end], default=0.0) for start, end in offsets]
-        scale = len(weights) / (sum(weights) or 1.0)
-        result.append([value * scale for value in weights])
-    return result
-
-
 def seconds_of(work: Callable[[], Any], repeats: int, clock: Callable[[], float] = time.perf_counter) -> float:
     """Median duration."""
     durations = []
@@ -119,8 +90,8 @@ def tagger_of(format: str) -> RegionTagger:
     return RegionTagger(qwen_tokenizer(), get_format(format))
 
 
-def compared(format: str, rows: int, tokens: int) -> dict[str, Any]:
-    """Time both ways on one batch."""
+def whole_path(format: str, rows: int, tokens: int) -> dict[str, Any]:
+    """Time one batch."""
     tokenizer, tagger = qwen_tokenizer(), tagger_of(format)
     responses = make_batch(tokenizer, format, tokens, rows)
     mask = (responses != tokenizer.pad_token_id).long()
@@ -129,12 +100,9 @@ def compared(format: str, rows: int, tokens: int) -> dict[str, Any]:
     def ours() -> None:
         weighting(StepBatch(STEP, TaggedBatch(tagger(responses, mask), mask)))
 
-    ours()  # once for the memory that both batches and allocators keep
+    ours()  # once for the memory that allocators keep
     seconds = seconds_of(ours, 3 if rows * tokens > 1_000_000 else 15)
-    some = responses[:BASELINE_ROWS]
-    weight = {region.label: 1.0 + region for region in Region}
-    theirs = seconds_of(lambda: straightforward_weights(tokenizer, format, some, weight), 1) * rows / len(some)
-    return {"format": format, "rows": rows, "tokens": tokens, "seconds": seconds, "straightforward": theirs}
+    return {"format": format, "rows": rows, "tokens": tokens, "seconds": seconds}
 
 
 def arithmetic(sizes: Sequence[Size]) -> list[dict[str, Any]]:
@@ -215,31 +183,30 @@ def peak_beside(work: Callable[[], Any]) -> float:
 
 
 def findings(pieces: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The line of seconds by tokens, and the table with the ratios to the straightforward way."""
-    rows = []
-    for one in pieces:
-        batch, speed = f"{one['rows']} x {one['tokens']}", one["rows"] * one["tokens"] / one["seconds"]
-        both = [f"{one['seconds']:.4f}", f"{speed:,.0f}", f"{one['straightforward']:.2f}"]
-        rows.append([one["format"], batch, *both, f"{one['straightforward'] / one['seconds']:.0f}"])
-    head = ["format", "batch", "seconds", "tokens per second", "straightforward, s", "ratio"]
+    """The line of seconds by tokens, and the table."""
     tokens, took = [one["rows"] * one["tokens"] for one in pieces], [one["seconds"] for one in pieces]
+    rows = [
+        [one["format"], f"{one['rows']} x {one['tokens']}", f"{seconds:.4f}", f"{number / seconds:,.0f}"]
+        for one, number, seconds in zip(pieces, tokens, took, strict=True)
+    ]
+    head = ["format", "batch", "seconds", "tokens per second"]
     slope, constant = np.polyfit(tokens, took, 1)
     line = {
         "ms_a_batch": float(constant * 1e3),
         "ns_a_token": float(slope * 1e9),
         "r_squared": float(np.corrcoef(tokens, took)[0, 1] ** 2),
     }
-    return {"verdicts": {"growth": line}, "tables": {"compared": table(head, rows)}}
+    return {"verdicts": {"growth": line}, "tables": {"whole_path": table(head, rows)}}
 
 
 def main(
     quick: Quick = False, out: Out = Path("runs/weighting"), fresh: Fresh = False, publish: Publish = False
 ) -> None:
-    """Compare token weights with the straightforward way."""
+    """Measure how long token weights take."""
     in_a_worker()
-    shapes = [(format, *shape) for format in CALLS for shape in COMPARED[: 2 if quick else None]]
-    work = {f"{format}/{rows}x{tokens}": partial(compared, format, rows, tokens) for format, rows, tokens in shapes}
-    study = Study("weighting_compare", {}, out / "quick" if quick else out, fresh=fresh)
+    shapes = [(format, *shape) for format in CALLS for shape in SHAPES[: 2 if quick else None]]
+    work = {f"{format}/{rows}x{tokens}": partial(whole_path, format, rows, tokens) for format, rows, tokens in shapes}
+    study = Study("weighting", {}, out / "quick" if quick else out, fresh=fresh)
     study.finish(findings(list(study.run(work).values())), publish and not quick)
 
 
