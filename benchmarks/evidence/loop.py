@@ -23,7 +23,8 @@ from evidence.task import make_task
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from rest_verl.config.rest import RestConfig
-from rest_verl.core.regions import RegionTagger, TaggedBatch
+from rest_verl.core.regions import TaggedBatch
+from rest_verl.core.states import TAGGERS
 from rest_verl.core.tokens import TokenBytes
 from rest_verl.formats import get_format
 from rest_verl.reward.tool_reward import ToolReward
@@ -106,7 +107,7 @@ class Scorer:
 
     def __init__(self, start: Start, settings: RestConfig):
         self.reward = ToolReward(settings.reward)
-        self.tagger = RegionTagger(start.tokenizer, get_format(settings.format))
+        self.tagger = TAGGERS[settings.weights_from](start.tokenizer, get_format(settings.format))
         self._format = get_format(settings.format)
         self._table = TokenBytes.from_tokenizer(start.tokenizer)
 

@@ -23,6 +23,7 @@ from rest_verl.config.ramp import STRICT
 from rest_verl.config.reward import RewardConfig, reward_preset
 from rest_verl.config.rollout import RolloutConfig
 from rest_verl.config.weights import CurriculumConfig, RegionTargets, RegionWeights, registered_name
+from rest_verl.core.states import WeightsFrom
 from rest_verl.formats import get_format
 
 
@@ -75,8 +76,13 @@ class RestConfig:
             (`rollout.environment.ScoresTurns`); the group's other trajectories are the critic (`core.credit`).
         credit_lambda: how far the score of a later turn reaches back to a token: 1 fully, which is unbiased; smaller
             values have less variance. The outcome, which only the end of a trajectory decides, always reaches back.
-        normalisation: `row` keeps sum_t m w = sum_t m in every row; `positive` gives the weighted tokens of each row a
-            mean of 1 and keeps the sum over the batch, as the authors do; `none` leaves the weights unchanged.
+        weights_from: what gives a token its region. `state`: what the text before it says about where it is, so that
+            all the choices of a branch have one weight and none drifts (`core.states`). `token`: the token itself, as
+            the authors do.
+        normalisation: `batch` multiplies all weights by one constant, which keeps the sum over batches, averaged over
+            the steps before; `row` keeps sum_t m w = sum_t m in every row, so that a token's weight depends on what
+            its row goes on to write; `positive` gives the weighted tokens of each row a mean of 1 and keeps the sum
+            over the batch, as the authors do; `none` leaves the weights unchanged.
         clamp_min, clamp_max: bounds of positive weights before normalisation.
         floor: least weight of a generated token after normalisation. Above 0 in every preset but `paper`, whose
             weights are 0 for the end of sequence: such a policy does not learn to stop.
@@ -86,7 +92,8 @@ class RestConfig:
         alpha: exponent of the structural weight (V + eps)^(-alpha), in schemes `entropy` and `token`: 1 minimises
             variance, 0 weights all tokens alike, values below 0 prefer tokens of high entropy.
         eps: constant added to V, in schemes `entropy` and `token`.
-        decay: weight of the old value in the moving average of a region's entropy; 0 uses each batch alone.
+        decay: weight of the old value in the moving averages of a region's entropy and, with normalisation=batch, of
+            the mean weight; 0 uses each step alone.
         targets: reasoning target of each region, in schemes `entropy` and `token`.
         curriculum: move from the structural weights to the targets, in schemes `entropy` and `token`.
         reward: rules and bounds of the reward manager `rest_tool`: the name of a preset (paper, toolrl, strict), or
@@ -109,7 +116,8 @@ class RestConfig:
     base_estimator: str = "grpo"
     credit: Literal["trajectory", "turn"] = "trajectory"
     credit_lambda: float = Field(default=1.0, ge=0, le=1)
-    normalisation: Literal["row", "positive", "none"] = "row"
+    weights_from: WeightsFrom = "state"
+    normalisation: Literal["batch", "row", "positive", "none"] = "batch"
     clamp_min: float = Field(default=1e-3, gt=0)
     clamp_max: float = Field(default=8.0, gt=0)
     floor: float = Field(default=0.0, ge=0, le=1)

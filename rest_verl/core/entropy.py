@@ -161,11 +161,11 @@ class RegionAverages:
             KeyError: one of the averages is missing.
         """
         by_region = {
-            name: {_region(region): _average(f"{name} of {region}", value) for region, value in state[name].items()}
+            name: {_region(region): average(f"{name} of {region}", value) for region, value in state[name].items()}
             for name in ("entropy", "variance")
         }
         structure = [
-            None if state[name] is None else _average(name, state[name]) for name in ("structure", "structure_first")
+            None if state[name] is None else average(name, state[name]) for name in ("structure", "structure_first")
         ]
         self.entropy, self.variance = by_region["entropy"], by_region["variance"]
         self.structure, self.structure_first = structure
@@ -179,7 +179,8 @@ def _region(name: str) -> Region:
         raise ValueError(f"there is no region {name!r}; there are {', '.join(Region.__members__)}") from None
 
 
-def _average(name: str, value: object) -> float:
+def average(name: str, value: object) -> float:
+    """A value of a saved state, checked: ValueError unless it is a finite number of at least 0."""
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < math.inf:
         raise ValueError(f"the average {name} is {value!r}: expected a finite number of at least 0")
     return float(value)

@@ -78,7 +78,20 @@ class RegionTagger:
         mask = response_mask.numpy().astype(bool)
         ids, edges = responses.numpy()[mask], turn_edges(mask)
         text, starts = self._table.gather(np.where(at_ends(ids, edges, self._ends), -1, ids))
-        raw = text.tobytes()
+        regions = np.zeros(mask.shape, dtype=np.int8)
+        regions[mask] = self._label(text.tobytes(), starts, edges)
+        return torch.from_numpy(regions)
+
+    def _label(
+        self, raw: bytes, starts: Int64[np.ndarray, " edge"], edges: Int64[np.ndarray, " turn_edge"]
+    ) -> Int8[np.ndarray, " edge-1"]:
+        """Label of every generated token.
+
+        Args:
+            raw: bytes of all turns.
+            starts: ascending; token k owns the bytes [starts[k], starts[k + 1]).
+            edges: turn k has the tokens [edges[k], edges[k + 1]).
+        """
         # Three lists of numbers and not one of tuples: tens of thousands of those would set off the garbage collector,
         # which takes longer over all that a trainer process holds than the parse does.
         labels: list[int] = []
@@ -90,9 +103,7 @@ class RegionTagger:
                     labels.append(int(region))
                     begins.append(begin + start)
                     ends.append(begin + stop)
-        regions = np.zeros(mask.shape, dtype=np.int8)
-        regions[mask] = paint_tokens(starts, labels, begins, ends)
-        return torch.from_numpy(regions)
+        return paint_tokens(starts, labels, begins, ends)
 
 
 def paint_tokens(

@@ -6,6 +6,7 @@ The policy gradient of token t is multiplied by w_t >= 0. Weights are 0 where th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Bool, Float, Float32, Int8, Integer
@@ -117,6 +118,58 @@ def normalise_positive(weights: Float32[Tensor, "batch token"], response_mask: M
     rows = weights * ((weights > 0).sum(dim=-1, keepdim=True) / total.where(total > 0, total.new_ones(())))
     # A batch without any weight would not train at all: as in normalise_rows it trains as under GRPO.
     return rows * (mask.sum() / rows.sum()) if rows.any() else mask
+
+
+@dataclass
+class BatchScale:
+    """Normalisation by one constant for all tokens of a step: the reciprocal of the mean weight over earlier steps.
+
+    The sum over a batch is then that of uniform weights on average over steps, and the constant is known before the
+    batch is sampled: unlike a row's own sum it says nothing about what the row went on to write. The first step, which
+    has none before it, takes its own mean. The batches of one step have one constant, unless it is the first.
+
+    Attributes:
+        decay: share of the old average in the new one; 0 takes the last step as it is.
+        mean: mean weight of a generated token before normalisation, averaged over the steps before this one; None
+            before the second step.
+    """
+
+    decay: float
+    mean: float | None = None
+    _step: int | None = field(default=None, repr=False)
+    _total: float = field(default=0.0, repr=False)  # of the weights of this step
+    _tokens: float = field(default=0.0, repr=False)
+
+    def __call__(
+        self, step: int, weights: Float32[Tensor, "batch token"], response_mask: Mask
+    ) -> Float32[Tensor, "batch token"]:
+        """Scale the weights of a batch, and take them into the average of the steps to come.
+
+        Args:
+            step: global step.
+            weights: >= 0, and 0 where the mask is 0.
+            response_mask: 1 where the policy generated the token.
+
+        Returns:
+            weights. A batch without any has no scale: it trains as under GRPO, and is in no average.
+        """
+        if step != self._step:
+            self.mean, self._step, self._total, self._tokens = self.latest(), step, 0.0, 0.0
+        total = float(weights.sum(dtype=torch.float64))
+        if total == 0.0:
+            return response_mask.to(torch.float32)
+        self._total += total
+        self._tokens += float(response_mask.sum())
+        mean = self.latest() if self.mean is None else self.mean
+        assert mean is not None, "this batch has weights"
+        return weights / mean
+
+    def latest(self) -> float | None:
+        """The average with what this step has shown so far; None before any weight."""
+        if not self._tokens:
+            return self.mean
+        now = self._total / self._tokens
+        return now if self.mean is None else self.mean + (1.0 - self.decay) * (now - self.mean)
 
 
 def effective_share(weights: Float32[Tensor, "batch token"], response_mask: Mask) -> float:

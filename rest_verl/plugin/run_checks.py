@@ -139,7 +139,8 @@ def _check_estimator(config: DictConfig, rest: RestConfig, allowed: set[str], re
 
 def _check_scheme(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
     scheme = get_scheme(rest.scheme)
-    for name in sorted(SCHEME_SETTINGS - scheme.reads):
+    of_normalisation = {"decay"} if rest.normalisation == "batch" else set()
+    for name in sorted(SCHEME_SETTINGS - scheme.reads - of_normalisation):
         if getattr(rest, name) != getattr(RestConfig(), name):
             readers = [other for other in scheme_names() if name in get_scheme(other).reads]
             raise ConfigError(

@@ -34,7 +34,8 @@ from verl.utils.debug import marked_timer
 from verl.workers.utils.padding import response_from_nested
 
 from rest_verl.config.rest import ConfigError, model_of
-from rest_verl.core.regions import RegionTagger, TaggedBatch
+from rest_verl.core.regions import TaggedBatch
+from rest_verl.core.states import TAGGERS
 from rest_verl.formats import get_format
 from rest_verl.plugin.background import BackgroundCall
 from rest_verl.plugin.batch_fields import read_fields, write_fields
@@ -78,7 +79,8 @@ class RestTrainerMixin(WatchedTrainer):
     def _init_tokenizer(self) -> None:
         super()._init_tokenizer()
         # Before any worker starts: a tokenizer that cannot be read exactly must not fail an hour later.
-        self._tagger = RegionTagger(self.tokenizer, get_format(self._rest.format), model_of(self.config))
+        tagger = TAGGERS[self._rest.weights_from]
+        self._tagger = tagger(self.tokenizer, get_format(self._rest.format), model_of(self.config))
 
     def _init_dataloader(self) -> None:
         super()._init_dataloader()

@@ -18,8 +18,8 @@ from rest_verl.weighting.step_batch import RowKey, StepBatch
 
 def weight_metrics(batch: StepBatch) -> dict[str, float]:
     """Metrics of a weighted batch. Per region: number of tokens, mean weight, mean entropy in nats. Over all tokens:
-    effective share of tokens, Gini coefficient and maximum of the weights, and share of rows in which no token has a
-    region.
+    effective share of tokens, Gini coefficient and maximum of the weights, and share of rows without any token of
+    reasoning, answer, name or arguments.
 
     Args:
         batch: a batch with `weights`.
@@ -31,8 +31,8 @@ def weight_metrics(batch: StepBatch) -> dict[str, float]:
     if batch.entropy is not None:
         metrics |= by_region("rest/entropy", tagged.means(batch.entropy))
     rows = tagged.generated.any(dim=-1)
-    with_region = (batch.regions.masked_fill(~tagged.generated, Region.OTHER) != Region.OTHER).any(dim=-1)
-    metrics["rest/rows_untagged"] = float((rows & ~with_region).sum() / rows.sum().clamp_min(1))
+    in_span = tagged.generated & (batch.regions != Region.OTHER) & (batch.regions != Region.FORMAT)
+    metrics["rest/rows_untagged"] = float((rows & ~in_span.any(dim=-1)).sum() / rows.sum().clamp_min(1))
     metrics["rest/weight_ess"] = effective_share(batch.weights, batch.response_mask)
     metrics["rest/weight_gini"] = gini(batch.weights, batch.response_mask)
     metrics["rest/weight_max"] = float(batch.weights.max()) if batch.weights.numel() else 0.0

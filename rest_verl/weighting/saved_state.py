@@ -1,8 +1,8 @@
 """The state of a run's weighting in a checkpoint, and what has changed since.
 
-The weights of the steps to come depend on what was measured so far, on the scheme, and through the curriculum on the
-number of steps of the whole run. A resumed run that differs in one of them would continue with other weights: that is
-refused until `rest.resume_changed=true` accepts it.
+The weights of the steps to come depend on what was measured so far, on the scheme with what gives a token its region
+and with the normalisation, and through the curriculum on the number of steps of the whole run. A resumed run that
+differs in one of them would continue with other weights: that is refused until `rest.resume_changed=true` accepts it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ChangedRunError(ConfigError):
 
 def save_state(folder: Path, weighting: TokenWeighting, step: int) -> None:
     """Write the state of a weighting after a step into the folder of a checkpoint."""
-    facts = {"scheme": weighting.scheme, "total_steps": weighting.total_steps, "lam": weighting.lam(step)}
+    facts = weighting.settings | {"total_steps": weighting.total_steps, "lam": weighting.lam(step)}
     (folder / STATE_FILE).write_text(json.dumps(facts | weighting.state()))
 
 
@@ -63,27 +63,29 @@ def restore_state(folder: Path, weighting: TokenWeighting, step: int, accept_cha
     if changes:
         _refuse(
             f"the run that wrote {file} had other weights: {'; '.join(changes)}",
-            f"trainer.total_training_steps={saved['total_steps']} rest.scheme={saved['scheme']} and the "
-            "rest.curriculum of that run to continue it",
+            f"trainer.total_training_steps={saved['total_steps']} "
+            f"{' '.join(f'rest.{name}={saved[name]}' for name in weighting.settings)} and the rest.curriculum of that "
+            "run to continue it",
             accept_changes,
         )
 
 
 def _changes(saved: Mapping[str, Any], weighting: TokenWeighting, step: int) -> Iterator[str]:
     """What differs between the run that wrote a state and the one that restored it."""
-    scheme, total_steps, lam = str(saved["scheme"]), saved["total_steps"], saved["lam"]
+    total_steps, lam = saved["total_steps"], saved["lam"]
     if isinstance(total_steps, bool) or not isinstance(total_steps, int):
         raise ValueError(f"total_steps is {total_steps!r}: expected a whole number")
     if isinstance(lam, bool) or not isinstance(lam, int | float) or not 0 <= lam <= 1:
         raise ValueError(f"lam is {lam!r}: expected a number from 0 to 1")
-    if scheme != weighting.scheme:
-        yield f"rest.scheme was {scheme} and is {weighting.scheme}"
+    for name, now in weighting.settings.items():
+        if (before := str(saved[name])) != now:
+            yield f"rest.{name} was {before} and is {now}"
     if not weighting.reads_curriculum:
         return
     if total_steps != weighting.total_steps and _moves_with_length(weighting, step, total_steps):
         yield f"the run had {total_steps} steps in total and has {weighting.total_steps}"
-    if not math.isclose(lam, now := weighting.lam(step), abs_tol=1e-6):
-        yield f"lam at step {step} was {lam:.2f} and is {now:.2f}"
+    if not math.isclose(lam, lam_now := weighting.lam(step), abs_tol=1e-6):
+        yield f"lam at step {step} was {lam:.2f} and is {lam_now:.2f}"
 
 
 def _moves_with_length(weighting: TokenWeighting, step: int, total_steps: int) -> bool:

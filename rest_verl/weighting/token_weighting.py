@@ -10,13 +10,13 @@ from torch import Tensor
 
 from rest_verl.config.rest import RestConfig
 from rest_verl.core.curriculum import Progress, get_curriculum, position
-from rest_verl.core.entropy import RegionAverages, filled, variance_bound, variance_exact
-from rest_verl.core.weights import bound, normalise_positive, normalise_rows
+from rest_verl.core.entropy import RegionAverages, average, filled, variance_bound, variance_exact
+from rest_verl.core.weights import BatchScale, bound, normalise_positive, normalise_rows
 from rest_verl.weighting.metrics import by_region
 from rest_verl.weighting.schemes import get_scheme, paper_weights
 from rest_verl.weighting.step_batch import StepBatch
 
-_NORMALISATIONS = {
+_OF_ONE_BATCH = {  # `batch` is not among them: it has a state
     "row": normalise_rows,
     "positive": normalise_positive,
     "none": lambda weights, response_mask: weights,
@@ -26,7 +26,8 @@ _NORMALISATIONS = {
 class TokenWeighting:
     """Callable from a batch to its token weights, for one `RestConfig`.
 
-    Entropies are averaged over steps, so an instance has state: checkpoints save `state` and `restore` it.
+    Entropies and the mean weight are averaged over steps, so an instance has state: checkpoints save `state` and
+    `restore` it.
     """
 
     def __init__(self, config: RestConfig, total_steps: int):
@@ -40,6 +41,7 @@ class TokenWeighting:
         self._scheme = get_scheme(config.scheme)
         self._curriculum = get_curriculum(config.curriculum.kind)
         self._averages = RegionAverages(config.decay)
+        self._scale = BatchScale(config.decay)
 
     def __call__(self, batch: StepBatch) -> Float32[Tensor, "batch token"]:
         """Weight of every token.
@@ -69,7 +71,10 @@ class TokenWeighting:
                 f"at least 0. Bring the settings that it reads ({', '.join(sorted(self._scheme.reads)) or 'none'}) "
                 "nearer to their defaults, or mend the scheme if it is your own"
             )
-        normalised = _NORMALISATIONS[self._config.normalisation](weights, batch.response_mask)
+        if self._config.normalisation == "batch":
+            normalised = self._scale(batch.step, weights, batch.response_mask)
+        else:
+            normalised = _OF_ONE_BATCH[self._config.normalisation](weights, batch.response_mask)
         cap = math.inf if self._config.cap is None else self._config.cap
         batch.weights = bound(normalised, batch.response_mask, self._config.floor, cap)
         return batch.weights
@@ -85,9 +90,9 @@ class TokenWeighting:
         batch.variance = filled(variance, batch.tagged, batch.region_variance)
 
     @property
-    def scheme(self) -> str:
-        """Name of the scheme."""
-        return self._config.scheme
+    def settings(self) -> dict[str, str]:
+        """What a resumed run must share with the one before it: the settings whose change alters every weight."""
+        return {name: getattr(self._config, name) for name in ("scheme", "weights_from", "normalisation")}
 
     @property
     def total_steps(self) -> int:
@@ -139,9 +144,13 @@ class TokenWeighting:
 
     def state(self) -> dict[str, object]:
         """What was measured, as JSON values, for `restore`."""
-        return self._averages.state()
+        return self._averages.state() | {"mean_weight": self._scale.latest()}
 
     def restore(self, state: Mapping) -> None:
         """Continue from the `state` of an earlier run; ValueError if it holds what is no average, KeyError if it lacks
         one."""
+        mean = state["mean_weight"]
+        if mean is not None and average("mean_weight", mean) == 0.0:
+            raise ValueError("the average mean_weight is 0: a batch without weights is in no average")
         self._averages.restore(state)
+        self._scale = BatchScale(self._config.decay, mean)

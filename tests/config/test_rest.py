@@ -18,10 +18,11 @@ def test_without_settings_all_defaults_hold(config):
     assert load(config) == RestConfig()
 
 
-def test_defaults_are_those_of_the_released_run():
+def test_default_weights_are_those_of_the_released_run():
     rest = RestConfig()
     assert (rest.scheme, rest.format, rest.apply_in, rest.base_estimator) == ("paper", "rlla", "advantage", "grpo")
-    assert (rest.normalisation, rest.clamp_min, rest.clamp_max) == ("row", 1e-3, 8.0)
+    assert (rest.weights_from, rest.normalisation) == ("state", "batch")
+    assert (rest.clamp_min, rest.clamp_max) == (1e-3, 8.0)
     assert rest.weights.args == Ramp(0.6, 0.002, 1.2)
     assert rest.weights.think == Ramp(0.6, 0.002, 1.0)
     assert [getattr(rest.weights, region).start for region in ("format", "name", "response", "other")] == [
@@ -88,7 +89,7 @@ def test_slope_zero_switches_every_default_ramp_off():
             "rest: unknown key 'shceme': did you mean 'scheme'? allowed: alpha, apply_in, base_estimator, "
             "cap, clamp_max, clamp_min, credit, credit_lambda, curriculum, decay, dump, dump_dir, eps, floor, format, "
             "modules, normalisation, own_losses, resume_changed, reward, rollout, scheme, stall_seconds, targets, "
-            "weights",
+            "weights, weights_from",
         ),
         ({"zzz": 1}, "rest: unknown key 'zzz': allowed: alpha, apply_in, "),
         (
@@ -108,7 +109,7 @@ def test_slope_zero_switches_every_default_ramp_off():
         ({"apply_in": "los"}, "rest.apply_in: unknown value 'los': did you mean 'loss'? allowed: advantage, loss"),
         (
             {"normalisation": "rows"},
-            "rest.normalisation: unknown value 'rows': did you mean 'row'? allowed: none, positive, row",
+            "rest.normalisation: unknown value 'rows': did you mean 'row'? allowed: batch, none, positive, row",
         ),
         ({"format": "rla"}, "rest.format: unknown wire format 'rla': did you mean 'rlla'? allowed: "),
         (

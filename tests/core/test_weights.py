@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from rest_verl.core.regions import Region
 from rest_verl.core.weights import (
+    BatchScale,
     blend,
     clamp_positive,
     effective_share,
@@ -169,3 +170,35 @@ def test_gini_coefficients(weights, value):
 def test_a_batch_without_a_token_has_zero_share_and_zero_gini(shape):
     weights, mask = torch.zeros(shape), torch.zeros(shape, dtype=torch.bool)
     assert (gini(weights, mask), effective_share(weights, mask)) == (0, 0)
+
+
+def test_one_constant_scales_a_batch_whatever_its_rows_hold():
+    weights, mask = torch.tensor([[1.0, 3.0], [2.0, 0.0]]), torch.tensor([[1, 1], [1, 0]])
+    # the first step takes its own mean, 6 over 3 tokens
+    torch.testing.assert_close(BatchScale(0.9)(1, weights, mask), weights / 2)
+
+
+def test_the_constant_is_known_before_the_batch():
+    """A step is scaled by the steps before it, and the batches of one step by the same constant."""
+    one, mask = torch.ones(1, 2), torch.ones(1, 2, dtype=torch.long)
+    scale = BatchScale(decay=0.75)
+    scale(1, 4 * one, mask)
+    assert torch.equal(scale(2, 8 * one, mask), 2 * one)
+    assert torch.equal(scale(2, 12 * one, mask), 3 * one)
+    # the second step has mean 10: 4 + (10 - 4) / 4
+    torch.testing.assert_close(scale(3, 11 * one, mask), 2 * one)
+
+
+def test_a_batch_without_weights_has_no_scale():
+    zeros, mask = torch.zeros(1, 3), torch.tensor([[1, 1, 0]])
+    scale = BatchScale(0.9)
+    assert torch.equal(scale(1, zeros, mask), mask.float())
+    assert torch.equal(scale(2, 5 * mask.float(), mask), mask.float())
+    assert torch.equal(scale(3, zeros, mask), mask.float())
+    assert scale.latest() == 5.0
+
+
+def test_uniform_weights_stay_exactly_one():
+    mask = torch.tensor([[1, 1, 0]])
+    scale = BatchScale(0.9)
+    assert all(torch.equal(scale(step, mask.float(), mask), mask.float()) for step in range(1, 50))

@@ -8,7 +8,8 @@ from hydra import compose, initialize_config_module
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rest_verl.config.rest import load
-from rest_verl.core.regions import RegionTagger, TaggedBatch
+from rest_verl.core.regions import TaggedBatch
+from rest_verl.core.states import TAGGERS
 from rest_verl.formats import get_format
 from rest_verl.records.schema import read_step, step_files
 from rest_verl.weighting.step_batch import StepBatch
@@ -70,7 +71,8 @@ def test_one_update_in_process_is_the_one_that_verl_made(quickstart, start, reco
     assert len(scores) == 32 and scores.std() > 0
     with initialize_config_module("verl.trainer.config", version_base=None):
         settings = load(compose("ppo_trainer", ["+rest=entropy_adaptive"]))
-    regions = RegionTagger(tokenizer, get_format(settings.format))(rollouts.responses, rollouts.response_mask)
+    tagger = TAGGERS[settings.weights_from](tokenizer, get_format(settings.format))
+    regions = tagger(rollouts.responses, rollouts.response_mask)
     tagged = TaggedBatch(regions, rollouts.response_mask)
     weights = TokenWeighting(settings, 2)(StepBatch(1, tagged, rollouts.entropy, rollouts.sum_pi_squared))
     torch.testing.assert_close(weights, weights_of_verl, rtol=1e-4, atol=1e-6)

@@ -23,8 +23,9 @@ from rest_verl.plugin.version import RefuseVerl
 
 PAPER = RewardConfig(rules="toolrl")
 FLOOR = {"floor": 0.1}
+AS_THE_AUTHORS = {"weights_from": "token", "normalisation": "row"}
 AT_FIRST = CurriculumConfig(kind="constant", high=0.0)
-LEVEL, OFF = Ramp(0.6, 0.0, 1.2), Ramp(0.0, 0.0, 1.0)
+LEVEL, LEVEL_1, OFF, LOW = Ramp(0.6, 0.0, 1.2), Ramp(0.6, 0.0, 1.0), Ramp(0.0, 0.0, 1.0), Ramp(0.1)
 VANILLA = "actor_rollout_ref.actor.policy_loss.loss_mode=vanilla"
 ROOT = Path(__file__).parents[2]
 COMPOSE = """
@@ -42,7 +43,7 @@ def test_verls_own_config_is_untouched():
 
 def test_the_preset_paper_is_a_legal_run_with_the_weights_in_the_loss():
     config = composed("+rest=paper")
-    assert check_run(config, ADV_ESTIMATOR_REGISTRY) == RestConfig(apply_in="loss", reward=PAPER)
+    assert check_run(config, ADV_ESTIMATOR_REGISTRY) == RestConfig(apply_in="loss", reward=PAPER, **AS_THE_AUTHORS)
     assert (config.algorithm.adv_estimator, config.trainer.v1.trainer_mode) == ("rest", "rest_sync")
     assert config.reward.reward_manager.name == "rest_tool"
 
@@ -62,8 +63,11 @@ def test_the_preset_grpo_is_stock_grpo_with_the_same_reward():
         ("entropy_adaptive", {"scheme": "entropy", **FLOOR, "curriculum": CurriculumConfig(kind="adaptive")}),
         ("token_low", {"scheme": "token", **FLOOR, "curriculum": AT_FIRST}),
         ("token_high", {"scheme": "token", **FLOOR, "alpha": -1.0, "curriculum": AT_FIRST}),
-        ("static", {"reward": PAPER, **FLOOR, "weights": RegionWeights(args=LEVEL, think=Ramp(0.6, 0.0, 1.0))}),
-        ("no_think", {"reward": PAPER, "weights": RegionWeights(think=OFF, response=Ramp(0.1), other=Ramp(0.1))}),
+        ("static", {**AS_THE_AUTHORS, "reward": PAPER, **FLOOR, "weights": RegionWeights(args=LEVEL, think=LEVEL_1)}),
+        (
+            "no_think",
+            {**AS_THE_AUTHORS, "reward": PAPER, "weights": RegionWeights(think=OFF, response=LOW, other=LOW)},
+        ),
     ],
 )
 def test_every_other_preset_is_the_papers_run_but_for_its_own_settings(preset, settings):

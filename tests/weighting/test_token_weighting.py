@@ -31,7 +31,7 @@ def weighting(total_steps=100, curriculum=None, **settings):
 
 def test_scheme_paper_normalised_by_rows():
     # 1.0 + 0.6 + 1.2 + 0.6 = 3.4 over 5 tokens; the second row has no positive weight.
-    weights = weighting()(StepBatch(0, BATCH))
+    weights = weighting(normalisation="row")(StepBatch(0, BATCH))
     expected = torch.tensor([[1.0, 0.6, 0.0, 1.2, 0.6, 0.0], [0.0] * 6]) * (5 / 3.4)
     expected[1, :2] = 1.0
     torch.testing.assert_close(weights, expected)
@@ -49,7 +49,7 @@ def test_without_normalisation_the_weights_are_those_of_the_regions():
     torch.testing.assert_close(weights, torch.tensor([[1.0, 0.7, 0.0, 1.2, 0.7, 0.0], [0.0] * 6]))
 
 
-@pytest.mark.parametrize("normalisation", ["row", "positive", "none"])
+@pytest.mark.parametrize("normalisation", ["batch", "row", "positive", "none"])
 def test_scheme_uniform_gives_every_generated_token_weight_one(normalisation):
     weights = weighting(scheme="uniform", normalisation=normalisation)(StepBatch(123, BATCH))
     assert torch.equal(weights, MASK.float())
@@ -161,7 +161,9 @@ def test_weights_of_any_batch_are_finite_not_negative_zero_where_masked_and_rows
     regions = draw(st.sampled_from([int(region) for region in Region])).reshape(rows, columns).to(torch.int8)
     mask = draw(st.sampled_from([0, 1])).reshape(rows, columns).long()
     entropy = draw(st.floats(0, 12)).reshape(rows, columns).float()
-    weights = weighting(total_steps=200, scheme=scheme)(StepBatch(step, TaggedBatch(regions, mask), entropy))
+    weights = weighting(total_steps=200, scheme=scheme, normalisation="row")(
+        StepBatch(step, TaggedBatch(regions, mask), entropy)
+    )
     assert weights.shape == mask.shape
     assert torch.isfinite(weights).all() and (weights >= 0).all() and (weights[mask == 0] == 0).all()
     torch.testing.assert_close(weights.sum(-1), mask.sum(-1).float(), rtol=1e-5, atol=0)

@@ -17,7 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 from rest_verl.commands.inspect.sources import Message, TextRow
 from rest_verl.common.names import unknown_name
 from rest_verl.config.rest import RestConfig, load, preset_names
-from rest_verl.core.regions import Region, RegionTagger, TaggedBatch
+from rest_verl.core.regions import Region, TaggedBatch
+from rest_verl.core.states import TAGGERS
 from rest_verl.core.tokens import TokenBytes
 from rest_verl.core.tool_calls import ToolSchemas
 from rest_verl.formats import get_format
@@ -96,15 +97,13 @@ def text_records(
     for place, one in enumerate(tokens):
         ids[place, : len(one.ids)], mask[place, : len(one.ids)] = one.ids, one.generated
     response_mask = torch.from_numpy(mask)
-    batch = TaggedBatch(
-        RegionTagger(tokenizer, get_format(rest.format))(torch.from_numpy(ids), response_mask), response_mask
-    )
-    weighting = TokenWeighting(rest, max(steps))
+    tagger = TAGGERS[rest.weights_from](tokenizer, get_format(rest.format))
+    batch = TaggedBatch(tagger(torch.from_numpy(ids), response_mask), response_mask)
     lines = [_constant_fields(row, one, pieces, tokenizer, rest.format) for row, one in zip(rows, tokens, strict=True)]
     _number_groups(lines, rows)
     names = [region.label for region in sorted(Region)]
     for step in steps:
-        weights = weighting(StepBatch(step, batch)).numpy()
+        weights = TokenWeighting(rest, max(steps))(StepBatch(step, batch)).numpy()
         for place, (line, one) in enumerate(zip(lines, tokens, strict=True)):
             length = len(one.ids)
             regions = batch.regions[place, :length].tolist()

@@ -10,6 +10,7 @@ import torch
 
 from rest_verl.common.names import unknown_name
 from rest_verl.core.regions import Region, TaggedBatch
+from rest_verl.core.states import OUTSIDE
 
 ENTROPY = {
     Region.FORMAT: 0.02,
@@ -37,6 +38,20 @@ class Assumed:
     def entropies(self, batch: TaggedBatch) -> torch.Tensor:
         """Entropy of each token of a batch: (B, T) float32, nats."""
         return torch.tensor([self.entropy[region] for region in Region])[batch.regions.int()]
+
+    def by_state(self) -> Assumed:
+        """The same batch by the state of its tokens (`core.states`): what is outside of all spans is one state, with
+        the mean entropy of its tokens."""
+        merged = (OUTSIDE, Region.OTHER)
+        counts = [sum(row.get(region, 0) for row in self.rows) for region in merged]
+        total = sum(count * self.entropy[region] for count, region in zip(counts, merged, strict=True))
+        outside = total / sum(counts) if any(counts) else self.entropy[OUTSIDE]
+        rows = [
+            {region: count for region, count in row.items() if region not in merged}
+            | {OUTSIDE: sum(row.get(region, 0) for region in merged)}
+            for row in self.rows
+        ]
+        return Assumed(rows, {**self.entropy, OUTSIDE: outside})
 
 
 def batch_of(rows: Sequence[Mapping[Region, int]]) -> TaggedBatch:

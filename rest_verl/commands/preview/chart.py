@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rest_verl.commands.preview.report import REGIONS, row_title
+from rest_verl.commands.preview.report import regions_of, row_title
 from rest_verl.commands.preview.timeline import Timeline, curve_steps, reward_bounds
 from rest_verl.commands.preview.weights import follows_entropy
 from rest_verl.common.figures import new_figure, write_figure
@@ -78,10 +78,10 @@ def draw(found: Timeline, title: str, path: Path) -> list[Path]:
 def _panels(found: Timeline) -> list[Callable[[Axes], None]]:
     panels: list[Callable[[Axes], None]] = []
     if found.curve:
-        before = {region: [one.before[region] for one in found.curve] for region in REGIONS}
+        before = {region: [one.before[region] for one in found.curve] for region in regions_of(found.run.rest)}
         panels.append(partial(_weights, found, before, "weight before normalisation"))
         for number, row in enumerate(found.assumed.rows if found.run.rest.normalisation != "none" else ()):
-            after = {r: [one.after[number][r] for one in found.curve] for r in REGIONS if row.get(r)}
+            after = {r: [one.after[number][r] for one in found.curve] for r in before if row.get(r)}
             panels.append(partial(_weights, found, after, f"normalised ({row_title(row)})"))
         if lam := [one.lam for one in found.curve if one.lam is not None]:
             panels.append(partial(_curriculum, found, lam))

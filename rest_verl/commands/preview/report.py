@@ -9,12 +9,17 @@ from rich.table import Table
 
 from rest_verl.commands.preview.timeline import Timeline, moving_ramps, reward_bounds
 from rest_verl.commands.preview.weights import Moment, follows_entropy
+from rest_verl.config.rest import RestConfig
 from rest_verl.config.weights import RegionWeights
 from rest_verl.core.regions import Region
+from rest_verl.core.states import OUTSIDE
 from rest_verl.weighting.schemes import get_scheme
 
-# In the order of the settings: the regions of calls first.
-REGIONS = tuple(Region[key.name.upper()] for key in fields(RegionWeights))
+
+def regions_of(rest: RestConfig) -> list[Region]:
+    """The regions that a run's tokens can have, in the order of the settings: those of calls first."""
+    regions = [Region[key.name.upper()] for key in fields(RegionWeights)]
+    return [region for region in regions if rest.weights_from == "token" or region != Region.OTHER]
 
 
 def row_title(row: Mapping[Region, int]) -> str:
@@ -29,7 +34,7 @@ def tables(found: Timeline) -> Iterator[tuple[str, Table]]:
     if found.shown:
         columns = [_column(found, one.moment) for one in found.shown]
         before = Table("region", *columns)
-        for region in REGIONS:
+        for region in regions_of(rest):
             before.add_row(region.label, *(f"{one.before[region]:.3f}" for one in found.shown))
         if lam := [one.lam for one in found.shown if one.lam is not None]:
             before.add_section()
@@ -37,7 +42,7 @@ def tables(found: Timeline) -> Iterator[tuple[str, Table]]:
         yield "weight before normalisation", before
         for number, row in enumerate(found.assumed.rows if rest.normalisation != "none" else ()):
             after = Table("region", *columns)
-            for region in REGIONS:
+            for region in regions_of(rest):
                 if row.get(region):
                     after.add_row(region.label, *(f"{one.after[number][region]:.3f}" for one in found.shown))
             yield f"weight after normalisation {rest.normalisation}, in a row of {row_title(row)} tokens", after
@@ -62,7 +67,7 @@ def remarks(found: Timeline) -> Iterator[str]:
     if not weighted:
         yield f"algorithm.adv_estimator={run.estimator}: this run weights no tokens; add +rest=paper for ResT"
     elif get_scheme(rest.scheme).measures_entropy:
-        values = ", ".join(f"{region.label} {found.assumed.entropy[region]:g}" for region in REGIONS)
+        values = ", ".join(f"{region.label} {found.assumed.entropy[region]:g}" for region in regions_of(rest))
         yield (
             f"assumed: every token has the entropy of its region, in nats, throughout training: {values}; training "
             "measures it (rest/entropy/<region>); --entropy changes it"
@@ -75,10 +80,11 @@ def remarks(found: Timeline) -> Iterator[str]:
             "rest.curriculum.kind=adaptive: lam follows the entropy of format and name tokens and not the step; the "
             "columns show the share of the first step's entropy that is left, at the assumed entropies"
         )
-    if found.shown and rest.floor == 0 and all(one.before[Region.OTHER] == 0 for one in found.shown):
+    last: Region = Region.OTHER if rest.weights_from == "token" else OUTSIDE
+    if found.shown and rest.floor == 0 and all(one.before[last] == 0 for one in found.shown):
         yield (
-            "region other has weight 0: the end of sequence and text between blocks are not trained on, so the policy "
-            "does not learn to stop; rest.floor=0.1 gives every token at least that weight"
+            f"region {last.label} has weight 0: the end of sequence and text between blocks are not trained on, so "
+            "the policy does not learn to stop; rest.floor=0.1 gives every token at least that weight"
         )
     if run.total_steps is None:
         yield f"the length of the run depends on its data; shown up to step {found.last}; --total-steps N sets it"

@@ -59,6 +59,8 @@ def timeline(run: Run, assumed: Assumed, steps: Sequence[int] | None) -> Timelin
         ValueError: a step lies outside the run; the run's length is needed but unknown; or as `weigh` does.
     """
     rest, total = run.rest, run.total_steps
+    if rest.weights_from == "state":
+        assumed = assumed.by_state()
     weighted, rewarded = run.estimator == "rest", run.reward_manager == "rest_tool"
     if weighted and total is None and _needs_total_steps(rest):
         raise ValueError(

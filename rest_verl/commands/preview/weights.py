@@ -92,5 +92,6 @@ def _weigh_batch(
         now = state["structure"]
         if not isinstance(now, float):
             raise ValueError("--tokens: curriculum adaptive follows format and name tokens: give a row some of them")
-        weighting.restore(state | {"structure_first": now / max(moment.entropy_left, SMALLEST_SHARE)})
+        first = now / max(moment.entropy_left, SMALLEST_SHARE)
+        weighting.restore(state | {"structure_first": first, "mean_weight": None})
     return weighting, weighting(StepBatch(moment.step, batch, entropy))

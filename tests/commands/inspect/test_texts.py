@@ -175,7 +175,7 @@ def test_a_file_without_lines_is_refused(rows_of):
 
 
 CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris"}}\n</tool_call>'
-PAPER = RestConfig(format="hermes", normalisation="none")
+PAPER = RestConfig(format="hermes", weights_from="token", normalisation="none")
 
 
 def row_of(*messages, prompt="", score=None):

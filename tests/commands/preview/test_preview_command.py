@@ -75,7 +75,7 @@ def test_overrides_are_those_of_verl_s_command(tmp_path):
 def test_entropies_are_those_that_are_said(tmp_path):
     entropies = "format=0.04,name=0.03,args=0.05,think=0.14"
     done = preview("--total-steps", 105, "--entropy", entropies, "--out", tmp_path / "p", "--", "+rest=entropy")
-    assert "format 0.04, name 0.03, args 0.05, think 0.14, response 0.9, other 0.9" in done.stdout
+    assert "name 0.03, args 0.05, think 0.14, response 0.9" in done.stdout
     assert cells(done, "lam")[-1] == "1.000"
     assert cells(done, "think")[-1] == cells(done, "args")[-1] == "1.200"
 
@@ -95,7 +95,9 @@ def test_a_run_that_ends_before_its_ramps_is_told_so(config_file):
 def test_a_scheme_of_the_user_s_own_is_previewed(config_file, tmp_path, monkeypatch, own_names):
     (tmp_path / "schemes_of_a_user.py").write_text(SCHEME)
     monkeypatch.syspath_prepend(tmp_path)
-    path = config_file({"scheme": "by_step", "modules": ["schemes_of_a_user"], "normalisation": "none"})
+    path = config_file(
+        {"scheme": "by_step", "modules": ["schemes_of_a_user"], "weights_from": "token", "normalisation": "none"}
+    )
     done = preview("--config", path, "--no-plot", "--steps", "2,8")
     assert cells(done, "other") == ["0.250", "1.000"]
 

@@ -21,7 +21,7 @@ def preview(rest, rows=(ROW,), entropy=ENTROPY, total=None, steps=None, estimato
 
 
 def test_the_paper_s_weights_are_its_ramps_and_a_row_keeps_its_total():
-    (shown,) = preview({}, steps=[100]).shown
+    (shown,) = preview({"normalisation": "row"}, steps=[100]).shown
     # 0.6 + 0.002 * 100
     before = {FORMAT: 1.0, NAME: 1.2, ARGS: 0.8, THINK: 0.8, RESPONSE: 0.0, OTHER: 0.0}
     assert shown.before == pytest.approx(before)
@@ -53,9 +53,12 @@ def test_a_region_without_tokens_is_weighed_by_one_token_in_a_further_row():
 
 def test_rows_of_a_batch_are_normalised_as_training_does_it():
     rows = [{NAME: 1, OTHER: 3}, {NAME: 2}]
-    (by_row,) = preview({"normalisation": "row"}, rows, steps=[1]).shown
-    (positive,) = preview({"normalisation": "positive"}, rows, steps=[1]).shown
+    (by_row,) = preview({"weights_from": "token", "normalisation": "row"}, rows, steps=[1]).shown
+    (positive,) = preview({"weights_from": "token", "normalisation": "positive"}, rows, steps=[1]).shown
+    (batch,) = preview({"weights_from": "state"}, rows, steps=[1]).shown
     assert [row[NAME] for row in by_row.after] == pytest.approx([4.0, 1.0])
+    # 3 tokens outside of all spans with weight 1, 3 of a name with weight 1.2: 6 tokens / 6.6
+    assert batch.after == [pytest.approx({NAME: 1.2 / 1.1, FORMAT: 1 / 1.1}), pytest.approx({NAME: 1.2 / 1.1})]
     # mean 1 over the three weighted tokens, then 6 tokens / 3
     assert [row[NAME] for row in positive.after] == pytest.approx([2.0, 2.0])
 

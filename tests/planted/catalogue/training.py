@@ -3,6 +3,7 @@
 from planting import Planted
 
 REGIONS = "tests/core/test_regions.py::"
+STATES = "tests/core/test_states.py::"
 WEIGHTS = "tests/core/test_weights.py::"
 
 FAULTS = (
@@ -290,5 +291,40 @@ FAULTS = (
         '"\\n".join(_describe(item) for item in error.errors())',
         '"\\n".join(_describe(item) for item in error.errors()[:1])',
         "tests/config/test_rest.py::test_every_wrong_setting_has_its_line",
+    ),
+    Planted(
+        "a closing tag is decided outside of the reasoning that it ends",
+        "core/states.py",
+        "yield state, (first + 1, markers.get(after, after + 1))",
+        "yield state, (first + 1, end)",
+        STATES + "test_all_choices_of_a_branch_have_one_state",
+    ),
+    Planted(
+        "a name is decided before its first byte",
+        "core/states.py",
+        "yield state, (begin, markers.get(end, end + 1))",
+        "yield state, (begin + 1, markers.get(end, end + 1))",
+        STATES + "test_a_token_has_the_state_of_where_it_begins",
+    ),
+    Planted(
+        "a turn's first token has the state of the turn before it",
+        "core/states.py",
+        "of_turn[begin:end] = state",
+        "states[first + begin : first + end] = state",
+        STATES + "test_every_turn_of_a_row_begins_outside",
+    ),
+    Planted(
+        "a batch is scaled by its own weights",
+        "core/weights.py",
+        "mean = self.latest() if self.mean is None else self.mean",
+        "mean = self.latest()",
+        WEIGHTS + "test_the_constant_is_known_before_the_batch",
+    ),
+    Planted(
+        "the mean weight is not in the checkpoint",
+        "weighting/token_weighting.py",
+        "self._scale = BatchScale(self._config.decay, mean)",
+        "self._scale = BatchScale(self._config.decay)",
+        "tests/weighting/test_token_weighting.py::test_a_restored_weighting_goes_on_as_if_it_had_not_been_stopped",
     ),
 )
