@@ -307,11 +307,11 @@ FAULTS = (
         STATES + "test_a_token_has_the_state_of_where_it_begins",
     ),
     Planted(
-        "a turn's first token has the state of the turn before it",
+        "the end of an answer is decided outside of it",
         "core/states.py",
-        "of_turn[begin:end] = state",
-        "states[first + begin : first + end] = state",
-        STATES + "test_every_turn_of_a_row_begins_outside",
+        "yield state, (first + 1, markers.get(after, after + 1))",
+        "yield state, (first + 1, markers.get(after, after))",
+        STATES + "test_the_end_of_sequence_is_a_choice_of_where_it_stands",
     ),
     Planted(
         "a batch is scaled by its own weights",
