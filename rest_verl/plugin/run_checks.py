@@ -79,28 +79,46 @@ def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:
     if problems:
         raise ConfigError("\n".join(problems))
     reshaped = OmegaConf.select(config, _ESTIMATOR) == "rest"
-    _check_estimator(config, rest, set(estimators) - {"rest"}, reshaped)
-    _check_scheme(config, rest, reshaped)
+    for check in (
+        lambda: _check_estimator(config, rest, set(estimators) - {"rest"}, reshaped),
+        lambda: _check_scheme(config, rest, reshaped),
+        lambda: _check_parts(config, rest, reshaped),
+        lambda: _check_measurement(config, rest, reshaped),
+        lambda: _check_agent_loop(config),
+        lambda: check_data(config, rest.format),
+    ):
+        try:
+            check()
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    if reshaped:
+        try_scheme(rest)
+    return rest
+
+
+def _check_parts(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
+    """The parts of a preset, which belong together. Stops at the first that is broken: half a preset breaks several,
+    and the remedy of the first mends them all."""
     _check_trainer(config, reshaped)
     _check_loss(config, rest, reshaped)
-    _check_measurement(config, rest, reshaped)
     _check_per_turn(config, rest, reshaped)
     _check_credit(config, rest, reshaped)
-    if OmegaConf.select(config, _MANAGER) == "rest_tool" and OmegaConf.select(config, _AGENT) == "tool_agent":
-        raise ConfigError(
-            f"{_MANAGER}=rest_tool scores only the policy's own turns, but verl's tool_agent does not record where "
-            f"they begin: set {_AGENT}=rest_tool_agent"
-        )
     if rest.dump_dir is not None and not reshaped:
         raise ConfigError(
             f"rest.dump_dir={rest.dump_dir} needs a rest trainer mode, which writes the records, but {_ESTIMATOR}="
             f"{OmegaConf.select(config, _ESTIMATOR)}: set +rest=paper rest.scheme=uniform for plain GRPO with "
             "records, or remove rest.dump_dir"
         )
-    check_data(config, rest.format)
-    if reshaped:
-        try_scheme(rest)
-    return rest
+
+
+def _check_agent_loop(config: DictConfig) -> None:
+    if OmegaConf.select(config, _MANAGER) == "rest_tool" and OmegaConf.select(config, _AGENT) == "tool_agent":
+        raise ConfigError(
+            f"{_MANAGER}=rest_tool scores only the policy's own turns, but verl's tool_agent does not record where "
+            f"they begin: set {_AGENT}=rest_tool_agent"
+        )
 
 
 def _misspelt_groups(config: DictConfig) -> Iterator[str]:

@@ -126,7 +126,7 @@ def trainings(block):
         if words[:3] == ["python", "-m", "verl.trainer.main_ppo"]:
             yield [part for word in words[3:] for part in (THE_REST if word == "..." else [word])]
         elif words[:2] == ["rest-verl", "check"]:
-            yield words[2:]
+            yield [word for word in words[2:] if word != "--"]
         elif words[:1] == ["bash"] and words[1].startswith("recipes/"):
             variables = dict(word.split("=", 1) for word in given if not word.startswith("DRY_RUN="))
             yield from runs_of(Path(words[1]).name, *words[2:], **variables)

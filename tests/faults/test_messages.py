@@ -133,8 +133,10 @@ def test_an_unknown_key_names_the_one_that_is_meant(override, expected):
 
 
 def test_a_dry_run_tells_of_overrides_and_of_what_is_left(recipe):
-    """A wrong group ends it, since all else may follow from it; a wrong key does not. Keys of one's own are notes."""
-    assert problems([*recipe, "+platfrom=cpu", "rest.schem=x"]) == list(override_problems("+platfrom=cpu"))
+    """A wrong group hides only what may follow from it. Keys of one's own are notes."""
+    group, key = problems([*recipe, "+platfrom=cpu", "rest.schem=x"])
+    assert [group] == list(override_problems("+platfrom=cpu"))
+    assert key.startswith("rest.schem=x: in rest: unknown key 'schem'")
     assert problems([*recipe, "rest.schem=x"]) == list(override_problems("rest.schem=x"))
     notes = dry_run([*recipe, "++data.trian_files=x", "+mine.key=1"]).notes
     assert sum("is not a key of verl's own config" in note for note in notes) == 2

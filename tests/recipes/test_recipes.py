@@ -46,7 +46,7 @@ def test_the_dry_run_of_a_recipe_ends_in_one_line_from_bash_to_the_end(tmp_path)
         "run_qwen3_8b_rest.sh", "trainer.total_epochs=3", DRY_RUN="1", PYTHON=sys.executable, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "dry run passed"
+    assert done.stdout.splitlines()[-1] == "check passed"
     assert re.search(r"trainer\.total_epochs\s+│ 30\s+│ 3 ", done.stdout)
     assert re.search(r"adv_estimator\s+│ gae\s+│ rest ", done.stdout)
     assert list(tmp_path.iterdir()) == []

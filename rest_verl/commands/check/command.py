@@ -4,53 +4,65 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from rest_verl.common.console import plain_text
 
+if TYPE_CHECKING:
+    from rest_verl.commands.check.run import Difference
+
 
 def check(
-    overrides: Annotated[list[str] | None, typer.Argument(help="Overrides for verl.trainer.main_ppo.")] = None,
-    json_file: Annotated[
-        Path | None,
-        typer.Option("--json", help="Write config, differences and notes to this file; goes before the overrides."),
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Overrides for verl.trainer.main_ppo, or the whole command.")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only JSON on standard output.")] = False,
 ) -> None:
-    """Check a verl command without running it: no GPU, no model, no data. Exit status 1 if the run would fail.
+    """Check a verl command without running it: no GPU, no model, no data.
 
-    Files that are here are looked at, and your own code (reward function, tools, modules) is imported, as in the run.
+    rest-verl check -- +rest=paper data.train_files=...
+
+    Says everything for which the run would fail (exit status 1),
+    and otherwise what differs from verl's defaults.
+    Files that are here are looked at, and your own code
+    (reward function, tools, modules) is imported, as in the run.
     """
-    from rest_verl.commands.check.compose import DryRunError
-    from rest_verl.commands.check.run import dry_run
-
     errors = Console(stderr=True, soft_wrap=True)
-    try:
-        with errors.status("importing verl, about 10 s"):
-            checked = dry_run(overrides or [])
-    except DryRunError as error:
-        for problem in error.problems:
-            errors.print(plain_text(problem, "red"))
-        raise typer.Exit(1) from None
-    if json_file is not None:
+    with errors.status("importing verl, about 8 s"):
+        from rest_verl.commands.check.compose import DryRunError, after_main
+        from rest_verl.commands.check.run import dry_run
+
         try:
-            json_file.write_text(json.dumps(asdict(checked), indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            errors.print(plain_text(f"--json {json_file}: {error.strerror}: choose a writable file", "red"))
-            raise typer.Exit(1) from None
-    console = Console()
-    table = Table("key", "verl's default", "this run", title="differences from verl's defaults")
+            checked = dry_run(after_main(overrides or []))
+            problems = []
+        except DryRunError as error:
+            problems = error.problems
+    if problems:
+        if as_json:
+            typer.echo(json.dumps({"passed": False, "problems": problems}, indent=1))
+        for problem in () if as_json else problems:
+            errors.print(plain_text(problem, "red"))
+        raise typer.Exit(1)
+    if as_json:
+        typer.echo(json.dumps({"passed": True, "problems": [], **asdict(checked)}, indent=1))
+        return
+    # a line each, which nothing here breaks: a key can be copied, and found by a search
+    console = Console(soft_wrap=True, highlight=False)
+    console.print("differences from verl's defaults:")
     for difference in checked.differences:
-        table.add_row(*(plain_text(text, fold=True) for text in map(_as_text, asdict(difference).values())))
-    console.print(table)
+        console.print(plain_text(f"  {_line(difference)}"))
     for note in checked.notes:
-        console.print(plain_text(f"note: {note}"), soft_wrap=True)
-    console.print("dry run passed")
+        console.print(plain_text(f"note: {note}"))
+    console.print("check passed")
+
+
+def _line(difference: Difference) -> str:
+    before = "" if difference.default is None else f"  (verl: {_as_text(difference.default)})"
+    return f"{difference.key}={_as_text(difference.value)}{before}"
 
 
 def _as_text(value: Any) -> str:
-    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value)

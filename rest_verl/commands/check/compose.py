@@ -10,6 +10,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -30,7 +31,8 @@ class DryRunError(ValueError):
         super().__init__("\n".join(self.problems))
 
 
-# What verl's main_ppo passes to `hydra.main`.
+_MAIN = "verl.trainer.main_ppo"
+# What it passes to `hydra.main`.
 CONFIG_MODULE, CONFIG_NAME = "verl.trainer.config", "ppo_trainer"
 
 
@@ -39,14 +41,21 @@ class Composed:
     """A run's config as far as its overrides are right.
 
     Attributes:
-        config: the whole config; None if Hydra cannot compose it, or a group or preset of it is wrong.
+        config: the whole config; None if Hydra cannot compose it.
         base: verl's own config for the same `model_engine`, with the defaults of a `rest` node if the run has one.
         problems: a line for each override that is left out, or why there is no config.
+        whole: whether no preset is left out. Without one, other settings may look wrong that are not.
     """
 
     config: DictConfig | None
     base: DictConfig
     problems: list[str]
+    whole: bool = True
+
+
+def after_main(words: Sequence[str]) -> Sequence[str]:
+    """The overrides among the words of a command: what follows verl's main, or all."""
+    return words[words.index(_MAIN) + 1 :] if _MAIN in words else words
 
 
 def compose_run(overrides: Sequence[str]) -> tuple[DictConfig, DictConfig]:
@@ -83,22 +92,28 @@ def compose_sound(overrides: Sequence[str]) -> Composed:
     with _one_line_errors():
         base = _verl_defaults(str(engine))
     with initialize_config_module(CONFIG_MODULE, version_base=None):
-        groups = [problem for item in parsed if (problem := group_problem(item, base, _has_group))]
-    if groups:
-        return Composed(None, base, [*problems, *groups])  # what else is wrong may follow from it
-    if any(is_new(item) and item.key_or_group.partition("/")[0].partition(".")[0] == "rest" for item in parsed):
+        groups = {text_of(item): problem for item in parsed if (problem := group_problem(item, base, _has_group))}
+    problems += groups.values()
+    if any(is_new(item) and _is_of_rest(item) for item in parsed):
         base = OmegaConf.merge({"rest": defaults()}, base)
+    has_rest = any(is_new(item) and item.key_or_group == "rest" and text_of(item) not in groups for item in parsed)
     sound = []
     for item in parsed:
+        if text_of(item) in groups:
+            continue
         if problem := key_problem(item, parsed, base):
             problems.append(problem)
-        else:
+        elif has_rest or not groups or not _is_of_rest(item):  # else Hydra would refuse it for want of its preset
             sound.append(text_of(item))
     try:
         with _one_line_errors(), initialize_config_module(CONFIG_MODULE, version_base=None):
-            return Composed(compose(CONFIG_NAME, sound), base, problems)
+            return Composed(compose(CONFIG_NAME, sound), base, problems, whole=not groups)
     except DryRunError as error:
         return Composed(None, base, [*problems, *error.problems])
+
+
+def _is_of_rest(item: Override) -> bool:
+    return item.key_or_group.partition("/")[0].partition(".")[0] == "rest"
 
 
 def _has_group(name: str) -> bool:

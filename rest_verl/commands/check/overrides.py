@@ -32,6 +32,8 @@ def parse(text: str) -> Override:
     try:
         return OverridesParser.create().parse_override(text)
     except HydraException:
+        if text.startswith("--"):
+            raise ValueError(f"{text}: options go before the overrides, as in rest-verl check --json -- ...") from None
         raise ValueError(f"{text}: not a Hydra override; allowed: key=value, +key=value for a new key, ~key") from None
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from copy import deepcopy
 from dataclasses import dataclass
+from io import StringIO
 from typing import Any
 
 from hydra.errors import HydraException
@@ -14,11 +16,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rest_verl.commands.check.batches import batch_notes, batch_problems
 from rest_verl.commands.check.code import code_problems
-from rest_verl.commands.check.compose import DryRunError, compose_sound
+from rest_verl.commands.check.compose import Composed, DryRunError, compose_sound
 from rest_verl.commands.check.files import file_problems, has_critic
 from rest_verl.commands.check.key_types import without, wrong_keys
 from rest_verl.commands.check.notes import is_here, run_notes
-from rest_verl.common.logs import quiet_verl
+from rest_verl.common.logs import importing, quiet_verl
 from rest_verl.common.names import unknown_name
 from rest_verl.config.rest import ConfigError
 from rest_verl.data.files import parquet_fault
@@ -60,39 +62,39 @@ def dry_run(overrides: Sequence[str]) -> DryRun:
     Raises:
         DryRunError: the run would fail.
     """
-    with quiet_verl():
-        composed = compose_sound(overrides)
+    with quiet_verl(), redirect_stdout(sys.stderr):  # verl and the user's modules print
+        with importing():
+            composed = compose_sound(overrides)
+        problems = problems_of(composed)
+        if problems or composed.config is None:
+            raise DryRunError(problems)
         config, base = composed.config, composed.base
-        if config is None:
-            raise DryRunError(composed.problems)
-        from verl.trainer import main_ppo
-
-        wrong = wrong_keys(config, base)
-        sane = without(config, base, wrong)
-        found = [
-            *composed.problems,
-            *missing_values(config),
-            *wrong.values(),
-            *batch_problems(sane),
-            *unknown_names(sane),
-            *_refused_by_us(sane),
-            *code_problems(sane),
-            *file_problems(sane),
-            *_too_few_rows(sane),
-        ]
-        _raise_if(found)
-        # last, since its messages say less and it stops at the first
-        with _no_run(main_ppo):
-            validate(main_ppo.main, _without_absent_critic(config))
-        _raise_if([*refused_dataclasses(config)])
         notes = [*batch_notes(config), *run_notes(config, base)]
     resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
     return DryRun(resolved, list(_differences(config, base)), notes)  # type: ignore[arg-type]  # its keys are text
 
 
-def _raise_if(problems: list[str]) -> None:
-    if problems:
-        raise DryRunError(dict.fromkeys(problems))
+def problems_of(composed: Composed) -> list[str]:
+    """Everything for which a run would fail, a line each. Imports verl: seconds.
+
+    Of a run that lacks a preset, only what holds without it.
+    """
+    config, base = composed.config, composed.base
+    if config is None:
+        return composed.problems
+    with importing():
+        from verl.trainer import main_ppo
+
+    wrong = wrong_keys(config, base)
+    sane = without(config, base, wrong)
+    settings = [*composed.problems, *wrong.values(), *unknown_names(sane, base)]
+    if composed.whole:
+        settings += [*missing_values(config), *batch_problems(sane), *_refused_by_us(sane)]
+    if not settings:
+        # verl's own messages say less, and may say the same
+        with _no_run(main_ppo):
+            settings += [*validate(main_ppo.main, _without_absent_critic(config)), *refused_dataclasses(config)]
+    return list(dict.fromkeys([*settings, *code_problems(sane), *file_problems(sane), *_too_few_rows(sane)]))
 
 
 def _refused_by_us(config: DictConfig) -> list[str]:
@@ -106,11 +108,13 @@ def _refused_by_us(config: DictConfig) -> list[str]:
 
 @contextmanager
 def _no_run(main_ppo: Any) -> Iterator[None]:
-    """Stop verl's main before it starts Ray, and our own checks in it, which are done already."""
+    """Stop verl's main before it starts Ray, and our own checks in it, which are done already. What it prints is not
+    of use without the run."""
     before = main_ppo.run_ppo, run_checks.check_at_start
     main_ppo.run_ppo = run_checks.check_at_start = lambda *_, **__: None
     try:
-        yield
+        with redirect_stdout(StringIO()):
+            yield
     finally:
         main_ppo.run_ppo, run_checks.check_at_start = before
 
@@ -171,17 +175,13 @@ def missing_values(config: DictConfig) -> Iterator[str]:
         yield f"{key} has no value: set {'vllm, sglang or trtllm' if key.endswith('rollout.name') else 'one'}"
 
 
-def validate(verls_main: Callable[[DictConfig], Any], config: DictConfig) -> None:
-    """Call verl's main, which validates the config.
-
-    Raises:
-        DryRunError: verl refuses the config.
-    """
+def validate(verls_main: Callable[[DictConfig], Any], config: DictConfig) -> Iterator[str]:
+    """Call verl's main, which validates the config; a line if it refuses it."""
     try:
         verls_main(config)
     except Exception as error:
         # verl asserts, raises and divides by settings: any error means that the run would fail here
-        raise DryRunError([_refusal(error)]) from None
+        yield _refusal(error)
 
 
 def refused_dataclasses(config: DictConfig) -> Iterator[str]:
@@ -206,29 +206,35 @@ _PARSERS = Registry("verl.experimental.agent_loop.tool_parser", "ToolParser._reg
 _ENGINES = Registry("verl.workers.rollout.base", "_ROLLOUT_REGISTRY")  # keys: (engine, mode)
 
 
-def unknown_names(config: DictConfig) -> Iterator[str]:
-    """One line for each name that is not registered."""
+def unknown_names(config: DictConfig, base: DictConfig) -> Iterator[str]:
+    """One line for each name that is not registered.
+
+    A name of verl's own config, or one that this package registers, is taken as it is: some registries are slow to
+    import (that of trainer modes imports vLLM), and `rest-verl doctor` looks whether the names are there.
+    """
     from verl.utils.import_utils import import_external_libs
 
     # as verl's workers do: the module may register names; what it raises is told elsewhere
     with suppress(Exception):
         import_external_libs(config.actor_rollout_ref.model.external_lib)
     agent = config.actor_rollout_ref.rollout.agent
-    chosen: list[tuple[str, str, Collection[Any]]] = [
-        ("algorithm.adv_estimator", "estimator", REGISTRIES["advantage estimator"].entries()),
-        ("actor_rollout_ref.actor.policy_loss.loss_mode", "policy loss", REGISTRIES["policy loss"].entries()),
-        ("trainer.v1.trainer_mode", "mode", REGISTRIES["trainer mode"].entries()),
-        ("actor_rollout_ref.rollout.name", "engine", [name for name, _ in _ENGINES.entries()]),
+    chosen = [
+        ("algorithm.adv_estimator", "estimator", REGISTRIES["advantage estimator"]),
+        ("actor_rollout_ref.actor.policy_loss.loss_mode", "policy loss", REGISTRIES["policy loss"]),
+        ("trainer.v1.trainer_mode", "mode", REGISTRIES["trainer mode"]),
+        ("actor_rollout_ref.rollout.name", "engine", _ENGINES),
     ]
     if config.reward.reward_manager.source == "register":
-        chosen.append(("reward.reward_manager.name", "reward manager", REGISTRIES["reward manager"].entries()))
+        chosen.append(("reward.reward_manager.name", "reward manager", REGISTRIES["reward manager"]))
     if agent.default_agent_loop == "tool_agent":
-        parsers = _PARSERS.entries()
-        chosen.append(("actor_rollout_ref.rollout.multi_turn.format", "tool parser", parsers))
+        chosen.append(("actor_rollout_ref.rollout.multi_turn.format", "tool parser", _PARSERS))
     if agent.agent_loop_config_path is None:
-        loops = REGISTRIES["agent loop"].entries()
-        chosen.append(("actor_rollout_ref.rollout.agent.default_agent_loop", "agent loop", loops))
-    for key, kind, names in chosen:
+        chosen.append(("actor_rollout_ref.rollout.agent.default_agent_loop", "agent loop", REGISTRIES["agent loop"]))
+    for key, kind, registry in chosen:
         given = OmegaConf.select(config, key)
-        if given is not None and str(given) not in names:  # what has no value is told as missing
+        if given is None or given in (*registry.names, OmegaConf.select(base, key)):  # no value is told as missing
+            continue
+        with importing():
+            names = {name[0] if isinstance(name, tuple) else str(name) for name in registry.entries()}
+        if str(given) not in names:
             yield f"{key}: {unknown_name(kind, str(given), names)}"

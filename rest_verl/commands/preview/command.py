@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -42,17 +44,19 @@ def preview(
         if (config is None) == (not overrides):
             raise ValueError("give either the overrides of a run, such as +rest=paper, or --config FILE")
         shown = None if steps is None else [_step(part) for part in steps.split(",")]
-        with Console(stderr=True).status("importing verl, about 10 s"):
+        with Console(stderr=True).status("importing verl, about 8 s"):
             from rest_verl.commands.preview.assumed import ENTROPY, Assumed, read_entropy, read_tokens
             from rest_verl.commands.preview.run import compose, read_config, read_run
             from rest_verl.commands.preview.timeline import timeline
-            from rest_verl.common.logs import quiet_verl
+            from rest_verl.common.logs import importing, quiet_verl
             from rest_verl.weighting.schemes import get_scheme
 
             rows = [read_tokens(text) for text in tokens or [_TOKENS]]
             assumed = Assumed(rows, ENTROPY if entropy is None else read_entropy(entropy))
-            with quiet_verl():
-                run = read_run(read_config(config) if config else compose(overrides or []), total_steps)
+            with quiet_verl(), redirect_stdout(sys.stderr):  # verl and the user's modules print
+                with importing():
+                    composed, found_by_check = (read_config(config), []) if config else compose(overrides or [])
+                run = read_run(composed, total_steps)
             if entropy is not None and not get_scheme(run.rest.scheme).measures_entropy:
                 raise ValueError(f"--entropy {entropy}: rest.scheme={run.rest.scheme} uses no entropy: drop it")
             found = timeline(run, assumed, shown)
@@ -64,6 +68,8 @@ def preview(
             console.print(table)
         for remark in remarks(found):
             console.print(plain_text(remark), soft_wrap=True)
+        for problem in found_by_check:
+            console.print(plain_text(f"before it can run: {problem}"), soft_wrap=True)
         if plot and (found.curve or found.has_reward):
             from rest_verl.commands.preview.chart import draw
 

@@ -29,18 +29,24 @@ class Run:
     total_steps: int | None
 
 
-def compose(overrides: Sequence[str]) -> DictConfig:
-    """The config of a verl command. Imports verl: seconds.
+def compose(overrides: Sequence[str]) -> tuple[DictConfig, list[str]]:
+    """The config of a verl command, and what else `rest-verl check` finds wrong with it. Imports verl: seconds.
 
     Args:
         overrides: Hydra overrides, as on the command line of `python -m verl.trainer.main_ppo`.
 
     Raises:
-        DryRunError: Hydra would refuse one of them.
+        DryRunError: an override is wrong, or a value has the wrong type.
     """
-    from rest_verl.commands.check.compose import compose_run
+    from rest_verl.commands.check.compose import DryRunError, after_main, compose_sound
+    from rest_verl.commands.check.key_types import wrong_keys
+    from rest_verl.commands.check.run import problems_of
 
-    return compose_run(overrides)[0]
+    composed = compose_sound(after_main(overrides))
+    found = problems_of(composed)
+    if composed.config is None or composed.problems or wrong_keys(composed.config, composed.base):
+        raise DryRunError(found)
+    return composed.config, found
 
 
 def read_config(path: Path) -> DictConfig:

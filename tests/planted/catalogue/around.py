@@ -196,6 +196,13 @@ FAULTS = (
         "tests/commands/preview/test_timeline.py::test_bounds_of_the_reward_are_the_paper_s",
     ),
     Planted(
+        "a misspelt preset hides all other findings",
+        "commands/check/compose.py",
+        "        if text_of(item) in groups:\n            continue\n",
+        "        if groups:\n            continue\n",
+        "tests/commands/check/test_check.py::test_all_findings_are_told_at_once",
+    ),
+    Planted(
         "an unknown key of verl's passes the check",
         "commands/check/overrides.py",
         "or part not in map(str, node):",
