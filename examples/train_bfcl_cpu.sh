@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains on BFCL's questions, or on a ToolRL parquet file, on a CPU. What it does: examples/cpu/train_bfcl.py.
-#   bash examples/train_bfcl_cpu.sh [--data FILE.parquet] [--category NAME ...] [--steps N] [--out DIR]
+#   bash examples/train_bfcl_cpu.sh [--data FILE.parquet] [--categories A,B] [--steps N] [--out DIR]
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 bash "$HERE/install_cpu.sh"

@@ -136,6 +136,7 @@ MAY_PRINT = {
     "rest_verl/common/console.py: typer.echo": "behind plain()",
     "rest_verl/data/check_command.py: rich.text.Text": "the type of a result",
     "rest_verl/commands/doctor/command.py: typer.echo": "--json: JSON has its own escapes",
+    "rest_verl/commands/check/command.py: typer.echo": "--json: JSON has its own escapes",
 }
 
 CHOSEN_ATTRIBUTES = {

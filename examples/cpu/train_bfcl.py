@@ -6,7 +6,7 @@ long for a laptop are left out. This shows that data, reward and validation work
 such a model mean nothing.
 
     bash examples/train_bfcl_cpu.sh
-    bash examples/train_bfcl_cpu.sh --category simple_python --category multiple --steps 5
+    bash examples/train_bfcl_cpu.sh --categories simple_python,multiple --steps 5
     bash examples/train_bfcl_cpu.sh --data path/to/toolrl.parquet
 """
 
@@ -26,6 +26,7 @@ from transformers.utils.logging import disable_progress_bar
 from verl_run import RunFailed, Step, run_verl
 
 from rest_verl.bfcl.data.single_turn import bfcl_rows
+from rest_verl.common.console import comma_list
 from rest_verl.data.data_set import split_by_hash, write_parquet
 from rest_verl.data.rlla import read_rlla
 
@@ -59,12 +60,12 @@ console = Console()
 
 def main(
     data: Annotated[Path | None, typer.Option(help="ToolRL parquet file to train on instead of BFCL.")] = None,
-    category: Annotated[list[str] | None, typer.Option(help="BFCL category. Repeatable.")] = None,
+    categories: Annotated[str | None, typer.Option(help="BFCL categories, separated by commas; default: all.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 3,
     out: Annotated[Path, typer.Option(help="Output folder.")] = Path("runs/real-data"),
 ) -> None:
     """Train a tiny model on real tool-use questions with ResT in stock verl."""
-    rows = read_rlla(data) if data else bfcl_rows(category or CATEGORIES)
+    rows = read_rlla(data) if data else bfcl_rows(comma_list(categories) if categories else CATEGORIES)
     console.print(f"{len(rows)} rows read; verl's output: {out / 'verl' / 'verl.log'}")
     try:
         with stages(console) as progress:

@@ -28,6 +28,11 @@ def plain_text(text: str, style: str = "", fold: bool = False) -> Text:
     return Text(plain(text), style=style, overflow="fold" if fold else None)
 
 
+def comma_list(text: str) -> list[str]:
+    """The names in an option's value, as in `--categories simple_python,multiple`."""
+    return [name.strip() for name in text.split(",")]
+
+
 @contextmanager
 def progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar on standard error if it is a terminal; yield its update function `(done, total)`."""
@@ -62,6 +67,9 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, ModuleNotFoundError) as error:
+        text = str(error)
+        if isinstance(error, OSError) and error.filename is not None:
+            text = f"{error.filename}: {error.strerror}"  # without [Errno 2]
         # a library's message quoted in ours may have several lines
-        say(" ".join(str(error).split()), err=True)
+        say(" ".join(text.split()), err=True)
         raise typer.Exit(1) from None

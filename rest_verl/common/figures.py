@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rest_verl.common.extras import require
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -21,10 +23,9 @@ def new_figure(width: float, height: float, dpi: int = 150) -> Figure:
     Raises:
         ModuleNotFoundError: matplotlib is not installed; the message says how to install it.
     """
-    try:
-        from matplotlib import figure
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"charts need matplotlib ({error}). Run: pip install 'rest-verl[plot]'") from error
+    require("matplotlib", "plot", "charts")
+    from matplotlib import figure
+
     return figure.Figure(figsize=(width, height), dpi=dpi, layout="constrained")
 
 

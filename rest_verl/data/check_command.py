@@ -15,7 +15,7 @@ from rich.progress import TaskID
 from rich.table import Table
 from rich.text import Text
 
-from rest_verl.common.console import bars, plain_text, say
+from rest_verl.common.console import bars, comma_list, one_line_errors, plain_text, say
 from rest_verl.common.plain_text import plain
 from rest_verl.data.check_report import FileReport, Kind, PairReport, Problem, Report
 
@@ -27,14 +27,14 @@ _NEED_TOKENIZER = (Kind.TEMPLATE, Kind.LONG)
 def check(
     files: Annotated[list[Path], typer.Argument(help="Parquet files in verl's layout.")],
     tokenizer: Annotated[
-        Path | None, typer.Option(help="Folder of the model's tokenizer, for prompt lengths in tokens.")
+        str | None, typer.Option(help="Model's folder or hub id, for prompt lengths in tokens by its tokenizer.")
     ] = None,
     max_prompt_length: Annotated[
         int | None, typer.Option(min=1, help="Report prompts with more tokens, as data.max_prompt_length.")
     ] = None,
-    module: Annotated[
-        list[str] | None,
-        typer.Option(help="Module that registers your own scorers, as in rest.modules. Repeatable."),
+    modules: Annotated[
+        str | None,
+        typer.Option(help="Modules that register your own scorers, separated by commas, as in rest.modules."),
     ] = None,
     show_all: Annotated[
         bool, typer.Option("--all", help="Show all problems instead of 20 per kind and file.")
@@ -58,13 +58,10 @@ def check(
 
     if max_prompt_length is not None and tokenizer is None:
         raise typer.BadParameter("--max-prompt-length counts tokens, so it needs --tokenizer")
-    try:
-        for name in module or []:
+    with one_line_errors():
+        for name in comma_list(modules) if modules else []:
             import_run_module(name)
         count_tokens = None if tokenizer is None else length_counter(tokenizer)
-    except ValueError as error:
-        say(str(error), err=True)
-        raise typer.Exit(1) from None
     with _progress() as watch:
         report = check_files(files, count_tokens, max_prompt_length, watch)
     console = Console()

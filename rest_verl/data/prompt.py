@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
 
+from rest_verl.common.tokenizers import load_tokenizer
 from rest_verl.data.template import PromptTemplate, Tool
 from rest_verl.formats import get_format
 
@@ -171,43 +171,36 @@ class Refused:
     reason: str
 
 
-def templated_tokenizer(folder: Path) -> Any:
+def templated_tokenizer(name: str) -> Any:
     """Load a tokenizer that has a chat template.
 
     Args:
-        folder: folder with the tokenizer, as in verl's `actor_rollout_ref.model.path`.
+        name: a model's folder or hub id, as in verl's `actor_rollout_ref.model.path`.
 
     Raises:
         ValueError: there is no tokenizer, or it has no chat template.
     """
-    from transformers import AutoTokenizer
-
-    if not folder.is_dir():  # otherwise transformers takes the path for a name on the model hub
-        raise ValueError(f"{folder} is not a folder; give one with a model's tokenizer")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"no tokenizer can be read from {folder} ({_first_line(error)})") from None
+    tokenizer = load_tokenizer(name)
     try:
         tokenizer.get_chat_template()
     except ValueError:
         raise ValueError(
-            f"the tokenizer in {folder} has no chat template, which verl needs to render prompts; use that of an "
+            f"the tokenizer of {name} has no chat template, which verl needs to render prompts; use that of an "
             "instruction-tuned model"
         ) from None
     return tokenizer
 
 
-def length_counter(folder: Path) -> Callable[[Sequence[Prompt]], list[int | Refused]]:
+def length_counter(name: str) -> Callable[[Sequence[Prompt]], list[int | Refused]]:
     """Return a function that counts the tokens of prompts (lists of messages), including the generation prompt.
 
     Args:
-        folder: folder with the tokenizer.
+        name: as for `templated_tokenizer`.
 
     Raises:
         ValueError: as `templated_tokenizer`.
     """
-    tokenizer = templated_tokenizer(folder)
+    tokenizer = templated_tokenizer(name)
 
     def count(prompts: Sequence[Prompt]) -> list[int | Refused]:
         rendered = [_render(tokenizer, prompt) for prompt in prompts]

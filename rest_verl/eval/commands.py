@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import rest_verl
-from rest_verl.common.console import one_line_errors, progress_bar, say
+from rest_verl.common.console import comma_list, one_line_errors, progress_bar, say
+from rest_verl.common.extras import require
 from rest_verl.eval.score_commands import compare, export_bfcl, score, score_and_show
 
 if TYPE_CHECKING:
@@ -75,17 +76,20 @@ def bfcl(
         from rest_verl.data.template import BUILT_IN, PromptTemplate
         from rest_verl.eval.manifest import Run
         from rest_verl.eval.questions import bfcl_questions
+        from rest_verl.formats import get_format
 
-        server = _server(base_url, model, api_key_file, concurrency)
         chosen = _categories(categories, multi_turn)
         sampling = _sampling(temperature, top_p, max_tokens, stop, extra_body, seeds)
         rendering = PromptTemplate(template or BUILT_IN)
+        get_format(format)
+        bfcl = {"package": "bfcl-eval", "version": bfcl_version()}
+        server = _server(base_url, model, api_key_file, concurrency)
         with progress_bar("questions") as on_progress:
             questions = bfcl_questions(chosen, format, rendering, limit, on_progress)
         make_run = partial(
             Run,
             benchmark="bfcl",
-            sources=[{"package": "bfcl-eval", "version": bfcl_version()}],
+            sources=[bfcl],
             categories=list(dict.fromkeys(question.source.removeprefix("bfcl_") for question in questions)),
             level=None,
             limit=limit,
@@ -122,9 +126,9 @@ def apibank(
         from rest_verl.eval.manifest import Run
         from rest_verl.eval.questions import apibank_questions
 
-        server = _server(base_url, model, api_key_file, concurrency)
         sampling = _sampling(temperature, top_p, max_tokens, stop, extra_body, seeds)
         questions = apibank_questions(sources, level, limit)
+        server = _server(base_url, model, api_key_file, concurrency)
         make_run = partial(
             Run,
             benchmark="apibank",
@@ -144,27 +148,31 @@ class _Server:
     """How to reach the model; does not affect answers."""
 
     base_url: str
-    model: str | None
-    api_key_file: Path | None
+    model: str
+    api_key: str
     concurrency: int
 
 
 def _server(base_url: str, model: str | None, api_key_file: Path | None, concurrency: int) -> _Server:
-    from rest_verl.eval.endpoint import check_url
+    """The server, once it has answered: a wrong URL or key, or a missing package, ends the command at its start."""
+    require("openai", "eval", "endpoints")
+    require("matplotlib", "eval", "charts of scores")
+    from rest_verl.eval.endpoint import find_model
 
-    check_url(base_url)  # before the questions, which take a while
-    return _Server(base_url, model, api_key_file, concurrency)
+    key = api_key_file.read_text(encoding="utf-8").strip() if api_key_file else "none"
+    return _Server(base_url, asyncio.run(find_model(base_url, model, key)), key, concurrency)
 
 
 def _categories(named: str | None, multi_turn: bool | None) -> list[str]:
     """The categories chosen by the options."""
+    from rest_verl.bfcl.data.files import unique_categories
     from rest_verl.eval.questions import BFCL_CATEGORIES, MULTI_TURN_CATEGORIES
 
     if named is None:
         return [one for one in BFCL_CATEGORIES if multi_turn in (None, one in MULTI_TURN_CATEGORIES)]
     if multi_turn is not None:
         raise ValueError("--categories already chooses: omit --multi-turn and --single-turn")
-    return [name.strip() for name in named.split(",")]
+    return unique_categories(comma_list(named), "BFCL category", BFCL_CATEGORIES)
 
 
 def _sampling(
@@ -189,7 +197,7 @@ def _ask(
     """Ask for the missing answers, then score the run.
 
     Args:
-        make_run: makes the run's settings once the model's name is known.
+        make_run: makes the run's settings from the model's name and the sampling.
     """
     from rest_verl.eval.answers import load_answers
     from rest_verl.eval.manifest import ANSWERS
@@ -213,11 +221,11 @@ async def _ask_all(
     from rest_verl.eval.manifest import ANSWERS, begin_run
     from rest_verl.formats import get_format
 
-    key = server.api_key_file.read_text(encoding="utf-8").strip() if server.api_key_file else "none"
-    async with Endpoint(server.base_url, server.model, sampling, key) as endpoint:
-        model = await endpoint.model_name()
-        run = make_run(model=model, questions=len(questions), rest_verl=rest_verl.__version__, **asdict(sampling))
+    async with Endpoint(server.base_url, server.model, sampling, server.api_key) as endpoint:
+        run = make_run(
+            model=server.model, questions=len(questions), rest_verl=rest_verl.__version__, **asdict(sampling)
+        )
         begin_run(out, run)
-        with open_log(out / ANSWERS) as log, progress_bar(f"asking {model}") as on_progress:
+        with open_log(out / ANSWERS) as log, progress_bar(f"asking {server.model}") as on_progress:
             await ask_all(questions, run.seeds, get_format(run.format), endpoint, log, server.concurrency, on_progress)
     return run

@@ -8,16 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-try:
-    import openai
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError("openai is not installed. Run: pip install 'rest-verl[eval]'", name="openai") from error
+import openai
 
 from rest_verl.rollout.environment import Message
 from rest_verl.rollout.safe_text import first_line
 
 RETRIES = 8  # about a minute of waiting in total
 TIMEOUT = 3600.0  # seconds; a long answer after a long queue is not a failure
+LOOK = 20.0  # seconds for the list of models, which no queue holds up
 
 # A format's markers may be special tokens of the model, which servers drop from the text by default.
 _KEEP_SPECIAL_TOKENS = {"skip_special_tokens": False, "spaces_between_special_tokens": False}
@@ -85,21 +83,55 @@ def _is_url(text: str) -> bool:
     return named and parts.scheme in ("http", "https") and not any(map(str.isspace, text))
 
 
+async def find_model(base_url: str, model: str | None, api_key: str = "none") -> str:
+    """The name of the model to ask, from the endpoint's list of models. A server that does not answer is not awaited.
+
+    Args:
+        base_url: URL with its path, as in "http://localhost:8000/v1".
+        model: its name, which the list need not have; None for the only one in the list.
+        api_key: the endpoint's key; vLLM accepts any.
+
+    Raises:
+        ValueError: it is no URL, or one of something else; or no model was given, and it serves none or several.
+        ConnectionError: nothing answers there.
+    """
+    check_url(base_url)
+    async with openai.AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=0, timeout=LOOK) as client:
+        try:
+            page = await client.models.list()
+            served = sorted(one.id for one in page.data)
+        except openai.APIConnectionError as error:
+            raise ConnectionError(
+                f"--base-url {base_url}: nothing answers there: {_reason(error)}. Start the server and wait until it "
+                "is ready (vllm serve MODEL), or give its URL"
+            ) from error
+        except (openai.OpenAIError, AttributeError, TypeError, ValueError) as error:
+            # with another status, or with what is no list of models
+            if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+                raise ValueError(f"{base_url} refuses the key: {_reason(error)}: give its --api-key-file") from error
+            if model is not None:
+                return model  # some endpoints have no list
+            said = _reason(error) if isinstance(error, openai.OpenAIError) else "no JSON"
+            raise ValueError(
+                f"--base-url {base_url}: no list of models there ({said}). An OpenAI-compatible URL looks like "
+                f"{_EXAMPLE_URL}; if it is one, name the model with --model"
+            ) from error
+    if model is None and len(served) != 1:
+        raise ValueError(f"{base_url} serves {', '.join(served) or 'no model'}: name one with --model")
+    return served[0] if model is None else model
+
+
 class Endpoint:
     """One model of an endpoint. An async context manager, which closes its connections on exit."""
 
-    def __init__(self, base_url: str, model: str | None, sampling: Sampling, api_key: str = "none"):
+    def __init__(self, base_url: str, model: str, sampling: Sampling, api_key: str = "none"):
         """
         Args:
             base_url: URL with its path, as in "http://localhost:8000/v1".
-            model: its name at the endpoint; None for the only one that it serves, which `model_name` looks up.
+            model: its name at the endpoint, from `find_model`.
             sampling: how to sample all answers.
             api_key: the endpoint's key; vLLM accepts any.
-
-        Raises:
-            ValueError: it is no URL.
         """
-        check_url(base_url)
         self._base_url = base_url
         self._model = model
         self._sampling = sampling
@@ -112,23 +144,6 @@ class Endpoint:
 
     async def __aexit__(self, *error: object) -> None:
         await self._client.close()
-
-    async def model_name(self) -> str:
-        """The model's name at the endpoint.
-
-        Raises:
-            ValueError: no model was given, and the endpoint serves none or several.
-            ConnectionError: the endpoint cannot be reached.
-        """
-        if self._model is None:
-            try:
-                served = sorted([model.id async for model in self._client.models.list()])
-            except openai.OpenAIError as error:
-                raise self._failure(error) from error
-            if len(served) != 1:
-                raise ValueError(f"{self._base_url} serves {', '.join(served) or 'no model'}: name one with --model")
-            self._model = served[0]
-        return self._model
 
     async def ask(self, messages: Sequence[Message], seed: int) -> Reply:
         """Request the next assistant message.
@@ -163,7 +178,7 @@ class Endpoint:
     async def _request(self, messages: Sequence[Message], seed: int) -> Reply:
         given: Any = list(messages)
         completion = await self._client.chat.completions.create(
-            model=await self.model_name(), messages=given, extra_body=self._sampling.body(seed)
+            model=self._model, messages=given, extra_body=self._sampling.body(seed)
         )
         if not getattr(completion, "choices", None):  # another kind of server, or an error sent with a success status
             raise ValueError(f"{self._base_url} sent no chat completion but {first_line(str(completion))}")

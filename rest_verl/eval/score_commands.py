@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rest_verl.common.console import one_line_errors, plain_text, progress_bar, say
+from rest_verl.common.extras import require
 
 if TYPE_CHECKING:
     from rest_verl.eval.comparison import Comparison
@@ -40,6 +41,7 @@ def score(
 ) -> None:
     """Score answers without an endpoint: write verdicts.jsonl, scores.json, scores.md and a chart."""
     with one_line_errors():
+        require("matplotlib", "eval", "charts of scores")
         predictions = _load(answers, apibank, format, limit)
         score_and_show(predictions, out or predictions.path.parent)
 
@@ -62,6 +64,7 @@ def compare(
         from rest_verl.eval.comparison import compare as compare_sides
         from rest_verl.eval.comparison import read_side, write_comparison
 
+        require("matplotlib", "eval", "charts of scores")
         sides = read_side([base, *(more_base or [])]), read_side([other, *(more_other or [])])
         comparison = compare_sides(*sides, resamples, seed)
         Console().print(_comparison_table(comparison))
@@ -104,7 +107,6 @@ def score_and_show(predictions: Predictions, out: Path) -> None:
 
     Raises:
         ValueError: as `eval.score.score_answers`.
-        ModuleNotFoundError: matplotlib is missing; everything but the chart is written.
     """
     from rest_verl.eval.report import scores_of, write_report
     from rest_verl.eval.score import outcomes_of, score_answers

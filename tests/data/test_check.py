@@ -213,7 +213,7 @@ def test_a_tokenizer_that_cannot_be_used_is_one_line_that_says_why(tokenizer, go
     bare = tmp_path / "bare"
     tokenizer.save_pretrained(bare)
     (tmp_path / "nothing").mkdir()
-    for name, said in (("absent", "is not a folder"), ("nothing", "no tokenizer"), ("bare", "no chat template")):
+    for name, said in (("absent", "no such folder"), ("nothing", "no tokenizer"), ("bare", "no chat template")):
         done = run(good, "--tokenizer", tmp_path / name)
         assert done.exit_code == 1
         assert said in done.output and len(done.output.splitlines()) == 1

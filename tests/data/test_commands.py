@@ -71,7 +71,7 @@ def test_apibank_is_for_validation_alone_unless_told_otherwise(apibank, tmp_path
 def test_bfcl_notes_package_template_and_options(tmp_path):
     template = tmp_path / "mine.jinja"
     template.write_text(BUILT_IN.read_text() + "\nBe quick.\n")
-    options = ["--category", "parallel", "--category", "live_relevance", "--format", "hermes", "--template", template]
+    options = ["--categories", "parallel,live_relevance", "--format", "hermes", "--template", template]
     done = run("bfcl", "--out", tmp_path / "out", *options)
     assert done.exit_code == 0, done.output
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
@@ -92,8 +92,10 @@ def test_files_of_all_makers_can_be_concatenated_as_verl_does_it(toolrl, apibank
     made = [
         run("rlla", toolrl, "--out", tmp_path / "a", "--validation-share", 1),
         run("apibank", apibank, "--out", tmp_path / "b"),
-        run("bfcl", "--category", "multiple", "--out", tmp_path / "c", "--validation-share", 1),
-        run("bfcl", "--category", "irrelevance", "--out", tmp_path / "d", "--validation-share", 1, "--format", "glm"),
+        run("bfcl", "--categories", "multiple", "--out", tmp_path / "c", "--validation-share", 1),
+        run(
+            "bfcl", "--categories", "irrelevance", "--out", tmp_path / "d", "--validation-share", 1, "--format", "glm"
+        ),
     ]
     assert [done.exit_code for done in made] == [0, 0, 0, 0]
     files = [str(tmp_path / name / "validation.parquet") for name in "abcd"]
@@ -140,5 +142,5 @@ def test_an_out_that_is_a_file_is_one_line(toolrl, tmp_path):
 
 
 def test_an_unknown_category_names_the_allowed_ones(tmp_path):
-    error = one_error_line(run("bfcl", "--category", "simple_pyton", "--out", tmp_path / "out"))
+    error = one_error_line(run("bfcl", "--categories", "simple_pyton", "--out", tmp_path / "out"))
     assert "did you mean 'simple_python'" in error and "live_relevance" in error

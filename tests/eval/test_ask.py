@@ -9,7 +9,7 @@ from scripted_endpoint import Refusal, ScriptedEndpoint, right_answer, single_qu
 import rest_verl.eval.endpoint as endpoint_module
 from rest_verl.eval.answers import load_answers, open_log
 from rest_verl.eval.ask import ask_all
-from rest_verl.eval.endpoint import Endpoint, Sampling
+from rest_verl.eval.endpoint import Endpoint, Sampling, find_model
 from rest_verl.eval.score import score_answers
 from rest_verl.formats import get_format
 
@@ -32,7 +32,8 @@ def answer(body):
 
 def ask(server, path, questions=QUESTIONS, seeds=2, concurrency=4, sampling=None, model="tiny", on_progress=None):
     async def run():
-        async with Endpoint(server.url, model, sampling or Sampling()) as endpoint:
+        name = await find_model(server.url, model) if model is None else model
+        async with Endpoint(server.url, name, sampling or Sampling()) as endpoint:
             with open_log(path) as log:
                 await ask_all(
                     questions, seeds, RLLA, endpoint, log, concurrency, on_progress or (lambda done, total: None)

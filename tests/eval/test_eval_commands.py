@@ -130,10 +130,21 @@ def test_options_that_do_not_do_are_one_line(file, tmp_path, options, error):
     assert not (tmp_path / "out").exists()
 
 
-def test_an_endpoint_that_is_not_there_is_one_line(file, tmp_path, monkeypatch):
-    monkeypatch.setattr("rest_verl.eval.endpoint.RETRIES", 0)
-    done = run("apibank", file, "--out", tmp_path / "out", "--base-url", "http://127.0.0.1:1/v1")
-    assert "http://127.0.0.1:1/v1 did not answer" in one_error_line(done)
+@pytest.mark.parametrize("model", [[], ["--model", "tiny"]])
+def test_an_endpoint_that_is_not_there_ends_the_command_at_once(file, tmp_path, model, monkeypatch):
+    """It is looked for once, without the retries of a run."""
+    monkeypatch.setattr("rest_verl.eval.commands._ask", None)
+    done = run("apibank", file, "--out", tmp_path / "out", "--base-url", "http://127.0.0.1:1/v1", *model)
+    error = one_error_line(done)
+    assert "--base-url http://127.0.0.1:1/v1: nothing answers there" in error and "vllm serve MODEL" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_url_of_something_else_says_what_one_looks_like(file, tmp_path):
+    with ScriptedEndpoint(find) as server:
+        done = run("apibank", file, "--out", tmp_path / "out", "--base-url", server.url.removesuffix("/v1"))
+    error = one_error_line(done)
+    assert "no list of models there" in error and "looks like http://localhost:8000/v1" in error
 
 
 def test_an_api_key_is_sent_and_written_nowhere(file, tmp_path):
@@ -182,11 +193,13 @@ def test_bfcl_refuses_unknown_categories_and_options_that_contradict_each_other(
     assert "omit --multi-turn" in one_error_line(done)
 
 
-def test_without_openai_the_error_says_what_to_install(file, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "openai", None)
-    monkeypatch.delitem(sys.modules, "rest_verl.eval.endpoint", raising=False)
-    monkeypatch.delitem(sys.modules, "rest_verl.eval.ask", raising=False)
-    assert "pip install 'rest-verl[eval]'" in one_error_line(run("apibank", file, "--out", tmp_path / "out"))
+@pytest.mark.parametrize("missing", ["openai", "matplotlib"])
+def test_a_missing_extra_is_named_before_anything_is_asked(file, tmp_path, monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with ScriptedEndpoint(find) as server:
+        done = run("apibank", file, "--out", tmp_path / "out", "--base-url", server.url)
+    assert "pip install 'rest-verl[eval]'" in one_error_line(done)
+    assert server.answered == [] and not (tmp_path / "out").exists()
 
 
 def test_all_commands_are_in_the_help():

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from rest_verl.common.console import one_line_errors, progress_bar
+from rest_verl.common.console import comma_list, one_line_errors, progress_bar
 from rest_verl.data.commands import Out, Share, write_and_show
 
 
 def bfcl(
     out: Out,
-    category: Annotated[list[str] | None, typer.Option(help="BFCL category; default: all. Repeatable.")] = None,
+    categories: Annotated[str | None, typer.Option(help="Categories, separated by commas; default: all.")] = None,
     multi_turn: Annotated[
         bool, typer.Option("--multi-turn", help="Convert the multi-turn tasks, which act on an environment, instead.")
     ] = False,
@@ -37,7 +37,7 @@ def bfcl(
         from rest_verl.data.template import BUILT_IN, PromptTemplate
 
         known, make_rows = (MULTI_TURN_CATEGORIES, bfcl_multi_turn_rows) if multi_turn else (CATEGORIES, bfcl_rows)
-        wanted = list(dict.fromkeys(category or known))
+        wanted = list(dict.fromkeys(known if categories is None else comma_list(categories)))
         rendering = PromptTemplate(template or BUILT_IN)
         options = {
             "category": wanted,

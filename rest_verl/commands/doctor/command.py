@@ -23,7 +23,7 @@ _STYLES = {"ok": "green", "warning": "yellow", "failure": "bold red"}
 
 def doctor(
     tokenizer: Annotated[
-        Path | None, typer.Option(help="Folder of the model's tokenizer; by default the format is tried on bytes.")
+        str | None, typer.Option(help="Model's folder or hub id; by default the format is tried on bytes.")
     ] = None,
     format: Annotated[str, typer.Option(help="Wire format to try, one of rest.format's.")] = "rlla",
     worker: Annotated[
@@ -46,7 +46,7 @@ def doctor(
 
     with one_line_errors():
         get_format(format)
-        request = Request(None if tokenizer is None else str(tokenizer.resolve()), format, worker)
+        request = Request(tokenizer, format, worker)
         log = Path(mkstemp(prefix="rest-verl-doctor-", suffix=".log")[1])
     with stages() as on_stage:
         on_stage("versions, machine")

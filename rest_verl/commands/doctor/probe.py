@@ -34,7 +34,7 @@ class Request:
     """What to try.
 
     Attributes:
-        tokenizer: folder of a tokenizer, or None for a byte tokenizer.
+        tokenizer: a model's folder or hub id, or None for a byte tokenizer.
         format: wire format.
         use_worker: whether to start a Ray worker, which takes most of the time.
     """
@@ -106,7 +106,7 @@ def look(request: Request, on_stage: Callable[[str], Any]) -> Iterator[Finding]:
         machine.GROUP, "platform", "torch does not import: reinstall it", lambda: machine.check_platform(is_cpu)
     )
     on_stage(tokenizer.GROUP)
-    folder = None if request.tokenizer is None else Path(request.tokenizer)
+    folder = request.tokenizer
     yield from catch_errors(
         tokenizer.GROUP,
         request.format,

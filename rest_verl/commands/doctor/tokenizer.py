@@ -7,7 +7,6 @@ two calls.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from rest_verl.commands.doctor.findings import Finding, Level
@@ -36,18 +35,18 @@ def byte_tokenizer() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=backend)
 
 
-def check_tokenizer(folder: Path | None, format: str) -> Iterator[Finding]:
-    """Load a tokenizer (a byte tokenizer without a folder) and tag the example turn of a format with it."""
+def check_tokenizer(name: str | None, format: str) -> Iterator[Finding]:
+    """Load a tokenizer (a byte tokenizer without a name) and tag the example turn of a format with it."""
     from rest_verl.data.prompt import templated_tokenizer
 
     try:
-        tokenizer = byte_tokenizer() if folder is None else templated_tokenizer(folder)
+        tokenizer = byte_tokenizer() if name is None else templated_tokenizer(name)
         found = tag_example(tokenizer, format)
     except (ValueError, TypeError) as error:
         remedy = "use the tokenizer of the model that the run trains, or another rest.format"
         yield Finding(GROUP, format, " ".join(str(error).split()), Level.FAILURE, remedy)
         return
-    source = "one byte per token; --tokenizer FOLDER tries a model's" if folder is None else str(folder)
+    source = "one byte per token; --tokenizer MODEL tries a model's" if name is None else name
     yield Finding(GROUP, format, f"{found}: {source}")
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rest_verl.common.console import one_line_errors, progress_bar, say
+from rest_verl.common.tokenizers import load_tokenizer
 
 if TYPE_CHECKING:
     from rest_verl.commands.inspect.page import PageStep
@@ -29,21 +30,21 @@ def inspect(
     out: Annotated[Path, typer.Option(help="HTML page to write.")] = Path("inspect.html"),
     steps: Annotated[
         str | None,
-        typer.Option(help="Show these steps, such as 1,100,300, or all; default: at most 12, evenly spaced."),
+        typer.Option(
+            help="Show these steps, such as 1,100,300, or all; default: at most 12, evenly spaced. For texts: the "
+            "steps whose weights to show; default: 1."
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Show only the first N trajectories of each step.")] = (
         MOST_TRAJECTORIES
     ),
-    tokenizer: Annotated[Path | None, typer.Option(help="For texts: folder of a model with its tokenizer.")] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="For texts: the model's folder or hub id.")] = None,
     format: Annotated[str | None, typer.Option(help="For texts: wire format, one of rest.format's.")] = None,
     preset: Annotated[
         str | None, typer.Option(help="For texts: preset whose weights to show, as in +rest=NAME; default: paper.")
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="For texts: override the preset with rest.KEY=VALUE. Repeatable.")
-    ] = None,
-    at_step: Annotated[
-        str | None, typer.Option(help="For texts: steps whose weights to show, such as 1,100,300; default: 1.")
     ] = None,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
@@ -57,10 +58,9 @@ def inspect(
         from rest_verl.data.files import write_whole
 
         if any(path.suffix == ".jsonl" for path in paths):
-            _refuse("use --at-step for texts", steps=steps)
-            source = _text_source(paths, tokenizer, format, preset or "paper", set_ or [], at_step or "1")
+            source = _text_source(paths, tokenizer, format, preset or "paper", set_ or [], steps or "1")
         else:
-            given = {"tokenizer": tokenizer, "format": format, "preset": preset, "set": set_, "at-step": at_step}
+            given = {"tokenizer": tokenizer, "format": format, "preset": preset, "set": set_}
             _refuse("it is for a .jsonl file of texts", **given)
             source = _run_source(paths, steps)
         page_steps, recorded = _pack_steps(source, limit)
@@ -113,11 +113,11 @@ def _run_source(paths: Sequence[Path], steps: str | None) -> _Source:
 
 def _text_source(
     paths: Sequence[Path],
-    tokenizer: Path | None,
+    tokenizer: str | None,
     format: str | None,
     preset: str,
     overrides: Sequence[str],
-    at_step: str,
+    shown_steps: str,
 ) -> _Source:
     """Records made from a file of texts."""
     from rest_verl.commands.inspect.sources import read_rows, step_numbers
@@ -126,24 +126,13 @@ def _text_source(
         raise ValueError(f"a .jsonl file of texts needs its own page, but {len(paths)} paths are given: name one")
     if tokenizer is None or format is None:
         raise ValueError(f"{paths[0]} is a file of texts: it needs --tokenizer MODEL and --format NAME")
-    if not tokenizer.is_dir():
-        raise ValueError(f"--tokenizer {tokenizer}: no such folder; give a model's folder on this machine")
-    steps, rows = step_numbers("--at-step", at_step), read_rows(paths[0])
+    steps, rows = step_numbers("--steps", shown_steps), read_rows(paths[0])
 
     from rest_verl.commands.inspect.text_records import text_records, text_settings
 
     rest = text_settings(preset, format, overrides)
-    by_step = text_records(rows, _load_tokenizer(tokenizer), rest, steps)
+    by_step = text_records(rows, load_tokenizer(tokenizer), rest, steps)
     return _Source(steps, len(steps), ((paths[0], records) for records in by_step))
-
-
-def _load_tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"--tokenizer {folder}: transformers cannot load a tokenizer from it: {error}") from None
 
 
 def _pack_steps(source: _Source, limit: int) -> tuple[list[PageStep], int]:

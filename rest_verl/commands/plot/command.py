@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from rest_verl.common.console import one_line_errors, plain_text, progress_bar
+from rest_verl.common.extras import require
 
 if TYPE_CHECKING:
     from rest_verl.commands.plot.runs import Run, Scalars
@@ -46,6 +47,7 @@ def plot(
 
         if out.suffix in (".png", ".svg"):
             raise ValueError(f"--out {out}: a PNG and an SVG are written: omit {out.suffix}")
+        require("matplotlib", "plot", "charts")
         found = find_runs(runs)
         read = _read(found)
         picture = draw_runs(read, out, title, smooth, metric or ())

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rest_verl.common.extras import require
+
 Series = dict[int, float]  # step -> value; NaN where the logged value is not finite
 Scalars = dict[str, Series]  # by metric
 
@@ -124,12 +126,8 @@ def _is_events(path: Path) -> bool:
 
 
 def _read_events(path: Path) -> Scalars:
-    try:
-        from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{path}: event files need tensorboard ({error}). Run: pip install 'rest-verl[plot]'"
-        ) from error
+    require("tensorboard", "plot", f"{path}: event files")
+    from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
 
     # 0 keeps every value; the default is a random sample of 10,000
     events = EventAccumulator(str(path), size_guidance={SCALARS: 0}, purge_orphaned_data=False).Reload()

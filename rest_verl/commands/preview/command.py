@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from rest_verl.common.console import one_line_errors, plain_text
+from rest_verl.common.extras import require
 
 # Reasoning and one call, as long as those of ToolRL's correct answers.
 _TOKENS = "format=12,name=6,args=18,think=80,other=14"
@@ -43,6 +44,8 @@ def preview(
     with one_line_errors():
         if (config is None) == (not overrides):
             raise ValueError("give either the overrides of a run, such as +rest=paper, or --config FILE")
+        if plot:
+            require("matplotlib", "plot", "charts (--no-plot does without)")
         shown = None if steps is None else [_step(part) for part in steps.split(",")]
         with Console(stderr=True).status("importing verl, about 8 s"):
             from rest_verl.commands.preview.assumed import ENTROPY, Assumed, read_entropy, read_tokens

@@ -29,35 +29,46 @@ def row_title(row: Mapping[Region, int]) -> str:
 
 
 def tables(found: Timeline) -> Iterator[tuple[str, Table]]:
-    """The tables of a preview, each with its title: weights before and after normalisation, and reward bounds."""
+    """The tables of a preview, each with its title: weights before and after normalisation, and reward bounds.
+
+    A row is a step, so that any number of steps fits 80 columns.
+    """
     rest = found.run.rest
     if found.shown:
-        columns = [_column(found, one.moment) for one in found.shown]
-        before = Table("region", *columns)
-        for region in regions_of(rest):
-            before.add_row(region.label, *(f"{one.before[region]:.3f}" for one in found.shown))
-        if lam := [one.lam for one in found.shown if one.lam is not None]:
-            before.add_section()
-            before.add_row("lam", *(f"{value:.3f}" for value in lam))
+        regions = regions_of(rest)
+        first = "entropy left" if follows_entropy(rest) else "step"
+        lam = ["lam"] if found.shown[0].lam is not None else []
+        before = _table(first, *(region.label for region in regions), *lam)
+        for one in found.shown:
+            last = [] if one.lam is None else [f"{one.lam:.3f}"]
+            before.add_row(_moment(found, one.moment), *(f"{one.before[region]:.3f}" for region in regions), *last)
         yield "weight before normalisation", before
         for number, row in enumerate(found.assumed.rows if rest.normalisation != "none" else ()):
-            after = Table("region", *columns)
-            for region in regions_of(rest):
-                if row.get(region):
-                    after.add_row(region.label, *(f"{one.after[number][region]:.3f}" for one in found.shown))
+            there = [region for region in regions if row.get(region)]
+            after = _table(first, *(region.label for region in there))
+            for one in found.shown:
+                weights = one.after[number]
+                after.add_row(_moment(found, one.moment), *(f"{weights[region]:.3f}" for region in there))
             yield f"weight after normalisation {rest.normalisation}, in a row of {row_title(row)} tokens", after
     if found.has_reward:
-        reward = Table("part", *(f"step {step}" for step in found.steps))
-        bounds = [reward_bounds(rest.reward, step) for step in found.steps]
         parts = ["format", "correctness", *(["length"] if rest.reward.length.min != rest.reward.length.max else [])]
-        for part in (*parts, "score"):
-            for end in ("max", "min"):
-                reward.add_row(f"{part} {end}", *(f"{one[f'{part}_{end}']:.2f}" for one in bounds))
+        reward = _table("step", *parts, "score")
+        for step in found.steps:
+            bounds = reward_bounds(rest.reward, step)
+            ranges = (f"{bounds[f'{part}_min']:.2f} to {bounds[f'{part}_max']:.2f}" for part in (*parts, "score"))
+            reward.add_row(str(step), *ranges)
         yield f"bounds of the reward, rules {rest.reward.rules}", reward
 
 
-def _column(found: Timeline, moment: Moment) -> str:
-    return f"{moment.entropy_left:.0%} left" if follows_entropy(found.run.rest) else f"step {moment.step}"
+def _table(*columns: str) -> Table:
+    table = Table()
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _moment(found: Timeline, moment: Moment) -> str:
+    return f"{moment.entropy_left:.0%}" if follows_entropy(found.run.rest) else str(moment.step)
 
 
 def remarks(found: Timeline) -> Iterator[str]:
@@ -78,7 +89,7 @@ def remarks(found: Timeline) -> Iterator[str]:
     if weighted and follows_entropy(rest):
         yield (
             "rest.curriculum.kind=adaptive: lam follows the entropy of format and name tokens and not the step; the "
-            "columns show the share of the first step's entropy that is left, at the assumed entropies"
+            "rows show the share of the first step's entropy that is left, at the assumed entropies"
         )
     last: Region = Region.OTHER if rest.weights_from == "token" else OUTSIDE
     if found.shown and rest.floor == 0 and all(one.before[last] == 0 for one in found.shown):

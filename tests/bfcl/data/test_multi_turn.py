@@ -226,7 +226,7 @@ def run(*arguments):
 def test_the_command_writes_files_that_verl_concatenates_and_the_check_accepts(tmp_path):
     datasets = pytest.importorskip("datasets", reason="verl reads with it; not installed here")
     assert run("bfcl", "--multi-turn", "--out", tmp_path / "multi").exit_code == 0
-    assert run("bfcl", "--category", "multiple", "--out", tmp_path / "single").exit_code == 0
+    assert run("bfcl", "--categories", "multiple", "--out", tmp_path / "single").exit_code == 0
     files = sorted(tmp_path.glob("*/*.parquet"))
     schemas = [ENVIRONMENT_SCHEMA] * 2 + [SCHEMA] * 2
     assert all(pq.read_schema(file).equals(schema) for file, schema in zip(files, schemas, strict=True))
@@ -241,11 +241,11 @@ def test_the_command_writes_files_that_verl_concatenates_and_the_check_accepts(t
 
 @real_data
 def test_the_command_makes_the_categories_that_are_asked_for_and_knows_no_single_turn_ones(tmp_path):
-    options = ["--multi-turn", "--category", "multi_turn_miss_param", "--validation-share", 1, "--format", "hermes"]
+    options = ["--multi-turn", "--categories", "multi_turn_miss_param", "--validation-share", 1, "--format", "hermes"]
     assert run("bfcl", *options, "--out", tmp_path / "out").exit_code == 0
     rows = pq.read_table(tmp_path / "out" / "validation.parquet").to_pylist()
     assert {row["data_source"] for row in rows} == {"bfcl_multi_turn_miss_param"}
-    done = run("bfcl", "--multi-turn", "--category", "multiple", "--out", tmp_path / "other")
+    done = run("bfcl", "--multi-turn", "--categories", "multiple", "--out", tmp_path / "other")
     assert done.exit_code == 1 and "unknown multi-turn category of BFCL 'multiple'" in done.stderr
 
 

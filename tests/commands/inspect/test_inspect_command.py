@@ -64,7 +64,7 @@ def test_a_wrong_table_is_named_with_its_file(tmp_path):
 
 def test_texts_become_a_page_with_the_weights_of_each_wanted_step(model, tmp_path):
     (tmp_path / "texts.jsonl").write_text(json.dumps({"response": "<think>So.</think>Fine."}) + "\n")
-    options = ["--tokenizer", model, "--format", "hermes", "--at-step", "1,100,300", "--out", tmp_path / "page.html"]
+    options = ["--tokenizer", model, "--format", "hermes", "--steps", "1,100,300", "--out", tmp_path / "page.html"]
     done = inspect(tmp_path / "texts.jsonl", *options)
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("steps         1, 100, 300\ntrajectories  3\n")
@@ -76,20 +76,19 @@ def test_texts_become_a_page_with_the_weights_of_each_wanted_step(model, tmp_pat
         (["{texts}"], "is a file of texts: it needs --tokenizer MODEL and --format NAME"),
         (["{texts}", "--tokenizer", "{model}"], "it needs --tokenizer MODEL and --format NAME"),
         (["{texts}", "{texts}", "--tokenizer", "{model}", "--format", "hermes"], "2 paths are given: name one"),
-        (["{texts}", "--tokenizer", "nowhere", "--format", "hermes"], "--tokenizer nowhere: no such folder"),
+        (
+            ["{texts}", "--tokenizer", "nowhere", "--format", "hermes"],
+            "nowhere: no such folder, and no model of that name in the Hugging Face cache",
+        ),
         (
             ["{texts}", "--tokenizer", "{texts_folder}", "--format", "hermes"],
-            "--tokenizer .*: transformers cannot load",
+            "no tokenizer can be read from .*",
         ),
         (["{texts}", "--tokenizer", "{model}", "--format", "hermse"], "did you mean 'hermes'?"),
         (["{texts}", "--tokenizer", "{model}", "--format", "hermes", "--preset", "entropy"], "use --preset paper"),
         (
-            ["{texts}", "--tokenizer", "{model}", "--format", "hermes", "--steps", "1"],
-            "--steps has no effect here: use --at-step for texts",
-        ),
-        (
-            ["{texts}", "--tokenizer", "{model}", "--format", "hermes", "--at-step", "0"],
-            "--at-step 0: must be step",
+            ["{texts}", "--tokenizer", "{model}", "--format", "hermes", "--steps", "0"],
+            "--steps 0: must be step",
         ),
         (["{run}", "--tokenizer", "{model}"], "--tokenizer has no effect here: it is for a .jsonl file of texts"),
         (["{run}", "--preset", "static"], "--preset has no effect here: it is for a .jsonl file"),
@@ -165,4 +164,4 @@ def test_a_step_that_is_not_there_is_refused_with_those_that_are():
 @pytest.mark.parametrize("given", ["", "0", "-1", "1;2", "1,,2", "one", "²"])
 def test_what_is_no_step_is_refused(given):
     with pytest.raises(ValueError, match="must be step numbers from 1 separated by commas"):
-        step_numbers("--at-step", given)
+        step_numbers("--steps", given)

@@ -214,6 +214,6 @@ def test_a_folder_without_a_log_is_refused_with_the_files_looked_for(tmp_path):
 
 def test_without_tensorboard_the_error_says_what_to_install(tmp_path, monkeypatch):
     (tmp_path / "events.out.tfevents.1.host").touch()
-    monkeypatch.setitem(sys.modules, "tensorboard.backend.event_processing.event_accumulator", None)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'rest-verl\[plot\]'"):
         read_log(tmp_path)

@@ -32,10 +32,18 @@ def preview(*arguments):
 
 
 def cells(done, name):
-    """The cells of the first row of the output that begins with a name."""
+    """The cells of the first column of the output that has a name."""
     assert done.exit_code == 0, done.output
-    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in done.stdout.split("\n") if "│" in line]
-    return next(row[1:] for row in rows if row[0] == name)
+    found, column = [], None
+    for line in done.stdout.split("\n"):
+        if "┃" in line and not found:
+            names = [cell.strip() for cell in line.strip("┃").split("┃")]
+            column = names.index(name) if name in names else None
+        elif "│" in line and column is not None:
+            found.append(line.strip("│").split("│")[column].strip())
+        elif line.startswith("└") and found:
+            return found
+    raise AssertionError(f"no column {name}")
 
 
 @pytest.fixture
@@ -106,7 +114,17 @@ def test_a_run_without_weights_is_told_in_one_line_and_its_reward_is_shown(confi
     done = preview("--config", config_file({}, estimator="grpo"), "--no-plot", "--steps", "75")
     assert "algorithm.adv_estimator=grpo: this run weights no tokens; add +rest=paper for ResT" in done.stdout
     assert "before normalisation" not in done.stdout
-    assert (cells(done, "score min"), cells(done, "score max")) == (["-3.50"], ["4.00"])
+    assert cells(done, "score") == ["-3.50 to 4.00"]
+
+
+def test_many_steps_fit_into_80_columns(tmp_path):
+    steps = ",".join(str(100 * step) for step in range(1, 13))
+    done = CliRunner().invoke(
+        app, ["preview", "--no-plot", "--steps", steps, "--", "+rest=paper"], env={"COLUMNS": "80"}
+    )
+    assert cells(done, "args")[::11] == ["0.800", "1.200"]
+    assert max(len(line) for line in done.stdout.split("\n") if line[:1] in "┃│") <= 80
+    assert "before it can run: actor_rollout_ref.rollout.name has no value" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -135,11 +153,12 @@ def test_a_file_that_is_no_config_of_a_run_is_refused(text, tmp_path):
     assert f"--config {path}" in one_error_line(preview("--config", path))
 
 
-def test_without_matplotlib_the_tables_are_there_and_the_remedy(config_file, tmp_path, monkeypatch):
+def test_without_matplotlib_the_remedy_comes_before_any_work(config_file, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     done = preview("--config", config_file({}), "--out", tmp_path / "p", "--steps", "1")
-    assert "pip install 'rest-verl[plot]'" in one_error_line(done)
-    assert "weight before normalisation" in done.stdout
+    assert "pip install 'rest-verl[plot]'" in one_error_line(done) and done.stdout == ""
+    without = preview("--config", config_file({}), "--no-plot", "--steps", "1")
+    assert "weight before normalisation" in without.stdout
 
 
 def drawn(path, rest, total=20, estimator="rest"):

@@ -196,6 +196,13 @@ FAULTS = (
         "tests/commands/preview/test_timeline.py::test_bounds_of_the_reward_are_the_paper_s",
     ),
     Planted(
+        "a missing package is noticed when the work is done",
+        "common/extras.py",
+        "    if find_spec(module) is None:\n",
+        "    if find_spec(module) is None and not extra:\n",
+        "tests/eval/test_eval_commands.py::test_a_missing_extra_is_named_before_anything_is_asked",
+    ),
+    Planted(
         "a misspelt preset hides all other findings",
         "commands/check/compose.py",
         "        if text_of(item) in groups:\n            continue\n",
