@@ -75,7 +75,7 @@ def test_an_option_means_the_same_in_every_command():
                     kinds.setdefault(spelt, set()).add((option.multiple, option.is_flag))
 
     walk(command, ())
-    assert {"--category", "--module", "--steps"}.isdisjoint(kinds)
+    assert {"--category", "--module", "--at-step"}.isdisjoint(kinds)
     assert {name for name, found in kinds.items() if len(found) > 1 and name.startswith("--")} == set()
 
 

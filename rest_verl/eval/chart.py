@@ -9,8 +9,6 @@ from pathlib import Path
 from rest_verl.common.figures import new_figure, write_figure
 from rest_verl.eval.statistics import Estimate
 
-Z = 1.96  # number of standard errors on each side that cover 95 % of a normal distribution
-
 
 @dataclass(frozen=True)
 class _Fill:
@@ -78,9 +76,8 @@ def draw_bars(
 
 
 def _error(one: Estimate) -> tuple[float, float]:
-    """Lengths of the 95 % interval below and above the mean, within [0, 1]."""
-    half = Z * (one.standard_error or 0.0)
-    return min(half, max(0.0, one.mean)), min(half, max(0.0, 1 - one.mean))  # rounding may leave a mean above 1
+    """Lengths of the interval below and above the mean."""
+    return one.mean - one.low, one.high - one.mean
 
 
 def _places(sections: Sequence[Sequence[str]]) -> tuple[list[float], list[str]]:

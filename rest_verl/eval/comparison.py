@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +114,12 @@ def _different_settings(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 def _mean_estimates(runs: Sequence[Run]) -> dict[str, Estimate]:
     """Every score, averaged over the runs; the error is that of one run, since all runs have the same questions."""
     scores = [scores_of(run).all() for run in runs]
+
+    def mean(name: str, part: str) -> float:
+        return float(np.mean([getattr(one[name], part) for one in scores]))
+
     return {
-        name: Estimate(float(np.mean([one[name].mean for one in scores])), first.standard_error, first.questions)
+        name: replace(first, mean=mean(name, "mean"), low=mean(name, "low"), high=mean(name, "high"))
         for name, first in scores[0].items()
     }
 

@@ -14,7 +14,7 @@ from rest_verl.eval.chart import draw_bars
 from rest_verl.eval.formulas import GROUPS, asked_groups
 from rest_verl.eval.predictions import Predictions
 from rest_verl.eval.score import Scored, outcomes_of
-from rest_verl.eval.statistics import Estimate, Run, combine, estimate
+from rest_verl.eval.statistics import LEVEL, Estimate, Run, combine, estimate
 
 VERDICTS, SCORES = "verdicts.jsonl", "scores.json"
 
@@ -110,6 +110,11 @@ def percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.2f}"
 
 
+def interval(one: Estimate) -> str:
+    """The bounds of a score as percentages."""
+    return f"{percent(one.low)} to {percent(one.high)}"
+
+
 def counts_of(answers: Iterable[Answer]) -> dict[str, int]:
     """Numbers of all requests, of those the endpoint refused, and of those whose answer was cut at max_tokens."""
     given = list(answers)
@@ -147,12 +152,13 @@ def _as_markdown(predictions: Predictions, scores: Scores) -> str:
     lines = [
         f"# {predictions.model}",
         "",
-        "Correct answers in %. The standard error is over questions; answers with several seeds are averaged first.",
+        f"Correct answers in %, with Wilson's interval at {LEVEL:.0%}. It and the standard error are over questions; "
+        "answers with several seeds are averaged first.",
         "",
-        "| score | % | standard error | questions |",
-        "|---|---:|---:|---:|",
+        "| score | % | 95 % | standard error | questions |",
+        "|---|---:|---:|---:|---:|",
         *(
-            f"| {name} | {percent(one.mean)} | {percent(one.standard_error)} | {one.questions} |"
+            f"| {name} | {percent(one.mean)} | {interval(one)} | {percent(one.standard_error)} | {one.questions} |"
             for name, one in scores.all().items()
         ),
         "",

@@ -135,14 +135,14 @@ def _load(answers: Path, apibank: list[Path] | None, format: str | None, limit: 
 
 
 def _score_table(model: str, scores: Scores) -> Table:
-    from rest_verl.eval.report import percent
+    from rest_verl.eval.report import interval, percent
 
     table = Table("score", title=plain_text(model))
-    for column in ("%", "standard error", "questions"):
+    for column in ("%", "95 %", "questions"):
         table.add_column(column, justify="right")
     for shown in (scores.groups, scores.categories):
         for name, one in shown.items():
-            table.add_row(plain_text(name), percent(one.mean), percent(one.standard_error), str(one.questions))
+            table.add_row(plain_text(name), percent(one.mean), interval(one), str(one.questions))
         table.add_section()
     for name, missing in scores.partial.items():
         lacks = f"{len(missing)} part{'s' * (len(missing) > 1)} not asked"  # the report names them

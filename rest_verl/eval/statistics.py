@@ -4,6 +4,11 @@ The questions are the random sample; answers to one question with several seeds 
 answers to a question are averaged first, and the standard error of a category is sd / sqrt(n) over these averages. A
 group is a weighted sum of independent categories: its variance is the sum of weight^2 * variance.
 
+Intervals are Wilson's (1927), which have a width at 0 and 100 % too, where the standard error is 0. Several seeds
+count as the number of questions that would give the variance of the averages, at least n and at most n * seeds. A
+group's bounds lie as far from its mean as the root of the sum of (weight * distance)^2 over its parts (Zou and Donner,
+2008, https://doi.org/10.1002/sim.3095).
+
 To compare two models, the questions are resampled within each category, the same for both, and every score is
 recomputed on each resample: the spread of the differences shows the effect of the choice of questions alone. If a
 side has several runs (trainings with different seeds), these are resampled too.
@@ -20,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEVEL = 0.95
+Z = 1.959964  # quantile (1 + LEVEL) / 2 of the normal distribution
 
 
 @dataclass(frozen=True)
@@ -47,11 +53,14 @@ class Estimate:
         mean: in [0, 1].
         standard_error: of the mean; None if a category has a single question.
         questions: number of questions.
+        low, high: bounds of its interval at LEVEL, in [0, 1].
     """
 
     mean: float
     standard_error: float | None
     questions: int
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -84,9 +93,28 @@ class Difference:
 def estimate(outcomes: Outcomes) -> Estimate:
     """Return the score of a category."""
     answers = outcomes.question_means()
-    n = len(answers)
+    n, mean, variance = len(answers), float(answers.mean()), float(answers.var())
     error = float(answers.std(ddof=1)) / math.sqrt(n) if n > 1 else None
-    return Estimate(float(answers.mean()), error, n)
+    # the variance of one seed is mean * (1 - mean), and that of averages over seeds is smaller
+    one_seed, seeds = mean * (1 - mean), outcomes.accuracy.shape[1]
+    more = min(seeds, one_seed / variance) if variance > 0 else seeds if 0 < mean < 1 else 1
+    return Estimate(mean, error, n, *wilson(mean, n * more))
+
+
+def wilson(mean: float, n: float) -> tuple[float, float]:
+    """Wilson's interval of a share.
+
+    Args:
+        mean: share of right answers, in [0, 1].
+        n: number of independent answers, which need not be whole.
+
+    Returns:
+        its bounds at LEVEL, within [0, 1].
+    """
+    square = Z**2 / n
+    middle = (mean + square / 2) / (1 + square)
+    half = math.sqrt(max(mean * (1 - mean), 0.0) * square + square**2 / 4) / (1 + square)
+    return min(mean, max(0.0, middle - half)), max(mean, min(1.0, middle + half))
 
 
 def combine(estimates: Mapping[str, Estimate], weights: Mapping[str, float]) -> Estimate:
@@ -98,10 +126,13 @@ def combine(estimates: Mapping[str, Estimate], weights: Mapping[str, float]) -> 
     """
     parts = [(weight, estimates[category]) for category, weight in weights.items()]
     errors = [weight * part.standard_error for weight, part in parts if part.standard_error is not None]
+    mean = math.fsum(weight * part.mean for weight, part in parts)
     return Estimate(
-        mean=math.fsum(weight * part.mean for weight, part in parts),
+        mean=mean,
         standard_error=math.hypot(*errors) if len(errors) == len(parts) else None,
         questions=sum(part.questions for _, part in parts),
+        low=max(0.0, mean - math.hypot(*(weight * (part.mean - part.low) for weight, part in parts))),
+        high=max(mean, min(1.0, mean + math.hypot(*(weight * (part.high - part.mean) for weight, part in parts)))),
     )
 
 

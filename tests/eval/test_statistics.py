@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rest_verl.eval import statistics
 from rest_verl.eval.formulas import BFCL_V3, GROUPS, Group, asked_groups
-from rest_verl.eval.statistics import Estimate, Outcomes, combine, estimate
+from rest_verl.eval.statistics import Estimate, Outcomes, combine, estimate, wilson
 
 ALONE = {"score": {"a": 1.0}}
 
@@ -56,16 +56,44 @@ def test_the_answers_of_a_question_are_averaged_before_anything_else():
 
 def test_a_single_question_has_no_standard_error():
     one = estimate(outcomes([1]))
-    assert one == Estimate(1.0, None, 1)
-    assert combine({"a": one, "b": Estimate(0.5, 0.1, 10)}, {"a": 0.5, "b": 0.5}).standard_error is None
+    assert (one.mean, one.standard_error, one.questions) == (1.0, None, 1)
+    other = Estimate(0.5, 0.1, 10, 0.3, 0.7)
+    assert combine({"a": one, "b": other}, {"a": 0.5, "b": 0.5}).standard_error is None
 
 
 def test_the_variance_of_a_group_is_the_weighted_sum_of_its_parts():
-    parts = {"a": Estimate(0.5, 0.03, 100), "b": Estimate(0.8, 0.04, 50), "c": Estimate(0.0, 1.0, 7)}
+    parts = {
+        "a": Estimate(0.5, 0.03, 100, 0.4, 0.6),
+        "b": Estimate(0.8, 0.04, 50, 0.7, 0.9),
+        "c": Estimate(0.0, 1.0, 7, 0.0, 1.0),
+    }
     one = combine(parts, {"a": 0.25, "b": 0.75})
     assert one.mean == pytest.approx(0.725)
     assert one.standard_error == pytest.approx(math.sqrt((0.25 * 0.03) ** 2 + (0.75 * 0.04) ** 2))
     assert one.questions == 150
+    distance = math.hypot(0.25 * 0.1, 0.75 * 0.1)
+    assert (one.low, one.high) == pytest.approx((0.725 - distance, 0.725 + distance))
+
+
+@pytest.mark.parametrize(
+    ("right", "low", "high"),
+    [(0, 0.0, 3.841459 / 43.841459), (40, 40 / 43.841459, 1.0), (20, 0.351995, 0.648005)],
+)
+def test_an_interval_is_wilson_s_and_has_a_width_at_both_ends(right, low, high):
+    """At 0 of n its upper bound is z^2 / (n + z^2). That of 20 of 40 is 0.5 +- z / (2 * sqrt(n + z^2))."""
+    one = estimate(outcomes([1] * right + [0] * (40 - right)))
+    assert (one.low, one.high) == pytest.approx((low, high), abs=1e-6)
+
+
+def test_more_seeds_narrow_an_interval_by_what_they_tell():
+    """Eight equal answers tell no more than one. Averages whose variance is a quarter of one answer's count fourfold,
+    and equal averages as n * seeds answers."""
+    once, again = estimate(outcomes([1, 0] * 8)), estimate(outcomes([[1] * 8, [0] * 8] * 8))
+    assert (once.low, once.high) == (again.low, again.high)
+    quarter = estimate(outcomes([[1, 1, 1, 0], [0, 0, 0, 1]] * 8))  # averages 1/4 from 1/2: variance 1/16 of 1/4
+    assert (quarter.low, quarter.high) == pytest.approx(wilson(0.5, 16 * 4))
+    equal = estimate(outcomes([[1, 0]] * 16))
+    assert (equal.low, equal.high) == pytest.approx(wilson(0.5, 16 * 2))
 
 
 def test_identical_answers_are_not_told_apart():

@@ -106,12 +106,11 @@ def look(request: Request, on_stage: Callable[[str], Any]) -> Iterator[Finding]:
         machine.GROUP, "platform", "torch does not import: reinstall it", lambda: machine.check_platform(is_cpu)
     )
     on_stage(tokenizer.GROUP)
-    folder = request.tokenizer
     yield from catch_errors(
         tokenizer.GROUP,
         request.format,
         "transformers cannot read it: see the log",
-        lambda: tokenizer.check_tokenizer(folder, request.format),
+        lambda: tokenizer.check_tokenizer(request.tokenizer, request.format),
     )
     on_stage(plugin.GROUP)
     found = list(plugin.check_plugin())

@@ -66,14 +66,17 @@ def plot(
 
 
 def _read(runs: Sequence[Run]) -> dict[str, list[Scalars]]:
-    from rest_verl.commands.plot.runs import read_log
+    from rest_verl.commands.plot.runs import check_seeds, read_log
 
     total, done = sum(len(run.logs) for run in runs), 0
-    read: dict[str, list[Scalars]] = {run.name: [] for run in runs}
+    read: dict[str, list[Scalars]] = {}
     with progress_bar("logs") as on_progress:
         for run in runs:
+            logs = {}
             for path in run.logs:
-                read[run.name].append(read_log(path))
+                logs[path] = read_log(path)
                 done += 1
                 on_progress(done, total)
+            check_seeds(run.name, logs)
+            read[run.name] = list(logs.values())
     return read

@@ -6,8 +6,9 @@ import glob
 import json
 import math
 import os
+import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,42 @@ def _read_events(path: Path) -> Scalars:
 
 def _finite(value: float) -> float:
     return float(value) if math.isfinite(value) else math.nan
+
+
+# What a run's settings decide, and no seed: which metrics of these there are.
+_OF_SETTINGS = re.compile(r"rest/(weight|schedule|entropy|curriculum|pg_clipfrac|credit|rows_untagged)\b.*")
+# What they decide at each step.
+_SCHEDULE = "rest/schedule/"
+_TRAINED = "critic/score/mean"
+
+
+def check_seeds(name: str, logs: Mapping[Path, Scalars]) -> None:
+    """Check that logs can be seeds of one run: the mean over paper and grpo would be a curve of neither.
+
+    Raises:
+        ValueError: they are of different settings; the message names two of them and how to draw them.
+    """
+    trained = {path: log for path, log in logs.items() if _TRAINED in log or any(map(_OF_SETTINGS.fullmatch, log))}
+    if not trained:
+        return  # a log may have only the validation before the first step
+    (first, one), *others = trained.items()
+    for path, other in others:
+        differs = {key.rpartition("/")[0] for key in one.keys() ^ other.keys() if _OF_SETTINGS.fullmatch(key)}
+        reason = f"only one of them logs {', '.join(sorted(differs))}" if differs else _other_schedule(one, other)
+        if reason:
+            raise ValueError(
+                f"{name}: {first} and {path} are no seeds of one run: {reason}. Give each run a name, as in "
+                f"paper={first} grpo={path}"
+            )
+
+
+def _other_schedule(one: Scalars, other: Scalars) -> str:
+    for metric in sorted(key for key in one if key.startswith(_SCHEDULE)):
+        for step in sorted(one[metric].keys() & other[metric].keys()):
+            values = one[metric][step], other[metric][step]
+            if not math.isclose(*values, rel_tol=1e-4):  # event files hold float32
+                return f"{metric} at step {step} is {values[0]:g} and {values[1]:g}"
+    return ""
 
 
 @dataclass(frozen=True)

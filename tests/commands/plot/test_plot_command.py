@@ -92,6 +92,19 @@ def test_folders_of_seeds_give_the_picture_that_patterns_give(runs):
     assert (runs / "folders.png").read_bytes() == (runs / "patterns.png").read_bytes()
 
 
+def test_paper_and_grpo_are_never_one_line_of_seeds(runs):
+    """Also not under one name; nor two runs of other weights."""
+    for arguments in (["runs"], ["both=runs/*"]):
+        error = one_error_line(run(*arguments))
+        assert "grpo-0/verl/metrics.jsonl and " in error and "are no seeds of one run: only one of them logs" in error
+        assert "Give each run a name, as in paper=" in error
+    for name, slope in (("a", 0.002), ("b", 0.004)):
+        lines = [{"step": step, "data": {"rest/schedule/args": 0.6 + slope * step}} for step in (1, 2)]
+        (runs / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert "rest/schedule/args at step 1 is 0.602 and 0.604" in one_error_line(run("same=[ab].jsonl"))
+    assert not list(runs.glob("*.png"))
+
+
 def test_one_run_has_its_regions_in_the_legend_once(runs):
     assert run("ours=runs/paper-1", "--out", "one").exit_code == 0
     said = texts_of(runs / "one.svg")

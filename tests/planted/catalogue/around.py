@@ -196,6 +196,13 @@ FAULTS = (
         "tests/commands/preview/test_timeline.py::test_bounds_of_the_reward_are_the_paper_s",
     ),
     Planted(
+        "an interval has no width where all answers are wrong",
+        "eval/statistics.py",
+        "+ square**2 / 4)",
+        "+ mean * square**2 / 4)",
+        "tests/eval/test_statistics.py::test_an_interval_is_wilson_s_and_has_a_width_at_both_ends",
+    ),
+    Planted(
         "a missing package is noticed when the work is done",
         "common/extras.py",
         "    if find_spec(module) is None:\n",
