@@ -108,7 +108,7 @@ def text_records(
             length = len(one.ids)
             regions = batch.regions[place, :length].tolist()
             line |= {"step": step, "weight": weights[place, :length], "region": [names[region] for region in regions]}
-        meta = RecordMeta(step, max(steps), rest.format, rest.scheme, rest.apply_in, rest.base_estimator, len(rows))
+        meta = RecordMeta(step, 0, rest.format, rest.scheme, rest.apply_in, rest.base_estimator, len(rows))
         yield StepRecords(meta, pa.Table.from_pylist(lines, schema=with_meta(meta)))
 
 

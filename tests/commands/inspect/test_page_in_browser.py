@@ -1,11 +1,13 @@
 """The page in a real browser: mouse, keys, links and colours; text of any kind is shown as text, whole and in
 order."""
 
+import json
 import re
 
+import numpy as np
 import pytest
 from browser import MISSING, contrast
-from record_tables import ROWS, Part, check_panel, record, shown, write_page
+from record_tables import NUMBERS, ROWS, Part, check_panel, record, shown, write_page
 
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
 
@@ -136,6 +138,85 @@ def test_every_control_has_a_name(open_page, file):
         .filter((one) => !one.textContent.trim() && !one.getAttribute("aria-label") && !one.labels?.length)
         .map((one) => one.outerHTML)""")
     assert nameless == []
+
+
+def test_trajectories_are_found_by_response_tool_source_and_score(open_page, file):
+    viewer, rows = open_page(file, "step=1"), ROWS[1]
+    shown_cards = "cards => cards.filter((card) => !card.hidden).map((card) => Number(card.dataset.row))"
+
+    def listed(selector, value):
+        change = viewer.page.select_option if selector == "#filter-tool" else viewer.page.fill
+        change(selector, value)
+        found = set(viewer.page.eval_on_selector_all(".card", shown_cards))
+        change(selector, "")
+        return found
+
+    words = [b"".join(row["bytes"]).decode("utf-8", "replace").lower() for row in rows]
+    word = next(
+        word
+        for text in words
+        for word in text.split()
+        if word.isalpha() and len(word) > 3 and 0 < sum(word in one for one in words) < len(words)
+    )
+    in_prompt = {number for number, row in enumerate(rows) if word in row["prompt"].decode("utf-8", "replace").lower()}
+    assert listed("#filter", word) == in_prompt | {number for number, text in enumerate(words) if word in text}
+    names = {
+        number: {call["name"] for turn in row["turns"] for call in turn["calls"]} for number, row in enumerate(rows)
+    }
+    name = next(iter(sorted(set().union(*names.values()))))
+    assert listed("#filter-tool", name) == {number for number, called in names.items() if name in called}
+    middle = sorted(row["score"] for row in rows)[len(rows) // 2]
+    assert listed("#filter-low", str(middle)) == {number for number, row in enumerate(rows) if row["score"] >= middle}
+    assert listed("#filter-high", str(middle)) == {number for number, row in enumerate(rows) if row["score"] <= middle}
+    assert listed("#filter", "no such text anywhere") == set()
+    assert listed("#filter", "") == set(range(len(rows)))
+
+
+def test_a_trajectory_is_copied_as_json_with_every_number(open_page, file):
+    viewer, row = open_page(file, "step=1&row=0"), ROWS[1][0]
+    viewer.page.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
+    viewer.page.click(".copy")
+    viewer.expect(".copy").to_have_text("Copied")
+    copied = json.loads(viewer.page.evaluate("window.copied"))
+    for name in ("uid", "session", "score", "ids", "generated", "trained", "region"):
+        assert copied[name] == row[name], name
+    assert [bytes.fromhex(piece) for piece in copied["bytes"]] == row["bytes"]
+    assert copied["prompt"].encode() == row["prompt"]
+    for name in NUMBERS:
+        assert [np.float32(value) for value in copied[name]] == [np.float32(value) for value in row[name]], name
+    first = row["turns"][0]
+    assert copied["turns"][0]["text"].encode() == b"".join(row["bytes"][first["begin"] : first["end"]])
+
+
+def test_the_address_names_the_token(open_page, file):
+    viewer = open_page(file, "step=1&row=0&token=3")
+    check_panel(viewer.panel(), ROWS[1][0], 3)
+    viewer.press("ArrowRight")
+    assert viewer.view()["token"] == "4"
+    viewer.press("Escape")
+    assert "token" not in viewer.view()
+
+
+def test_each_turn_says_its_advantage(open_page, file):
+    number = next(number for number, row in enumerate(ROWS[1]) if len(row["turns"]) > 1)
+    row = ROWS[1][number]
+    viewer = open_page(file, f"step=1&row={number}")
+    for place, turn in enumerate(row["turns"]):
+        values = np.array(row["advantage"][turn["begin"] : turn["end"]], np.float32)
+        kept = values[np.array(row["trained"][turn["begin"] : turn["end"]])]
+        assert f"advantage {shown(float(kept.astype(float).mean()))}" in viewer.texts(".turn > summary")[place]
+
+
+@pytest.mark.parametrize("view", ["step=1", "step=1&row=0"])
+def test_a_window_of_500_pixels_loses_nothing(open_page, file, view):
+    viewer = open_page(file, view)
+    viewer.page.set_viewport_size({"width": 500, "height": 800})
+    outside = viewer.page.evaluate("""() => [...document.querySelectorAll("button, input, select, table, .t, dd")]
+        .filter((one) => one.getClientRects().length)
+        .filter((one) => { const box = one.getBoundingClientRect(); return box.left < 0 || box.right > 500; })
+        .map((one) => one.outerHTML.slice(0, 100))""")
+    assert outside == []
+    assert viewer.page.evaluate("document.documentElement.scrollWidth") <= 500
 
 
 def test_a_link_opens_the_same_view_again(open_page, file):

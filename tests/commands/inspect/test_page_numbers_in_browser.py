@@ -46,10 +46,10 @@ def test_in_a_group_the_best_trajectory_is_first(open_page, file):
 
 def test_a_filter_leaves_the_prompts_that_hold_its_text(open_page, file):
     viewer = open_page(file)
-    viewer.page.fill("#filter", "LIMA")
-    assert viewer.groups() == ["group-4"]
+    viewer.page.fill("#filter", "CHEAPEST FLIGHT")
+    assert viewer.groups() == ["group-3"]
     viewer.page.fill("#filter", "nowhere")
-    assert viewer.texts("#groups") == ["No prompt contains this text."]
+    assert viewer.texts("#groups") == ["No trajectory is as wanted."]
 
 
 def test_of_what_the_agent_loop_counted_zeros_are_left_out(open_page, tmp_path):

@@ -30,10 +30,10 @@ function comparedLast(one, other, direction) {
 
 /** The shown groups: filtered, then sorted. */
 function shownGroups() {
-  const wanted = state.filter.toLowerCase();
   const direction = state.descending ? -1 : 1;
   return state.groups
-    .filter((group) => !wanted || group.shown.join("").toLowerCase().includes(wanted))
+    .map((group) => ({ ...group, rows: keptRows(group) }))
+    .filter((group) => group.rows.length)
     .sort((one, other) => comparedLast(one[state.sort], other[state.sort], direction) || one.file - other.file);
 }
 
@@ -41,6 +41,7 @@ function shownGroups() {
 function buildList() {
   state.groups = groupsOf(state.step);
   for (const group of state.groups) group.element = groupElement(group);
+  buildFilter();
   showList();
 }
 
@@ -48,7 +49,11 @@ function buildList() {
 function showList() {
   const groups = shownGroups();
   state.order = groups.flatMap((group) => group.rows.map((row) => row.index));
-  const none = make("p", "empty", "No prompt contains this text.");
+  const listed = new Set(state.order);
+  for (const { element } of groups) {
+    for (const card of element.querySelectorAll(".card")) card.hidden = !listed.has(Number(card.dataset.row));
+  }
+  const none = make("p", "empty", "No trajectory is as wanted.");
   document.getElementById("groups").replaceChildren(...(groups.length ? groups.map((group) => group.element) : [none]));
   markCurrent();
 }

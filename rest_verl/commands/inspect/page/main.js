@@ -13,7 +13,6 @@ const state = {
   mode: MODES[0],
   sort: "file",
   descending: false,
-  filter: "",
   dim: null,
   scope: "all",
   theme: "auto",
@@ -101,6 +100,7 @@ function sortAgain() {
 function writeHash() {
   const view = new URLSearchParams({ step: state.step.meta.step, mode: state.mode.key });
   if (state.row !== null) view.set("row", state.row);
+  if (state.token !== null) view.set("token", state.token - state.step.rows[state.row].begin);
   if (state.theme !== "auto") view.set("theme", state.theme);
   history.replaceState(null, "", `#${view}`);
 }
@@ -113,6 +113,8 @@ async function readHash() {
   const number = MANIFEST.findIndex(({ step }) => String(step) === view.get("step"));
   markMode();
   await openStep(Math.max(0, number), view.has("row") ? Number(view.get("row")) : -1);
+  const place = view.has("token") ? Number(view.get("token")) : -1;
+  if (state.spans[place]) pinToken(state.step.rows[state.row].begin + place); // text of tools has no spans until opened
 }
 
 function listen(id, event, does) {
@@ -150,10 +152,9 @@ function listenToControls() {
     setSort(state.sort, !state.descending);
     sortAgain();
   });
-  listen("filter", "input", (event) => {
-    state.filter = event.target.value;
-    sortAgain();
-  });
+  for (const id of ["filter", ...["tool", "error", "source", "low", "high"].map((name) => `filter-${name}`)]) {
+    listen(id, "input", sortAgain);
+  }
   for (const scope of ["all", "one"]) {
     listen(`scope-${scope}`, "click", () => {
       state.scope = scope;

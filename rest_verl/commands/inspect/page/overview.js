@@ -50,5 +50,5 @@ function factList(facts) {
 /** The label of the shown step. */
 function stepText() {
   const { step, total_steps: total } = state.step.meta;
-  return total > step ? `Step ${count(step)} of ${count(total)}` : `Step ${count(step)}`;
+  return total >= step ? `Step ${count(step)} of ${count(total)}` : `Step ${count(step)}`;
 }

@@ -64,6 +64,7 @@ function pinToken(i) {
     span.scrollIntoView({ block: "nearest" });
   }
   showPanel(i);
+  writeHash();
 }
 
 /** Select the next or the previous visible token. */

@@ -43,7 +43,7 @@ function trajectoryHead(row) {
   const score = make("p", "big", make("span", "label", "score"), make("strong", "", short(row.score)));
   if (typeof row.score === "number") score.append(dotsOf(group.scores, row.score));
   const title = make("h2", "title", group.headline || "no prompt");
-  return make("header", "head", title, make("div", "summary", score, factList(facts)), stripOf(row, 900));
+  return make("header", "head", title, make("div", "summary", score, factList(facts), copyButton(row)), stripOf(row, 900));
 }
 
 /** Components of the reward; of the agent loop's counts, the reason for the end and those that are not 0. */
@@ -79,6 +79,8 @@ function turnElement(row, turn, number) {
   const facts = [count(turn.end - turn.begin, "token")];
   if (turn.user_turn) facts.push(`user turn ${turn.user_turn}`);
   if (turn.seconds !== null) facts.push(`${short(turn.seconds)} s`);
+  const advantage = advantageOf(row, turn);
+  if (advantage !== null) facts.push(`advantage ${short(advantage)}`);
   if (turn.calls.length) facts.push(count(turn.calls.length, "call"));
   const errors = turn.calls.filter((call) => call.error).length;
   const summary = make("summary", "", make("span", "label", `Turn ${number + 1}`), make("span", "aside", facts.join(" · ")));
@@ -87,6 +89,16 @@ function turnElement(row, turn, number) {
   const element = make("details", "fold turn", summary, tokens, ...turn.calls.map(callElement));
   element.open = true;
   return element;
+}
+
+/** The mean advantage of a turn's trained tokens, which credit by turn makes differ from turn to turn. */
+function advantageOf(row, turn) {
+  const values = [];
+  for (let place = turn.begin; place < turn.end; place++) {
+    const value = isTrained(state.step, row.begin + place) ? valueAt(state.step, "advantage", row.begin + place) : null;
+    if (value !== null) values.push(value);
+  }
+  return values.length ? mean(values) : null;
 }
 
 function callElement(call) {
