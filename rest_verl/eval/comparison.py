@@ -115,13 +115,12 @@ def _mean_estimates(runs: Sequence[Run]) -> dict[str, Estimate]:
     """Every score, averaged over the runs; the error is that of one run, since all runs have the same questions."""
     scores = [scores_of(run).all() for run in runs]
 
-    def mean(name: str, part: str) -> float:
-        return float(np.mean([getattr(one[name], part) for one in scores]))
+    def averaged(name: str, first: Estimate) -> Estimate:
+        bounds = np.array([(one[name].mean, one[name].low, one[name].high) for one in scores])
+        mean, low, high = bounds.mean(axis=0).tolist()
+        return replace(first, mean=mean, low=low, high=high)
 
-    return {
-        name: replace(first, mean=mean(name, "mean"), low=mean(name, "low"), high=mean(name, "high"))
-        for name, first in scores[0].items()
-    }
+    return {name: averaged(name, first) for name, first in scores[0].items()}
 
 
 def _distinct(base: str, other: str) -> tuple[str, str]:

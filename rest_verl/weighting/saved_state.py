@@ -77,15 +77,15 @@ def _changes(saved: Mapping[str, Any], weighting: TokenWeighting, step: int) -> 
         raise ValueError(f"total_steps is {total_steps!r}: expected a whole number")
     if isinstance(lam, bool) or not isinstance(lam, int | float) or not 0 <= lam <= 1:
         raise ValueError(f"lam is {lam!r}: expected a number from 0 to 1")
-    for name, now in weighting.settings.items():
-        if (before := str(saved[name])) != now:
-            yield f"rest.{name} was {before} and is {now}"
+    for name, chosen in weighting.settings.items():
+        if (before := str(saved[name])) != chosen:
+            yield f"rest.{name} was {before} and is {chosen}"
     if not weighting.reads_curriculum:
         return
     if total_steps != weighting.total_steps and _moves_with_length(weighting, step, total_steps):
         yield f"the run had {total_steps} steps in total and has {weighting.total_steps}"
-    if not math.isclose(lam, lam_now := weighting.lam(step), abs_tol=1e-6):
-        yield f"lam at step {step} was {lam:.2f} and is {lam_now:.2f}"
+    if not math.isclose(lam, now := weighting.lam(step), abs_tol=1e-6):
+        yield f"lam at step {step} was {lam:.2f} and is {now:.2f}"
 
 
 def _moves_with_length(weighting: TokenWeighting, step: int, total_steps: int) -> bool:

@@ -92,7 +92,12 @@ class TokenWeighting:
     @property
     def settings(self) -> dict[str, str]:
         """What a resumed run must share with the one before it: the settings whose change alters every weight."""
-        return {name: getattr(self._config, name) for name in ("scheme", "weights_from", "normalisation")}
+        config = self._config
+        return {
+            "scheme": config.scheme,
+            "weights_from": config.weights_from,
+            "normalisation": config.normalisation,
+        }
 
     @property
     def total_steps(self) -> int:

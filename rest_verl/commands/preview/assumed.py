@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,28 +30,31 @@ class Assumed:
     Attributes:
         rows: number of tokens of each region in each row; at least one row, none empty.
         entropy: entropy of each region's tokens in nats, for all regions.
+        stated: regions whose entropy was given and is not a default.
     """
 
     rows: Sequence[Mapping[Region, int]]
     entropy: Mapping[Region, float]
+    stated: Collection[Region] = ()
 
     def entropies(self, batch: TaggedBatch) -> torch.Tensor:
         """Entropy of each token of a batch: (B, T) float32, nats."""
         return torch.tensor([self.entropy[region] for region in Region])[batch.regions.int()]
 
     def by_state(self) -> Assumed:
-        """The same batch by the state of its tokens (`core.states`): what is outside of all spans is one state, with
-        the mean entropy of its tokens."""
+        """The same batch by the state of its tokens (`core.states`): what is outside of all spans is one state. Unless
+        its entropy is stated, it has the mean of those that it unites."""
         merged = (OUTSIDE, Region.OTHER)
-        counts = [sum(row.get(region, 0) for row in self.rows) for region in merged]
-        total = sum(count * self.entropy[region] for count, region in zip(counts, merged, strict=True))
-        outside = total / sum(counts) if any(counts) else self.entropy[OUTSIDE]
+        counts = {region: sum(row.get(region, 0) for row in self.rows) for region in merged}
+        outside = self.entropy[OUTSIDE]
+        if OUTSIDE not in self.stated and any(counts.values()):
+            outside = sum(count * self.entropy[one] for one, count in counts.items()) / sum(counts.values())
         rows = [
             {region: count for region, count in row.items() if region not in merged}
             | {OUTSIDE: sum(row.get(region, 0) for region in merged)}
             for row in self.rows
         ]
-        return Assumed(rows, {**self.entropy, OUTSIDE: outside})
+        return Assumed(rows, {**self.entropy, OUTSIDE: outside}, self.stated)
 
 
 def batch_of(rows: Sequence[Mapping[Region, int]]) -> TaggedBatch:
@@ -84,12 +87,12 @@ def read_tokens(text: str) -> dict[Region, int]:
 
 
 def read_entropy(text: str) -> dict[Region, float]:
-    """Parse `--entropy think=0.9,args=0.3`, in nats; regions that are not named keep their default from `ENTROPY`.
+    """Parse `--entropy think=0.9,args=0.3`, in nats.
 
     Raises:
         ValueError: a region is unknown, or a number is not an entropy.
     """
-    entropy = dict(ENTROPY)
+    entropy: dict[Region, float] = {}
     for region, number in _pairs("--entropy", text):
         try:
             entropy[region] = float(number)

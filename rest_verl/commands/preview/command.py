@@ -55,7 +55,8 @@ def preview(
             from rest_verl.weighting.schemes import get_scheme
 
             rows = [read_tokens(text) for text in tokens or [_TOKENS]]
-            assumed = Assumed(rows, ENTROPY if entropy is None else read_entropy(entropy))
+            stated = {} if entropy is None else read_entropy(entropy)
+            assumed = Assumed(rows, ENTROPY | stated, tuple(stated))
             with quiet_verl(), redirect_stdout(sys.stderr):  # verl and the user's modules print
                 with importing():
                     composed, found_by_check = (read_config(config), []) if config else compose(overrides or [])

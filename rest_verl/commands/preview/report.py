@@ -78,7 +78,7 @@ def remarks(found: Timeline) -> Iterator[str]:
     if not weighted:
         yield f"algorithm.adv_estimator={run.estimator}: this run weights no tokens; add +rest=paper for ResT"
     elif get_scheme(rest.scheme).measures_entropy:
-        values = ", ".join(f"{region.label} {found.assumed.entropy[region]:g}" for region in regions_of(rest))
+        values = ", ".join(f"{region.label} {found.assumed.entropy[region]:.3g}" for region in regions_of(rest))
         yield (
             f"assumed: every token has the entropy of its region, in nats, throughout training: {values}; training "
             "measures it (rest/entropy/<region>); --entropy changes it"

@@ -83,7 +83,7 @@ def test_overrides_are_those_of_verl_s_command(tmp_path):
 def test_entropies_are_those_that_are_said(tmp_path):
     entropies = "format=0.04,name=0.03,args=0.05,think=0.14"
     done = preview("--total-steps", 105, "--entropy", entropies, "--out", tmp_path / "p", "--", "+rest=entropy")
-    assert "name 0.03, args 0.05, think 0.14, response 0.9" in done.stdout
+    assert "format 0.04, name 0.03, args 0.05, think 0.14, response 0.9" in done.stdout
     assert cells(done, "lam")[-1] == "1.000"
     assert cells(done, "think")[-1] == cells(done, "args")[-1] == "1.200"
 
