@@ -12,6 +12,7 @@ from typing import Any
 
 import wrapt
 
+from rest_verl.cpu.resolvers import register_resolvers
 from rest_verl.plugin.version import check_verl
 
 # verl module -> the modules of this package that register themselves with it on import
@@ -41,6 +42,7 @@ def _check_config_first(verl_config: ModuleType) -> None:
     wrapt.wrap_function_wrapper(verl_config, "validate_config", validate)
 
 
+register_resolvers()  # first, so that with an unsupported verl a preset fails with the reason and not with a resolver
 check_verl()
 for _name in REGISTRATIONS:
     wrapt.register_post_import_hook(_register, _name)

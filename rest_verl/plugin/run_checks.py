@@ -14,6 +14,7 @@ from rest_verl.common.names import closest, unknown_name
 from rest_verl.config.rest import ConfigError, RestConfig, load, preset_names
 from rest_verl.plugin.policy_losses import KEEPS_WEIGHTS, why_not
 from rest_verl.plugin.run_data import check_data
+from rest_verl.plugin.run_model import check_model
 from rest_verl.plugin.trial import try_scheme
 from rest_verl.weighting.schemes import SCHEME_SETTINGS, get_scheme, scheme_names
 
@@ -85,6 +86,7 @@ def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:
         lambda: _check_parts(config, rest, reshaped),
         lambda: _check_measurement(config, rest, reshaped),
         lambda: _check_agent_loop(config),
+        lambda: check_model(config),
         lambda: check_data(config, rest.format),
     ):
         try:

@@ -37,6 +37,20 @@ FAULTS = (
         "tests/faults/test_data_of_a_run.py::test_rows_with_an_environment_need_its_agent_loop",
     ),
     Planted(
+        "a weight larger than the bucket is found by verl alone, after minutes",
+        "plugin/run_model.py",
+        "    if needed > bucket:\n",
+        "    if needed > 2 * bucket:\n",
+        "tests/plugin/test_run_model.py::test_a_bucket_that_is_too_small_is_refused",
+    ),
+    Planted(
+        "a model stored in float32 is computed in bf16",
+        "cpu/resolvers.py",
+        'stored_dtype(_folder(model)) == "bfloat16" and has_bf16()',
+        "has_bf16()",
+        "tests/cpu/test_derived.py::test_settings_follow_machine_and_model",
+    ),
+    Planted(
         "weights of scheme paper are not clamped",
         "weighting/schemes.py",
         "min(max(weight, low), high) if weight > 0 else 0.0",
