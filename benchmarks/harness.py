@@ -34,7 +34,7 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, IMAGES = ROOT / "benchmarks" / "results", ROOT / "docs" / "images"
 # Studies train the CPU examples' kind of model and run verl as the examples do; some share helpers with the tests.
-sys.path += [str(ROOT / "examples" / "cpu"), str(ROOT / "tests" / "helpers")]
+sys.path += [str(ROOT / folder) for folder in ("examples/cpu", "examples/turns", "tests/helpers")]
 WIDTH = 119  # characters of a line of a result file, where its values allow
 
 Quick = Annotated[bool, typer.Option("--quick", help="Run a small form that tries everything and decides nothing.")]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "helpers"))
+sys.path[:0] = [str(ROOT / "tests" / "helpers"), str(ROOT / "examples" / "turns")]
 
 from parts import text_of  # noqa: E402
 from render import CALLS_OR_ANSWER, RENDERERS  # noqa: E402

@@ -15,6 +15,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment
 
 BUILT_IN = Path(__file__).with_name("prompt.jinja")
+SHORT = Path(__file__).with_name("short_prompt.jinja")  # for models that already write the wire format
 
 
 @dataclass(frozen=True)

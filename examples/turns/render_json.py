@@ -5,6 +5,8 @@ from typing import Any
 
 from parts import ARGS, FORMAT, NAME, OTHER, RESPONSE, THINK, Call, Part, to_json
 
+from rest_verl.core.regions import Region
+
 
 def json_call(call: Call, arguments_key: bytes) -> list[Part]:
     """`{"name": ..., <arguments_key>: {...}}`."""
@@ -122,7 +124,7 @@ def render_gpt_oss(thought: str, calls: list[Call], answer: str) -> list[Part]:
     return parts
 
 
-def _message(channel: bytes, text: str, region: int, end: bytes) -> list[Part]:
+def _message(channel: bytes, text: str, region: Region, end: bytes) -> list[Part]:
     return [(b"<|channel|>" + channel + b"<|message|>", FORMAT), (text.encode(), region), (end, FORMAT)]
 
 
