@@ -127,13 +127,14 @@ def settings_of(out: Path, started: Path, steps: int, rows: int, lora: int) -> l
 
 
 def adapter(rank: int) -> list[str]:
-    """Overrides for a LoRA adapter, merged into the weights that vLLM gets; none for rank 0."""
+    """Overrides for a LoRA adapter, the only weights that vLLM gets; none for rank 0."""
     if rank == 0:
         return []
     return [
         f"actor_rollout_ref.model.lora_rank={rank}",
         f"actor_rollout_ref.model.lora_alpha={2 * rank}",
-        "+actor_rollout_ref.model.lora.merge=True",
+        # vLLM loads the base model from its files.
+        "actor_rollout_ref.rollout.load_format=safetensors",
     ]
 
 

@@ -15,7 +15,7 @@ GROUP = "machine"
 SHARED_MEMORY = Path("/dev/shm")
 _MIB, _GIB = 2**20, 2**30
 
-# A CPU run fills the bucket of +platform=cpu (32 MiB, update_weights_bucket_megabytes) in shared memory when it first
+# A CPU run fills the bucket of +platform=cpu (32 MiB for a tiny model, update_weights_bucket_megabytes) in shared memory when it first
 # sends weights. Twice that, since vLLM and Ray put their first pages there too. A process that gets no page dies with
 # a bus error and no message.
 _SHARED_FAILURE = 64 * _MIB
