@@ -15,9 +15,9 @@ GROUP = "machine"
 SHARED_MEMORY = Path("/dev/shm")
 _MIB, _GIB = 2**20, 2**30
 
-# A CPU run fills the bucket of +platform=cpu (32 MiB for a tiny model, update_weights_bucket_megabytes) in shared memory when it first
-# sends weights. Twice that, since vLLM and Ray put their first pages there too. A process that gets no page dies with
-# a bus error and no message.
+# A CPU run fills the bucket of +platform=cpu (32 MiB for a tiny model, update_weights_bucket_megabytes) in shared
+# memory when it first sends weights. Twice that, since vLLM and Ray put their first pages there too. A process that
+# gets no page dies with a bus error and no message.
 _SHARED_FAILURE = 64 * _MIB
 # vLLM maps rings of 240 and 160 MiB per engine, NCCL about 10 MiB per pair of GPUs and channel; Docker's default is
 # 64 MiB, and NVIDIA recommends --shm-size=1g.
