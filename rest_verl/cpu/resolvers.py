@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from rest_verl.common.model_files import largest_weight, stored_dtype
 from rest_verl.cpu.host import has_bf16, threads_of
@@ -54,6 +54,18 @@ def register_resolvers() -> None:
     resolvers = {"bucket_megabytes": bucket_megabytes, "dtype": compute_dtype, "threads": threads}
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(f"rest_cpu.{name}", resolver, replace=True)
+
+
+def resolve_environment(config: DictConfig) -> None:
+    """Replace the interpolations in Ray's environment variables by their values, in place: verl hands them to Ray as
+    they stand.
+
+    Args:
+        config: whole config of the run.
+    """
+    environment = OmegaConf.select(config, "ray_kwargs.ray_init.runtime_env")
+    if environment is not None:
+        OmegaConf.resolve(environment)
 
 
 def _folder(model: Any) -> Path:

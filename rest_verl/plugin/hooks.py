@@ -12,7 +12,7 @@ from typing import Any
 
 import wrapt
 
-from rest_verl.cpu.resolvers import register_resolvers
+from rest_verl.cpu.resolvers import register_resolvers, resolve_environment
 from rest_verl.plugin.version import check_verl
 
 # verl module -> the modules of this package that register themselves with it on import
@@ -31,12 +31,14 @@ def _register(verl_module: ModuleType) -> None:
 
 
 def _check_config_first(verl_config: ModuleType) -> None:
-    """Run our checks at the start of verl's own validation, before Ray starts."""
+    """Run our checks at the start of verl's own validation, before Ray starts, and resolve what Ray gets."""
 
     def validate(verl_validate: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
         run_checks = import_module("rest_verl.plugin.run_checks")
         estimators = import_module("verl.trainer.ppo.core_algos").ADV_ESTIMATOR_REGISTRY
-        run_checks.check_at_start(kwargs["config"] if "config" in kwargs else args[0], estimators)
+        config = kwargs["config"] if "config" in kwargs else args[0]
+        run_checks.check_at_start(config, estimators)
+        resolve_environment(config)
         return verl_validate(*args, **kwargs)
 
     wrapt.wrap_function_wrapper(verl_config, "validate_config", validate)

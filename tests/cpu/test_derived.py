@@ -5,9 +5,14 @@ import json
 import pytest
 import torch
 from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
 from safetensors.torch import save_file
+from verl.utils.config import validate_config
 
 from rest_verl.cpu import host, resolvers
+
+# What verl asks of every run.
+READY = ["actor_rollout_ref.rollout.name=vllm", "actor_rollout_ref.actor.use_dynamic_bsz=True"]
 
 
 @pytest.fixture
@@ -58,6 +63,17 @@ def test_a_model_that_is_not_there_gets_what_is_safe(tmp_path, monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {3})
     found = composed(tmp_path / "nowhere", "trainer.n_gpus_per_node=2")
     assert found == {"kept": "fp32", "bucket": 32, "engine": "float32", "actor": "float32", "threads": "1"}
+
+
+def test_ray_gets_the_values_and_not_the_interpolations(tmp_path, monkeypatch):
+    """As verl's main does it: validation, then the first level alone is resolved."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(5)))
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        config = compose("ppo_trainer", ["+rest=paper", "+platform=cpu", *READY])
+    validate_config(config, use_reference_policy=False, use_critic=False)
+    given = OmegaConf.to_container(OmegaConf.create({**config.ray_kwargs.ray_init}))
+    assert given["runtime_env"]["env_vars"]["OMP_NUM_THREADS"] == "5"
+    assert not any("${" in value for value in given["runtime_env"]["env_vars"].values())
 
 
 @pytest.mark.parametrize(
