@@ -81,11 +81,11 @@ class Recorder:
         kept = torch.arange(responses.shape[1]) < lengths.unsqueeze(1)
 
         def flat(values: torch.Tensor) -> np.ndarray:
-            return values[chosen][kept].numpy()
+            return _array(values[chosen][kept])
 
         # the advantages in the queue may be weighted by now: those of the batch replace them
         numbers = {
-            name: torch.cat(fields[field].unbind()).numpy() for field, name in _PER_TOKEN.items() if field in fields
+            name: _array(torch.cat(fields[field].unbind())) for field, name in _PER_TOKEN.items() if field in fields
         }
         known = {"weight": batch.weights, "entropy": batch.entropy, "advantage": batch.advantages}
         numbers |= {name: flat(values) for name, values in known.items() if values is not None}
@@ -117,3 +117,9 @@ class Recorder:
     def close(self) -> None:
         """Wait until pending records are written."""
         self._writer.close()
+
+
+def _array(values: torch.Tensor) -> np.ndarray:
+    """The values for numpy, which has no bf16: an actor that computes in it gives entropies and log-probabilities in
+    it too."""
+    return (values.float() if values.is_floating_point() else values).numpy()

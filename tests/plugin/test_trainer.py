@@ -33,11 +33,14 @@ def make(tokenizer):
 def step(make, tokenizer, monkeypatch):
     """Function from overrides to (trainer, what the queue holds after a step, its metrics)."""
 
-    def run(*overrides, events=("", "")):
+    def run(*overrides, events=("", ""), measured_in=torch.float32):
         queue, trainer = MemoryQueue(monkeypatch), make(*overrides)
         components = [{"acc": 1.0} | ({"rest_events": one} if one else {}) for one in events]
         fields = [{"reward_extra_info": one} for one in components]
-        metrics = run_step(queue, trainer, rows_of(tokenizer), STEP, extra_fields=fields)
+        rows = rows_of(tokenizer)
+        for name in ("entropy", "old_log_probs"):
+            rows[name] = [values.to(measured_in) for values in rows[name]]
+        metrics = run_step(queue, trainer, rows, STEP, extra_fields=fields)
         trainer._shutdown_dump_executor()
         return trainer, queue.rows, metrics
 
@@ -111,6 +114,15 @@ def test_records_hold_the_advantage_without_its_weight(step, tmp_path, overrides
     for row, advantage in zip(table, ADVANTAGES, strict=True):
         assert row["advantage"] == pytest.approx([advantage] * len(row["ids"]), abs=1e-4)
         assert max(row["weight"]) > 1
+
+
+def test_records_hold_what_an_actor_measures_in_bf16(step, tmp_path):
+    """numpy has no bf16: what the queue holds is recorded in float32."""
+    _, held, _ = step("+rest=entropy", f"rest.dump_dir={tmp_path}", measured_in=torch.bfloat16)
+    for row in read_step(tmp_path / f"step_{STEP:06d}.parquet").table.to_pylist():
+        fields = held[KEYS[row["session"]]]
+        assert row["entropy"] == fields["entropy"].float().tolist()
+        assert row["old_log_prob"] == fields["old_log_probs"].float().tolist()
 
 
 def test_the_metrics_of_a_step_are_there_at_its_end(step):

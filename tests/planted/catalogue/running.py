@@ -51,6 +51,13 @@ FAULTS = (
         "tests/cpu/test_derived.py::test_settings_follow_machine_and_model",
     ),
     Planted(
+        "a run with records ends where the actor computes in bf16",
+        "records/recorder.py",
+        "(values.float() if values.is_floating_point() else values).numpy()",
+        "values.numpy()",
+        TRAINER + "test_records_hold_what_an_actor_measures_in_bf16",
+    ),
+    Planted(
         "weights of scheme paper are not clamped",
         "weighting/schemes.py",
         "min(max(weight, low), high) if weight > 0 else 0.0",
