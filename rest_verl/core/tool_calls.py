@@ -53,6 +53,35 @@ class ToolCall:
     arguments: dict[str, Any]
 
 
+class _Undecided:
+    """The type of `UNDECIDED`, which equals nothing else."""
+
+    def __repr__(self) -> str:
+        return "UNDECIDED"
+
+
+# Stands for the value of an argument whose name is written and whose value is not, or not to its end.
+UNDECIDED: Any = _Undecided()
+
+
+@dataclass(frozen=True)
+class OpenCall:
+    """What is decided of a call that is still being written: whatever follows, it stays.
+
+    Attributes:
+        name: its name; None while that may go on.
+        arguments: those whose names are decided; `UNDECIDED` where the value may go on.
+        broken: whether it is known that the call cannot be read, however it goes on.
+    """
+
+    name: str | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    broken: bool = False
+
+
+BROKEN = OpenCall(broken=True)
+
+
 @dataclass(frozen=True)
 class Kind:
     """What a turn is meant to hold beside its reasoning."""
@@ -63,6 +92,10 @@ class Kind:
 
 def _never(text: bytes, turn: Turn) -> bool:
     return False
+
+
+def _nothing_decided(text: bytes, call: CallSpan, tools: ToolSchemas) -> OpenCall:
+    return OpenCall()
 
 
 @dataclass(frozen=True)
@@ -82,6 +115,8 @@ class WireFormat:
         is_malformed_call: whether the bytes of one turn, given with its parse, hold no call but text that begins like
             one. In all formats of this package that text is a malformed call: such a turn is never an answer, neither
             legal nor exact (`formats.parse.markup` says what begins like a call). Default: never.
+        read_open: from the bytes of a turn so far, the incomplete call at their end and the tools of the row to what
+            is decided of the call, for `rest.credit=span`. Default: nothing before the call is complete.
     """
 
     parse: Callable[[bytes], Turn]
@@ -89,6 +124,7 @@ class WireFormat:
     read: Callable[[bytes, CallSpan, ToolSchemas], ToolCall | None]
     markup: tuple[bytes, ...] | None = None
     is_malformed_call: Callable[[bytes, Turn], bool] = _never
+    read_open: Callable[[bytes, CallSpan, ToolSchemas], OpenCall] = _nothing_decided
 
     def read_calls(self, text: bytes, turn: Turn, tools: ToolSchemas = NO_TOOLS) -> list[ToolCall | None]:
         """Decode each call of a parsed turn; None stands for one that is incomplete or cannot be read."""

@@ -18,7 +18,18 @@ These models end a turn with `<turn|>`, which may differ from the tokenizer's en
 import json
 import re
 
-from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, Kind, ToolCall, ToolSchemas, Turn, WireFormat
+from rest_verl.core.tool_calls import (
+    BROKEN,
+    NO_TOOLS,
+    UNDECIDED,
+    CallSpan,
+    Kind,
+    OpenCall,
+    ToolCall,
+    ToolSchemas,
+    Turn,
+    WireFormat,
+)
 from rest_verl.formats.parse.json_calls import strict_json
 from rest_verl.formats.parse.markup import call_markup
 from rest_verl.formats.parse.tags import Tags, is_legal_outline, parse_tagged
@@ -79,6 +90,49 @@ def read_gemma4(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> T
     except (ValueError, RecursionError):
         return None
     return ToolCall(name, arguments)
+
+
+def read_open_gemma4(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> OpenCall:
+    """What is decided of an open call (`WireFormat.read_open`): an argument at its comma or, if its value has quotes,
+    braces or brackets of its own, at their end."""
+    if call.name is None or call.arguments is None:
+        return OpenCall()
+
+    def read(arguments: bytes) -> ToolCall | None:
+        name = text[slice(*call.name)] if call.name else b""
+        spans = (0, len(name)), (len(name), len(name) + len(arguments))
+        return read_gemma4(name + arguments, CallSpan((0, spans[1][1]), *spans, True), tools)
+
+    written = text[slice(*call.arguments)]
+    begin, colon = _open_member(written)
+    if written.endswith((_QUOTE, b'"', b"'", b"]", b"}")) and (whole := read(written + b"}")):
+        return OpenCall(whole.name, whole.arguments)
+    decided = read(written[:begin].rstrip(b", \t\r\n") + b"}") if begin > 1 else read(b"{}")
+    key = None if colon is None else read(b"{" + written[begin:colon] + b"null}")
+    if decided is None or (colon is not None and key is None):
+        return BROKEN
+    open_keys = {} if key is None else dict.fromkeys(key.arguments, UNDECIDED)
+    return OpenCall(decided.name, decided.arguments | open_keys)
+
+
+def _open_member(arguments: bytes) -> tuple[int, int | None]:
+    """Where the last member of open arguments begins, and the position after its colon; None without one."""
+    depth, position, begin, colon = 0, 0, 0, None
+    while found := _STRUCTURE.search(arguments, position):
+        position = found.end()
+        kind = found.group()[:1]
+        if kind in b"{[":
+            depth += 1
+        elif kind in b"}]":
+            depth -= 1
+        if depth == 1 and kind in b"{,":
+            begin, colon = found.start() + 1, None
+        elif depth == 1 and kind == b":" and colon is None:
+            colon = found.start() + 1
+        if found["quote"]:
+            end, until = _end_of_string(arguments, position, found["quote"])
+            position = until if end is None else end
+    return begin, colon
 
 
 def _as_json(token: re.Match[str]) -> str:
@@ -196,4 +250,5 @@ GEMMA4 = WireFormat(
     read_gemma4,
     markup=(*_TAGS.markup, _QUOTE),
     is_malformed_call=_MARKUP.is_malformed_call,
+    read_open=read_open_gemma4,
 )

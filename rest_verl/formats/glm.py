@@ -20,11 +20,18 @@ from __future__ import annotations
 
 import re
 
-from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, Kind, ToolCall, ToolSchemas, Turn, WireFormat
+from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, Kind, OpenCall, ToolCall, ToolSchemas, Turn, WireFormat
 from rest_verl.formats.parse.json_calls import trimmed
 from rest_verl.formats.parse.markup import call_markup
 from rest_verl.formats.parse.tags import Tags, is_legal_outline, parse_tagged
-from rest_verl.formats.parse.xml_calls import Parameter, Parameters, bare_value, is_well_formed, read_call
+from rest_verl.formats.parse.xml_calls import (
+    Parameter,
+    Parameters,
+    bare_value,
+    is_well_formed,
+    read_call,
+    read_open_call,
+)
 
 _CLOSING = b"</tool_call>"
 _PARAMETERS = Parameters(
@@ -81,6 +88,13 @@ def read_glm(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> Tool
     return read_call(text, call, _split(text, call), bare_value, tools)
 
 
+def read_open_glm(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> OpenCall:
+    """What is decided of an open call (`WireFormat.read_open`): its name once its line has ended."""
+    if call.name is None or not text[call.name[1] :].lstrip(b" \t\r"):
+        return OpenCall()
+    return read_open_call(text, call, call.name[1], _PARAMETERS, bare_value, tools)
+
+
 def _split(text: bytes, call: CallSpan) -> list[Parameter] | None:
     """The parameters of a complete call; None if its name is missing or its body malformed."""
     return None if call.name is None else _PARAMETERS.split(text, call.name[1], call.whole[1])
@@ -92,4 +106,5 @@ GLM = WireFormat(
     read_glm,
     markup=(*_TAGS.markup, b"<arg_key></arg_key>", b"<arg_value></arg_value>"),
     is_malformed_call=_MARKUP.is_malformed_call,
+    read_open=read_open_glm,
 )

@@ -23,6 +23,7 @@ import re
 from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, Kind, Span, ToolCall, ToolSchemas, Turn, WireFormat
 from rest_verl.formats.parse.json_calls import find, json_arguments, read_named_call
 from rest_verl.formats.parse.markup import call_markup
+from rest_verl.formats.parse.open_json import read_open_named
 from rest_verl.formats.parse.tags import append, is_legal_order, take_answer
 
 _START, _CHANNEL, _MESSAGE = b"<|start|>", b"<|channel|>", b"<|message|>"
@@ -129,5 +130,10 @@ def read_gpt_oss(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> 
 
 
 GPT_OSS = WireFormat(
-    parse_gpt_oss, is_legal_gpt_oss, read_gpt_oss, markup=_ALL_TAGS, is_malformed_call=_MARKUP.is_malformed_call
+    parse_gpt_oss,
+    is_legal_gpt_oss,
+    read_gpt_oss,
+    markup=_ALL_TAGS,
+    is_malformed_call=_MARKUP.is_malformed_call,
+    read_open=read_open_named(read_gpt_oss, _MESSAGE),
 )

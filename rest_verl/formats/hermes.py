@@ -11,6 +11,7 @@ import re
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
 from rest_verl.formats.parse.json_calls import ends_in_string, json_calls, read_json_call
 from rest_verl.formats.parse.markup import JSON_CALL, call_markup
+from rest_verl.formats.parse.open_json import read_open_object
 from rest_verl.formats.parse.tags import Tags, is_legal_outline, parse_tagged
 
 _TAGS = Tags(calls=(b"<tool_call>", b"</tool_call>"), scan_calls=json_calls(b"</tool_call>"), in_value=ends_in_string)
@@ -31,5 +32,10 @@ def is_legal_hermes(text: bytes, turn: Turn, kind: Kind) -> bool:
 
 
 HERMES = WireFormat(
-    parse_hermes, is_legal_hermes, read_json_call, markup=_TAGS.markup, is_malformed_call=_MARKUP.is_malformed_call
+    parse_hermes,
+    is_legal_hermes,
+    read_json_call,
+    markup=_TAGS.markup,
+    is_malformed_call=_MARKUP.is_malformed_call,
+    read_open=read_open_object(),
 )

@@ -22,9 +22,21 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, Kind, Span, ToolCall, ToolSchemas, Turn, WireFormat
+from rest_verl.core.tool_calls import (
+    BROKEN,
+    NO_TOOLS,
+    CallSpan,
+    Kind,
+    OpenCall,
+    Span,
+    ToolCall,
+    ToolSchemas,
+    Turn,
+    WireFormat,
+)
 from rest_verl.formats.parse.json_calls import ends_in_string, find, json_arguments, strict_json, trimmed
 from rest_verl.formats.parse.markup import call_markup
+from rest_verl.formats.parse.open_json import open_arguments
 from rest_verl.formats.parse.tags import Tags, is_legal_order, parse_tagged
 
 _SECTION, _SECTION_END = b"<|tool_calls_section_begin|>", b"<|tool_calls_section_end|>"
@@ -108,19 +120,33 @@ def _take_name(text: bytes, identity: Span, turn: Turn) -> Span | None:
 
 def read_kimi(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> ToolCall | None:
     """Read a complete call (`WireFormat.read`): the arguments as strict JSON, the name by the id and the tools."""
-    begin = call.whole[0] + len(_CALL)
     try:
-        name = text[slice(*call.name)].decode("utf-8") if call.name else ""
-        identity = text[begin : find(_STEP, text, begin)[0]].strip().decode("utf-8")
         arguments = strict_json(text[slice(*call.arguments)]) if call.arguments else {}
+        name = _name_of(text, call, arguments, tools) if isinstance(arguments, dict) else ""
     except (ValueError, RecursionError):
         return None
-    if not isinstance(arguments, dict):
-        return None
-    name = _resolve(name, identity, arguments, tools)
     if not name or (call.arguments is None and (name not in tools or _required(tools[name]))):
         return None
     return ToolCall(name, arguments)
+
+
+def read_open_kimi(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> OpenCall:
+    """What is decided of an open call (`WireFormat.read_open`): nothing before the tag of its arguments."""
+    if text[slice(*find(_STEP, text, call.whole[0] + len(_CALL)))] != _CALL_ARGUMENTS:
+        return OpenCall()
+    arguments = open_arguments(text, call.arguments)
+    try:
+        name = "" if arguments is None else _name_of(text, call, arguments, tools)
+    except UnicodeDecodeError:
+        return BROKEN
+    return OpenCall(name, arguments) if name and arguments is not None else BROKEN
+
+
+def _name_of(text: bytes, call: CallSpan, arguments: Mapping[str, Any], tools: ToolSchemas) -> str:
+    """The name of the tool that a call's id means; UnicodeDecodeError if it is not UTF-8."""
+    begin = call.whole[0] + len(_CALL)
+    name = text[slice(*call.name)].decode("utf-8") if call.name else ""
+    return _resolve(name, text[begin : find(_STEP, text, begin)[0]].strip().decode("utf-8"), arguments, tools)
 
 
 def _resolve(name: str, identity: str, arguments: Mapping[str, Any], tools: ToolSchemas) -> str:
@@ -144,4 +170,11 @@ _TAGS = Tags(calls=(_SECTION, _SECTION_END), scan_calls=_scan_section, stops=(b"
 
 _ALL_TAGS = (*_TAGS.markup, _CALL, _CALL_ARGUMENTS, _CALL_END)
 
-KIMI = WireFormat(parse_kimi, is_legal_kimi, read_kimi, markup=_ALL_TAGS, is_malformed_call=_MARKUP.is_malformed_call)
+KIMI = WireFormat(
+    parse_kimi,
+    is_legal_kimi,
+    read_kimi,
+    markup=_ALL_TAGS,
+    is_malformed_call=_MARKUP.is_malformed_call,
+    read_open=read_open_kimi,
+)

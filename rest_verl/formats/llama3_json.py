@@ -17,6 +17,7 @@ import re
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
 from rest_verl.formats.parse.json_calls import ObjectScanner, call_of, read_json_call
 from rest_verl.formats.parse.markup import JSON_CALL, call_markup
+from rest_verl.formats.parse.open_json import read_open_object
 from rest_verl.formats.parse.tags import is_legal_outline, take_answer
 
 _OBJECTS = ObjectScanner()
@@ -95,4 +96,5 @@ LLAMA3_JSON = WireFormat(
     read_json_call,
     markup=(b"<|python_tag|>",),
     is_malformed_call=_MARKUP.is_malformed_call,
+    read_open=read_open_object(b"parameters"),
 )

@@ -63,4 +63,5 @@ MINIMAX = WireFormat(
     _CALLS.read,
     markup=_TAGS.markup + _CALLS.markup,
     is_malformed_call=_MARKUP.is_malformed_call,
+    read_open=_CALLS.read_open,
 )

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 
-from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, Kind, ToolCall, ToolSchemas, Turn, WireFormat
+from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, Kind, OpenCall, ToolCall, ToolSchemas, Turn, WireFormat
 from rest_verl.formats.parse.json_calls import (
     ObjectScanner,
     call_of,
@@ -25,6 +25,7 @@ from rest_verl.formats.parse.json_calls import (
     read_named_call,
 )
 from rest_verl.formats.parse.markup import JSON_CALL, call_markup
+from rest_verl.formats.parse.open_json import read_open_named, read_open_object
 from rest_verl.formats.parse.tags import Tags, append, is_legal_outline, parse_tagged
 
 _OPENING = b"[TOOL_CALLS]"
@@ -36,6 +37,7 @@ _OBJECT = re.compile(rb"\s*\{")
 _NAMED = re.compile(
     rb"\s*(?P<name>[^\s\[{][^\[{\n]*(?=\[ARGS\]|\[CALL_ID\]|\{)|[^\s\[{]+)(?:\s*(?P<id>\[CALL_ID\][^\s\[{]*))?(?:\s*(?P<arguments>\[ARGS\]|(?=\{)))?"
 )
+_OPEN_OBJECT, _OPEN_NAMED = read_open_object(), read_open_named(read_named_call, b"[ARGS]")
 _MARKUP = call_markup(b"[TOOL_CALLS", b"[CALL_ID", b"[ARGS", others=(JSON_CALL,))
 # The prompt may have opened the reasoning: then the turn has its closing tag only.
 _OUTLINE = re.compile(
@@ -57,8 +59,16 @@ def is_legal_mistral(text: bytes, turn: Turn, kind: Kind) -> bool:
 
 def read_mistral_call(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> ToolCall | None:
     """Read a complete call in either form (`WireFormat.read`)."""
-    is_object = text[call.whole[0] : call.whole[0] + 1] == b"{"
-    return read_json_call(text, call, tools) if is_object else read_named_call(text, call, tools)
+    return read_json_call(text, call, tools) if _is_object(text, call) else read_named_call(text, call, tools)
+
+
+def read_open_mistral_call(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> OpenCall:
+    """What is decided of an open call in either form (`WireFormat.read_open`)."""
+    return (_OPEN_OBJECT if _is_object(text, call) else _OPEN_NAMED)(text, call, tools)
+
+
+def _is_object(text: bytes, call: CallSpan) -> bool:
+    return text.startswith(b"{", call.whole[0])
 
 
 def _scan_calls(text: bytes, start: int, turn: Turn) -> int:
@@ -119,4 +129,5 @@ MISTRAL = WireFormat(
     read_mistral_call,
     markup=(*_TAGS.markup, b"[ARGS]", b"[CALL_ID]"),
     is_malformed_call=_MARKUP.is_malformed_call,
+    read_open=read_open_mistral_call,
 )

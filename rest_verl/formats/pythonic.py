@@ -18,7 +18,14 @@ import re
 
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
 from rest_verl.formats.parse.markup import call_markup
-from rest_verl.formats.parse.python_calls import ARGUMENT, LOOSE_NAME, NAME, read_python_call, scan_python_calls
+from rest_verl.formats.parse.python_calls import (
+    ARGUMENT,
+    LOOSE_NAME,
+    NAME,
+    read_open_python_call,
+    read_python_call,
+    scan_python_calls,
+)
 from rest_verl.formats.parse.tags import Tags, is_legal_outline, parse_tagged, take_answer
 
 _START, _END = b"<|python_start|>", b"<|python_end|>"
@@ -104,5 +111,10 @@ def _is_bare_list(answer: bytes) -> bool:
 
 
 PYTHONIC = WireFormat(
-    parse_pythonic, is_legal_pythonic, read_python_call, markup=_TAGS.markup, is_malformed_call=_is_malformed_call
+    parse_pythonic,
+    is_legal_pythonic,
+    read_python_call,
+    markup=_TAGS.markup,
+    is_malformed_call=_is_malformed_call,
+    read_open=read_open_python_call,
 )

@@ -16,6 +16,7 @@ import re
 from rest_verl.core.tool_calls import Kind, Turn, WireFormat
 from rest_verl.formats.parse.json_calls import ends_in_string, json_calls, read_json_call
 from rest_verl.formats.parse.markup import JSON_CALL, call_markup
+from rest_verl.formats.parse.open_json import read_open_object
 from rest_verl.formats.parse.tags import Tags, parse_tagged
 
 _TAGS = Tags(
@@ -66,5 +67,10 @@ def _outline(text: bytes, turn: Turn) -> bytes:
 
 
 RLLA = WireFormat(
-    parse_rlla, is_legal_rlla, read_json_call, markup=_TAGS.markup, is_malformed_call=_MARKUP.is_malformed_call
+    parse_rlla,
+    is_legal_rlla,
+    read_json_call,
+    markup=_TAGS.markup,
+    is_malformed_call=_MARKUP.is_malformed_call,
+    read_open=read_open_object(b"parameters"),
 )

@@ -55,4 +55,5 @@ SEED = WireFormat(
     _CALLS.read,
     markup=_TAGS.markup + _CALLS.markup,
     is_malformed_call=_MARKUP.is_malformed_call,
+    read_open=_CALLS.read_open,
 )

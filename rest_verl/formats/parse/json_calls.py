@@ -36,12 +36,14 @@ class Member:
 
 @dataclass(frozen=True)
 class ObjectSpan:
-    """An object: `end` is the position after its closing brace or, if it is incomplete, where it breaks off."""
+    """An object: `end` is the position after its closing brace or, if it is incomplete, where it breaks off; `key` is
+    the last one as written if its colon is there and its value is not."""
 
     start: int
     end: int
     complete: bool
     members: list[Member]
+    key: bytes | None = None
 
     def last(self, *keys: bytes) -> Member | None:
         """The last member with one of the keys, however it is spelled: JSON readers keep the last of repeated keys."""
@@ -99,8 +101,10 @@ class ObjectScanner:
             elif depth == 1 and kind == b",":
                 _close(members, key, value_start, text, token.start())
                 key = value_start = None
+        written = len(members)
         _close(members, key, value_start, text, len(text))
-        return ObjectSpan(start, len(text), False, members)
+        pending = key if value_start is not None and len(members) == written else None
+        return ObjectSpan(start, len(text), False, members, pending)
 
 
 def _decoded(key: bytes) -> bytes:

@@ -11,9 +11,20 @@ import json
 import math
 import re
 import warnings
+from contextlib import suppress
 from typing import Any
 
-from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, Span, ToolCall, ToolSchemas, Turn
+from rest_verl.core.tool_calls import (
+    BROKEN,
+    NO_TOOLS,
+    UNDECIDED,
+    CallSpan,
+    OpenCall,
+    Span,
+    ToolCall,
+    ToolSchemas,
+    Turn,
+)
 
 # A name may hold dots. A trailing dot is left to Python's parser, since the text may be cut there.
 NAME = rb"[A-Za-z_\x80-\xff][\w.\x80-\xff]*"
@@ -50,6 +61,10 @@ _STRUCTURE = re.compile(rb"(?P<quote>\"\"\"|'''|\"|')|[\[({\])},]|#[^\r\n]*")
 
 # A chain of operators of about 400 kB overflows the stack of CPython 3.10 and ends the process.
 _MAX_BYTES = 2**16
+
+# What reading a call may raise: the errors of `ast.parse`, and those of a value that is none.
+_UNREADABLE = (SyntaxError, ValueError, OverflowError, MemoryError, RecursionError)
+_ENDS_OF_VALUES = (b",", b'"', b"'", b"]", b"}", b")")
 
 _JSON_NAMES = {"true": True, "false": False, "null": None}
 
@@ -138,9 +153,31 @@ def read_python_call(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS)
         name = text[slice(*call.name)].decode("utf-8")
         # The name is not Python's business: it may be a keyword, or no identifier at all.
         arguments = _arguments(b"f" + text[call.name[1] : end])
-    except (SyntaxError, ValueError, OverflowError, MemoryError, RecursionError):
+    except _UNREADABLE:
         return None
     return ToolCall(name, arguments)
+
+
+def read_open_python_call(text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> OpenCall:
+    """What is decided of an open call (`WireFormat.read_open`): an argument at its comma or, if its value is a string,
+    list or dict, at that one's end."""
+    if call.name is None or call.arguments is None:
+        return OpenCall()
+    if call.whole[1] - call.whole[0] > _MAX_BYTES:
+        return BROKEN
+    written = b"f" + text[slice(*call.arguments)]
+    names = _argument_names(written)
+    try:
+        name = text[slice(*call.name)].decode("utf-8")
+        if written[-1:] in _ENDS_OF_VALUES:
+            with suppress(*_UNREADABLE):
+                return OpenCall(name, _arguments(written + b")"))
+        if not names:
+            return OpenCall(name)
+        decided = _arguments(written[: names[-1][0]] + b")")
+        return OpenCall(name, decided | {written[slice(*names[-1])].decode("utf-8"): UNDECIDED})
+    except _UNREADABLE:
+        return BROKEN
 
 
 def _arguments(call: bytes) -> dict[str, Any]:

@@ -19,7 +19,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, Kind, Span, ToolCall, ToolSchemas, Turn
+from rest_verl.core.tool_calls import (
+    BROKEN,
+    NO_TOOLS,
+    UNDECIDED,
+    CallSpan,
+    Kind,
+    OpenCall,
+    Span,
+    ToolCall,
+    ToolSchemas,
+    Turn,
+)
 from rest_verl.formats.parse.json_calls import trimmed
 from rest_verl.formats.parse.tags import is_legal_order
 from rest_verl.formats.parse.typed import parameter_schema, value_of_text
@@ -187,6 +198,13 @@ class XmlCalls:
             is_well_formed(self._split(text, call)) for call in turn.calls
         )
 
+    def read_open(self, text: bytes, call: CallSpan, tools: ToolSchemas = NO_TOOLS) -> OpenCall:
+        """What is decided of an open call (`WireFormat.read_open`)."""
+        header = self.header.match(text, call.whole[0])
+        if header is None or not header["end"]:
+            return OpenCall()
+        return read_open_call(text, call, header.end(), self.parameters, self.value_of, tools)
+
     def _split(self, text: bytes, call: CallSpan) -> list[Parameter] | None:
         """The parameters of a complete call; None if its opening tag or its body is malformed."""
         header = self.header.match(text, call.whole[0])
@@ -237,6 +255,32 @@ def read_call(
         )
     except (ValueError, RecursionError):
         return None
+
+
+_BEGUN_TAG = re.compile(rb"\s*(?:<[^>]*)?\Z")
+
+
+def read_open_call(
+    text: bytes, call: CallSpan, start: int, parameters: Parameters, value_of: ValueOf, tools: ToolSchemas
+) -> OpenCall:
+    """What is decided of an open call, whose body begins at `start`. A value is decided at the tag that ends it."""
+    tags = list(parameters.any_tag.finditer(text, start))
+    # An opening tag that is not written to its end is none yet.
+    if tags and tags[-1].group() == parameters.opening:
+        text, tags = text[: tags[-1].start()], tags[:-1]
+    opened = tags[-1] if tags and tags[-1].group() != parameters.closing else None
+    written = parameters.split(text, start, len(text) if opened is None else opened.start())
+    if opened is None and written is None and _BEGUN_TAG.match(text, tags[-1].end() if tags else start):
+        written = parameters.split(text, start, tags[-1].end() if tags else start)
+    read = read_call(text, call, written, value_of, tools)
+    if read is None:
+        return BROKEN
+    if opened is None:
+        return OpenCall(read.name, read.arguments)
+    try:
+        return OpenCall(read.name, read.arguments | {opened["key"].decode("utf-8").strip(): UNDECIDED})
+    except UnicodeDecodeError:
+        return BROKEN
 
 
 def closed_text(parameter: Parameter) -> str:
