@@ -12,17 +12,33 @@ The critic is the rest of the group. For event k of trajectory i, with G_k the a
     A_k     = sum_{l >= k} lambda^(l - k) delta_l + (o_i - mean over the others of o_j)
 
 with the amounts r and the outcome o. lambda = 1 gives G_k - m_k, which is unbiased; a smaller lambda trades bias for
-variance. The outcome always has lambda = 1: it is where delayed effects arrive. With one event, A is the advantage of
-RLOO (arXiv 2402.14740). The form is GAE (arXiv 1506.02438) over events; no discount is needed, for episodes end.
+variance. The outcome always has lambda = 1: it is where delayed effects arrive. So has an event that ends reasoning,
+which was written for all that comes after it. With one event, A is the advantage of RLOO (arXiv 2402.14740). The form
+is GAE (arXiv 1506.02438) over events; no discount is needed, for episodes end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64, Integer
+from jaxtyping import Bool, Float, Float64, Int64, Integer
+
+
+class Decided(NamedTuple):
+    """Something that was decided before the end of a trajectory.
+
+    Attributes:
+        token: the generated token that decided it, counted from 0 over the whole trajectory.
+        amount: in units of the reward.
+        ends_reasoning: whether the token closes reasoning.
+    """
+
+    token: int
+    amount: float
+    ends_reasoning: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,34 +50,39 @@ class Events:
             decided. The last one is the trajectory's last generated token; -1 if nothing was generated.
         amounts: what is decided at each.
         outcome: the rest of the reward, which is decided at the last token.
+        reasoned: whether the tokens that lead to the event are reasoning.
     """
 
     tokens: Int64[np.ndarray, " event"]
     amounts: Float64[np.ndarray, " event"]
     outcome: float
+    reasoned: Bool[np.ndarray, " event"]
 
 
-def events_of(score: float, tokens: int, decided: Sequence[tuple[int, float]] = ()) -> Events:
+def events_of(
+    score: float, tokens: int, decided: Sequence[Decided | tuple[int, float] | tuple[int, float, bool]] = ()
+) -> Events:
     """Split a score into events.
 
     Args:
         score: reward of the trajectory.
         tokens: number of tokens that the policy generated in it.
-        decided: (token, amount) of each event, with tokens ascending and below `tokens`; amounts of one token are
-            added up.
+        decided: the events (`Decided`), with tokens ascending and below `tokens`; amounts of one token are added up.
 
     Raises:
         ValueError: the tokens are out of order or range, or an amount is not finite.
     """
     last = tokens - 1
-    places, amounts = [token for token, _ in decided], [amount for _, amount in decided]
+    parts = [Decided(*part) for part in decided]
+    places, amounts = [part.token for part in parts], [part.amount for part in parts]
     if places != sorted(places) or (places and not 0 <= places[0] <= places[-1] <= last):
         raise ValueError(f"events at tokens {places}: they must be in order and from 0 to {last}")
     if not np.isfinite([score, *amounts]).all():
         raise ValueError(f"a score or amount is not finite: {score}, {amounts}")
     unique, index = np.unique(np.array([*places, last], dtype=np.int64), return_inverse=True)
     added = np.bincount(index, weights=[*amounts, 0.0], minlength=len(unique))
-    return Events(unique, added, score - float(added.sum()))
+    reasoned = np.bincount(index, weights=[*(part.ends_reasoning for part in parts), False], minlength=len(unique)) > 0
+    return Events(unique, added, score - float(added.sum()), reasoned)
 
 
 def group_advantages(group: Sequence[Events], lam: float, by_std: bool) -> list[Float64[np.ndarray, " event"]]:
@@ -78,6 +99,11 @@ def group_advantages(group: Sequence[Events], lam: float, by_std: bool) -> list[
         row[: len(one.amounts)] = one.amounts
     outcomes = np.array([one.outcome for one in group])
     advantages = advantages_of(amounts, counts, outcomes, lam)
+    if lam < 1 and any(one.reasoned.any() for one in group):
+        reasoned = np.zeros(amounts.shape, dtype=bool)
+        for row, one in zip(reasoned, group, strict=True):
+            row[: len(one.reasoned)] = one.reasoned
+        advantages = np.where(reasoned, advantages_of(amounts, counts, outcomes, 1.0), advantages)
     if by_std:
         advantages = advantages / scale_of(amounts, counts, outcomes)
     return [row[:count] for row, count in zip(advantages, counts, strict=True)]

@@ -1,8 +1,8 @@
-"""Advantages by `rest.credit=turn`: the events of each trajectory, from the rows of a batch to its tokens.
+"""Advantages by `rest.credit=turn` and `span`: the events of each trajectory, from the rows of a batch to its tokens.
 
 The events travel as text in the components of the reward (`rest_events`), since verl carries nothing else from the
 reward manager to the trainer, and leaves text out of its metrics: a JSON list of [token, amount], with tokens counted
-over what the policy generated in the whole trajectory.
+over what the policy generated in the whole trajectory, or [token, amount, true] where reasoning ends.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from rest_verl.core.credit import Events, events_of, group_advantages, token_advantages
+from rest_verl.core.credit import Decided, Events, events_of, group_advantages, token_advantages
 from rest_verl.core.regions import Mask
 from rest_verl.weighting.step_batch import RowKey
 
@@ -38,9 +38,10 @@ class Trajectory:
     events: Events
 
 
-def write_events(decided: Sequence[tuple[int, float]]) -> str:
+def write_events(decided: Sequence[Decided | tuple[int, float]]) -> str:
     """Events as text, for the components of a reward."""
-    return json.dumps([[token, amount] for token, amount in decided])
+    parts = [Decided(*part) for part in decided]
+    return json.dumps([part if part.ends_reasoning else part[:2] for part in parts])
 
 
 def trajectories_of(
@@ -114,5 +115,5 @@ def _trajectory(
 ) -> Trajectory:
     last = rows[-1]
     text = (extra_fields[last].get("reward_extra_info") or {}).get(EVENTS)
-    decided = [(int(token), float(amount)) for token, amount in json.loads(text)] if text else []
+    decided = [Decided(*part) for part in json.loads(text)] if text else []
     return Trajectory(rows, events_of(float(rewards[last]), sum(lengths[row] for row in rows), decided))

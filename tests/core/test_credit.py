@@ -66,6 +66,16 @@ def test_two_turns_worked_out_by_hand():
     assert near[0] == pytest.approx(1.0 + 1.0 - 1.0 + 0.5)  # r_0 + m_1 - m_0 and the outcome
 
 
+def test_everything_after_reasoning_reaches_back_to_it():
+    """With lambda 0 the tokens before an event that ends reasoning have G_0 - m_0, and all others their own delta."""
+    first = events_of(2.0, 6, [(1, 0.0, True), (3, 1.0), (4, 1.0)])
+    second = events_of(0.0, 6, [(1, 0.0, True), (3, 0.0), (4, 0.0)])
+    whole, _ = group_advantages([first, second], lam=0.0, by_std=False)
+    assert whole.tolist() == pytest.approx([2.0, 1.0, 1.0, 0.0])
+    plain, _ = group_advantages([events_of(2.0, 6, [(1, 0.0), (3, 1.0), (4, 1.0)]), second], lam=0.0, by_std=False)
+    assert plain.tolist() == pytest.approx([0.0, 1.0, 1.0, 0.0])
+
+
 def test_a_trajectory_alone_keeps_its_reward():
     (found,) = group_advantages([events_of(1.5, 4, [(1, 1.0)])], lam=1.0, by_std=True)
     assert found.tolist() == pytest.approx([1.5, 0.5])
