@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -73,7 +74,7 @@ def read_bfcl(text: Any) -> BfclTruth:
     return BfclTruth(truth, written.functions, written.possible_answer, written.category)
 
 
-@register_scorer("bfcl_*", read=read_bfcl)
+@register_scorer("bfcl_*", read=read_bfcl, truth=attrgetter("truth"))
 def score_bfcl(response: Response, asked: BfclTruth, reward: RewardAtStep) -> dict[str, float]:
     """Score a response (`Scorer.score`). If one call is unreadable, all count as absent, as on the leaderboard."""
     wrong = check_calls(asked.functions, response.readable, asked.possible_answer, asked.category)

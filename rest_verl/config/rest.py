@@ -74,8 +74,11 @@ class RestConfig:
         credit: what a token is credited with. `trajectory`: the advantage of `base_estimator`, one for the whole
             trajectory. `turn`: what is decided at or after the token, where the environment scores its user turns
             (`rollout.environment.ScoresTurns`); the group's other trajectories are the critic (`core.credit`).
-        credit_lambda: how far the score of a later turn reaches back to a token: 1 fully, which is unbiased; smaller
-            values have less variance. The outcome, which only the end of a trajectory decides, always reaches back.
+            `span`: besides, what each name, key and value of a call earned where it was written (`reward.progress`),
+            in rows with a ground truth.
+        credit_lambda: how far the score of a later turn or span reaches back to a token: 1 fully, which is unbiased;
+            smaller values have less variance. The outcome, which only the end of a trajectory decides, always reaches
+            back, and everything reaches back to reasoning.
         weights_from: what gives a token its region. `state`: what the text before it says about where it is, so that
             all the choices of a branch have one weight and none drifts (`core.states`). `token`: the token itself, as
             the authors do.
@@ -114,7 +117,7 @@ class RestConfig:
     apply_in: Literal["advantage", "loss"] = "advantage"
     own_losses: list[str] = field(default_factory=list)
     base_estimator: str = "grpo"
-    credit: Literal["trajectory", "turn"] = "trajectory"
+    credit: Literal["trajectory", "turn", "span"] = "trajectory"
     credit_lambda: float = Field(default=1.0, ge=0, le=1)
     weights_from: WeightsFrom = "state"
     normalisation: Literal["batch", "row", "positive", "none"] = "batch"
@@ -138,15 +141,15 @@ class RestConfig:
     def __post_init__(self) -> None:
         if self.base_estimator == "rest":
             raise ValueError("rest.base_estimator=rest: set it to the estimator that ResT reshapes, such as grpo")
-        if self.credit == "turn" and self.base_estimator not in CREDIT_ESTIMATORS:
+        if self.credit != "trajectory" and self.base_estimator not in CREDIT_ESTIMATORS:
             raise ValueError(
-                f"rest.credit=turn takes the group as critic, but rest.base_estimator={self.base_estimator}: set it "
-                f"to {' or '.join(CREDIT_ESTIMATORS)}, or set rest.credit=trajectory"
+                f"rest.credit={self.credit} takes the group as critic, but rest.base_estimator={self.base_estimator}: "
+                f"set it to {' or '.join(CREDIT_ESTIMATORS)}, or set rest.credit=trajectory"
             )
         if self.credit == "trajectory" and self.credit_lambda != 1.0:
             raise ValueError(
                 f"rest.credit_lambda={self.credit_lambda} is set, but rest.credit=trajectory does not read it: set "
-                "rest.credit=turn, or remove it"
+                "rest.credit=turn or span, or remove it"
             )
         if self.clamp_min > self.clamp_max:
             raise ValueError(f"rest.clamp_min={self.clamp_min} is greater than rest.clamp_max={self.clamp_max}")

@@ -271,11 +271,11 @@ def _check_credit(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
         )
     if OmegaConf.select(config, _MANAGER) != "rest_tool":
         raise ConfigError(
-            f"rest.credit={rest.credit} needs to know what each turn earned, but {_MANAGER}="
+            f"rest.credit={rest.credit} needs to know what was earned where, but {_MANAGER}="
             f"{OmegaConf.select(config, _MANAGER)} does not say it: set {_MANAGER}=rest_tool"
         )
     if OmegaConf.select(config, _CUSTOM) is not None:
         raise ConfigError(
-            f"{_CUSTOM} scores whole trajectories, so rest.credit={rest.credit} cannot tell what each turn earned: "
+            f"{_CUSTOM} scores whole trajectories, so rest.credit={rest.credit} cannot tell what was earned where: "
             "remove it, or set rest.credit=trajectory"
         )

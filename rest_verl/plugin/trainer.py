@@ -176,8 +176,8 @@ class RestTrainerMixin(WatchedTrainer):
         in_advantage = self._rest.apply_in == "advantage"
         channel = "advantages" if in_advantage else "rollout_is_weights"
         fields = ["entropy", "sum_pi_squared"] if self._weighting.needs_entropy else []
-        by_turn = self._rest.credit == "turn"
-        if by_turn:
+        by_events = self._rest.credit != "trajectory"
+        if by_events:
             fields += ["response_mask", "rm_scores", "token_level_rewards"]
         if in_advantage or correction.get("rollout_is") or correction.get("rollout_rs"):
             fields += ["response_mask", channel]
@@ -186,7 +186,7 @@ class RestTrainerMixin(WatchedTrainer):
         if (mask := values.get("response_mask")) is not None:
             step_batch.tagged = TaggedBatch(step_batch.regions, mask)
         written = {}
-        if by_turn:
+        if by_events:
             written["advantages"] = values["advantages"] = self._credit(batch, step_batch, values)
         weights, current = self._weighting(step_batch), values.get(channel)
         if in_advantage:
@@ -195,7 +195,7 @@ class RestTrainerMixin(WatchedTrainer):
         return write_fields(batch, written, nested_mask)
 
     def _credit(self, batch: KVBatchMeta, step_batch: StepBatch, values: Mapping[str, Any]) -> torch.Tensor:
-        """Advantages by turn instead of those of the base estimator, 0 for tokens that are not trained: (B, T)."""
+        """Advantages by events instead of those of the base estimator, 0 for tokens that are not trained: (B, T)."""
         assert step_batch.generated is not None
         # With a KL penalty in the reward verl writes it token by token; the trajectory's total counts here.
         rewards = values.get("token_level_rewards", values["rm_scores"]).sum(dim=-1)

@@ -19,10 +19,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
 from rest_verl.core.tool_calls import Kind
+from rest_verl.formats.parse.open_json import open_object
 from rest_verl.formats.rlla import RLLA
 from rest_verl.reward.response import Response
 
@@ -31,6 +33,8 @@ _CHAT_MARKERS = (
     ("<|im_start|>assistant", "<|im_end|>"),
     ("<|start_header_id|>assistant<|end_header_id|>", "<|eot_id|>"),
 )
+
+_CUT_CLOSING = re.compile(r"\s*<(?:/[a-z_]*)?\Z")
 
 _THINK = r"<think>.*?</think>"
 _CALLS = r"\n<tool_call>\n.*?\n</tool_call>"
@@ -61,12 +65,37 @@ class FirstBlockResponse(Response):
         return [_cut_chat(text.decode("utf-8", "replace")) for text in self.texts]
 
 
-def first_block_of(response: Response) -> Response:
-    """The response as the published code reads it; unchanged in another format than rlla, which that code cannot
-    read."""
+class OpenFirstBlockResponse(FirstBlockResponse):
+    """A response that may go on: of a first block that is open in its last turn, the lines that have ended count as in
+    a closed one, and the call in its last line as far as it is written."""
+
+    @cached_property
+    def written(self) -> Sequence[Any]:
+        text = self._cut[-1]
+        _, opening, block = text.partition("<tool_call>")
+        if not opening or "</tool_call>" in text:
+            return super().written
+        before = [line for text in self._cut[:-1] for line in _lines_of_calls(text)]
+        *ended, last = _CUT_CLOSING.sub("", block.partition("<tool_call>")[0]).lstrip().split("\n")
+        try:
+            values = [json.loads(line) for line in [*before, *ended]]
+        except (ValueError, RecursionError):
+            return []
+        with suppress(ValueError, RecursionError):
+            return [*values, json.loads(last)]
+        call = open_object(last.encode("utf-8", "surrogatepass"), b"parameters")
+        if call.broken:
+            return []
+        return values if call.name is None else [*values, {"name": call.name, "parameters": call.arguments}]
+
+
+def first_block_of(response: Response, is_open: bool = False) -> Response:
+    """The response as the published code reads it, of one `is_open` that may go on; unchanged in another format than
+    rlla, which that code cannot read."""
     if response.wire_format is not RLLA:
         return response
-    return FirstBlockResponse(response.texts, response.turns, response.wire_format, response.calls)
+    kind = OpenFirstBlockResponse if is_open else FirstBlockResponse
+    return kind(response.texts, response.turns, response.wire_format, response.calls)
 
 
 def _cut_chat(text: str) -> str:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int64, Integer
 from omegaconf import DictConfig
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager import NaiveRewardManager, register
@@ -14,13 +15,16 @@ from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
 from rest_verl.common.logs import logger_of
 from rest_verl.config.rest import ConfigError, load, model_of
+from rest_verl.core.credit import Decided
 from rest_verl.core.stops import end_ids, stop_ids, text_length
 from rest_verl.core.tokens import TokenBytes
 from rest_verl.core.tool_calls import ToolSchemas
 from rest_verl.formats import get_format
 from rest_verl.formats.tools import read_tools, tools_of_row
+from rest_verl.reward.progress import parts_of
 from rest_verl.reward.scorers import Scorer, get_scorer, score_environment
 from rest_verl.reward.tool_reward import RewardAtStep, ToolReward, skipped_components
+from rest_verl.reward.truth import GroundTruth
 from rest_verl.weighting.credit import EVENTS, write_events
 
 logger = logger_of(__name__)
@@ -38,6 +42,18 @@ def _read_truth(data_source: str, ground_truth: Any) -> tuple[Scorer, Any] | Non
 
 # The responses to one prompt are scored one by one, and reading its ground truth costs as much as reading one of them.
 _read_once = lru_cache(maxsize=4096)(_read_truth)
+TurnIds = Integer[np.ndarray, " token"]
+
+
+def _find(data_source: str, ground_truth: Any) -> tuple[Scorer, Any] | None:
+    return (_read_once if isinstance(ground_truth, Hashable) else _read_truth)(data_source, ground_truth)
+
+
+def _truth_of_reward(row: dict[str, Any]) -> GroundTruth | None:
+    """The ground truth to which the run's reward gives the score of a row; None where it cannot be read, or if the
+    scorer does not name it (`Scorer.truth`): then all of the score is decided at the end."""
+    found = _find(row["data_source"], row["reward_model"]["ground_truth"])
+    return None if found is None or found[0].truth is None else found[0].truth(found[1])
 
 
 @register("rest_tool")
@@ -59,7 +75,7 @@ class RestToolRewardManager(RewardManagerBase):
         self._table = TokenBytes.from_tokenizer(tokenizer)
         self._ends = end_ids(tokenizer, self._format, stop_ids(tokenizer, model_of(config)))
         self._reward = ToolReward(rest.reward)
-        self._turn_credit = rest.credit == "turn"
+        self._credit = rest.credit
         self._custom = None
         if config.reward.custom_reward_function.path is not None:
             self._custom = NaiveRewardManager(config, tokenizer, compute_score, **router)
@@ -70,30 +86,40 @@ class RestToolRewardManager(RewardManagerBase):
         fields = row.get("tool_extra_fields") or {}
         outputs = [data[index] for index in range(len(data))] if fields.get("rest_per_turn") else [data[-1:][0]]
         lengths = [_response_length(output) for output in outputs]
-        turns = [turn for output, length in zip(outputs, lengths, strict=True) for turn in self._turns(output, length)]
+        ids = [turn for output, length in zip(outputs, lengths, strict=True) for turn in _turn_ids(output, length)]
+        turns = [self._text(turn) for turn in ids]
         components = self._score(turns, row)
         components["response_tokens"] = float(sum(lengths))
         components |= {f"rollout/{key}": value for key, value in fields.get("rest_rollout", {}).items()}
         if self._custom is None:
-            events = {EVENTS: self._events(row, fields)} if self._turn_credit else {}
+            events = {} if self._credit == "trajectory" else {EVENTS: write_events(self._decided(ids, turns, row))}
             return {"reward_score": components["score"], "reward_extra_info": components | events}
         custom = await self._custom.run_single(data)
         rest_components = {} if components["skipped"] else components | {"rest_score": components["score"]}
         extra = rest_components | {"score": custom["reward_score"]} | custom["reward_extra_info"]
         return {"reward_score": custom["reward_score"], "reward_extra_info": extra}
 
-    def _events(self, row: dict[str, Any], fields: dict[str, Any]) -> str:
+    def _decided(self, ids: Sequence[TurnIds], turns: Sequence[bytes], row: dict[str, Any]) -> list[Decided]:
         """What was decided before the end of a trajectory, in units of the reward (`weighting.credit`). Environments
         score turns as shares of the correctness reward, verl's tools in the units of the reward itself."""
-        scale = self._reward.correctness_range(int(row["global_steps"])) if "rest_environment" in fields else 1.0
-        return write_events([(token, scale * amount) for token, amount in fields.get("rest_decided", ())])
+        fields, step = row.get("tool_extra_fields") or {}, int(row["global_steps"])
+        is_judged = "rest_environment" in fields
+        scale = self._reward.correctness_range(step) if is_judged else 1.0
+        by_turn = [Decided(token, scale * amount) for token, amount in fields.get("rest_decided", ())]
+        if self._credit == "turn" or is_judged or (truth := _truth_of_reward(row)) is None:
+            return by_turn
+        parts = parts_of(self._reward, turns, self._format, _tools(row), truth, step)
+        first = np.cumsum([0, *map(len, ids)])
+        places = [self._table.gather(turn)[1] for turn in ids]
+        by_span = [
+            Decided(int(first[part.turn]) + _token_at(places[part.turn], part.byte), part.amount, part.ends_reasoning)
+            for part in parts
+        ]
+        return sorted([*by_turn, *by_span])
 
-    def _turns(self, output: Any, length: int) -> list[bytes]:
-        """The bytes of each turn that the policy generated."""
-        responses = output.batch["responses"].numpy()
-        bounds = _turn_bounds(output.non_tensor_batch, length)
-        turns = [responses[start:end] for start, end in bounds]
-        return [self._table.decode(turn[: text_length(turn, self._ends)]) for turn in turns]
+    def _text(self, turn: TurnIds) -> bytes:
+        """The bytes of a turn, without the tokens that end it."""
+        return self._table.decode(turn[: text_length(turn, self._ends)])
 
     def _score(self, turns: Sequence[bytes], row: dict[str, Any]) -> dict[str, float]:
         """Reward components of a row."""
@@ -103,7 +129,7 @@ class RestToolRewardManager(RewardManagerBase):
         if judged is not None:
             return score_environment(response, judged, reward)
         data_source, ground_truth = row["data_source"], row["reward_model"]["ground_truth"]
-        found = (_read_once if isinstance(ground_truth, Hashable) else _read_truth)(data_source, ground_truth)
+        found = _find(data_source, ground_truth)
         if found is None:
             return skipped_components()
         scorer, truth = found
@@ -114,6 +140,17 @@ class RestToolRewardManager(RewardManagerBase):
                 "dict of numbers in which 'score' is the reward"
             )
         return components | {"skipped": 0.0}
+
+
+def _turn_ids(output: Any, length: int) -> list[TurnIds]:
+    """The tokens of each turn that the policy generated."""
+    responses = output.batch["responses"].numpy()
+    return [responses[start:end] for start, end in _turn_bounds(output.non_tensor_batch, length)]
+
+
+def _token_at(starts: Int64[np.ndarray, " edge"], byte: int) -> int:
+    """The token of a turn that contains a byte of its text; the turn's last token for the byte after its text."""
+    return min(int(np.searchsorted(starts, byte, side="right")) - 1, len(starts) - 2)
 
 
 def _tools(row: dict[str, Any]) -> ToolSchemas:

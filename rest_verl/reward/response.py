@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from rest_verl.core.tool_calls import NO_TOOLS, Kind, ToolCall, ToolSchemas, Turn, WireFormat
+from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, Kind, ToolCall, ToolSchemas, Turn, WireFormat
 from rest_verl.formats.parse.tags import uncovered
 
 _ANY_KIND = (Kind(calls=True, answer=False), Kind(calls=False, answer=True), Kind(calls=True, answer=True))
@@ -92,6 +93,43 @@ class Response:
             uncovered(text, turn).decode("utf-8", "replace").strip()
             for text, turn in zip(self.texts, self.turns, strict=True)
         )
+
+
+# What may stand after the last call while it is not complete: white space, and a tag that is not written to its end.
+_BEGUN_TAG = re.compile(rb"\s*(?:[<\[][^>\]]*)?\Z")
+
+
+def read_open(
+    before: Response,
+    text: bytes,
+    tools: ToolSchemas = NO_TOOLS,
+    known: dict[CallSpan, ToolCall | None] | None = None,
+) -> Response:
+    """The response with a turn more that may go on: of a call that is still being written it has what is decided
+    (`WireFormat.read_open`), with `UNDECIDED` for values that are not, and no call before its name is.
+
+    Args:
+        before: the turns before it.
+        text: bytes of the turn so far.
+        tools: tools that the policy was offered.
+        known: complete calls that were read in a shorter text of this turn; those of this one are added.
+    """
+    wire_format, known = before.wire_format, {} if known is None else known
+    turn, calls = wire_format.parse(text), list(before.calls)
+    for call in turn.calls:
+        if call.complete:
+            if call not in known:
+                known[call] = wire_format.read(text, call, tools)
+            calls.append(known[call])
+        elif call is not turn.calls[-1] or not _BEGUN_TAG.match(text, call.whole[1]):
+            calls.append(None)
+        else:
+            written = wire_format.read_open(text, call, tools)
+            if written.broken:
+                calls.append(None)
+            elif written.name is not None:
+                calls.append(ToolCall(written.name, written.arguments))
+    return Response([*before.texts, text], [*before.turns, turn], wire_format, calls)
 
 
 def read_response(texts: Sequence[bytes], wire_format: WireFormat, tools: ToolSchemas = NO_TOOLS) -> Response:

@@ -39,10 +39,14 @@ class Scorer:
             the reward, `acc` the first number in validation reports, and any others are logged.
         read: function from a row's `reward_model.ground_truth` to the input of `score`; ValueError if the row cannot
             be read: such rows are skipped and counted.
+        truth: function from the result of `read` to the ground truth with which `score` asks the reward of the run.
+            From it follow the parts of the score for `rest.credit=span` (`reward.progress`); what else the score has
+            is decided at the end. None if the score has nothing to do with that reward: then all of it is.
     """
 
     score: Callable[[Response, Any, RewardAtStep], dict[str, float]]
     read: Callable[[Any], Any]
+    truth: Callable[[Any], GroundTruth] | None = None
 
 
 _SCORERS: Registry[Scorer] = Registry("scorer", modules={"bfcl_*": "rest_verl.bfcl.scorer"})
@@ -52,12 +56,15 @@ def _unchanged(ground_truth: Any) -> Any:
     return ground_truth
 
 
-def register_scorer(pattern: str, read: Callable[[Any], Any] = _unchanged) -> Callable[[Callable], Callable]:
+def register_scorer(
+    pattern: str, read: Callable[[Any], Any] = _unchanged, truth: Callable[[Any], GroundTruth] | None = None
+) -> Callable[[Callable], Callable]:
     """Decorator that registers the function of a scorer; see `Scorer` for the arguments.
 
     Args:
         pattern: pattern of the data sources that it scores, such as `shop_*`.
         read: reader of ground truths; the default passes them on unchanged.
+        truth: see `Scorer`; left out, the score has no parts.
 
     Raises:
         ValueError: the pattern is taken.
@@ -65,7 +72,7 @@ def register_scorer(pattern: str, read: Callable[[Any], Any] = _unchanged) -> Ca
     _SCORERS.check_free(pattern)
 
     def register(score: Callable[[Response, Any, RewardAtStep], dict[str, float]]) -> Callable:
-        _SCORERS.add(pattern, Scorer(score, read))
+        _SCORERS.add(pattern, Scorer(score, read, truth))
         return score
 
     return register
@@ -77,13 +84,13 @@ def get_scorer(data_source: str) -> Scorer:
     return _SCORERS.get(max(fitting, key=len))
 
 
-@register_scorer("*", read=read_ground_truth)
+@register_scorer("*", read=read_ground_truth, truth=_unchanged)
 def score_rlla(response: Response, truth: GroundTruth, reward: RewardAtStep) -> dict[str, float]:
     """Score a response with the reward of the run (`Scorer.score`)."""
     return reward(response, truth)
 
 
-@register_scorer("apibank_*", read=read_ground_truth)
+@register_scorer("apibank_*", read=read_ground_truth, truth=_unchanged)
 def score_apibank(response: Response, truth: GroundTruth, reward: RewardAtStep) -> dict[str, float]:
     """Score a response with the reward of the run and API-Bank's accuracies (`Scorer.score`)."""
     soft = any(_is_soft_match(lines, due) for due in truth.calls[:1] for lines in _written_lines(response))

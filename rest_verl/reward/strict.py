@@ -23,6 +23,9 @@ monotone: what adds nothing right never gains, and removing what is wrong never 
 The share is 0 if the response is not legal, which is stricter here than in the wire format: no text outside of
 reasoning, calls and answer, no empty answer where one is due, and no calls where none are due. Where no call is due,
 the share is 1 for a legal answer and 0 otherwise.
+
+A call that is still being written (`reward.progress`) has the arguments whose names are decided: one with an undecided
+value counts in k, not in v, and in w only if it is neither in R nor optional.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rest_verl.core.tool_calls import Kind, ToolCall
+from rest_verl.core.tool_calls import UNDECIDED, Kind, ToolCall
 from rest_verl.reward.pairing import Group, best_pairs
 from rest_verl.reward.response import Response
 from rest_verl.reward.truth import NO_MATCH, DueCall, Match, equal_json
@@ -144,16 +147,19 @@ def _required(due: DueCall) -> set[str]:
 def _agreement(due: DueCall, call: ToolCall) -> _Agreement:
     required, given = _required(due), call.arguments.keys()
     right = {key for key in given & (required | due.optional) if _is_right(due, key, call)}
+    open_ones = {key for key in given & due.optional if call.arguments[key] is UNDECIDED}
     return _Agreement(
         due=len(required),
         given=len(required & given),
         values=len(required & right),
-        wrong=len(given - required - right),
+        wrong=len(given - required - right - open_ones),
     )
 
 
 def _is_right(due: DueCall, key: str, call: ToolCall) -> bool:
     value = call.arguments[key]
+    if value is UNDECIDED:
+        return False
     if due.accepts is not None:
         return due.accepts(key, value)
     return key in due.arguments and equal_json(value, due.arguments[key])

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rest_verl.config.reward import RewardConfig
-from rest_verl.core.tool_calls import NO_TOOLS, ToolSchemas, WireFormat
-from rest_verl.reward.first_block import first_block_of
-from rest_verl.reward.response import Response, read_response
+from rest_verl.core.tool_calls import NO_TOOLS, CallSpan, ToolCall, ToolSchemas, WireFormat
+from rest_verl.reward.first_block import FirstBlockResponse, first_block_of
+from rest_verl.reward.response import Response, read_open, read_response
 from rest_verl.reward.strict import is_strictly_legal, is_strictly_legal_for_some_kind, match_best
 from rest_verl.reward.toolrl import match_in_order
 from rest_verl.reward.truth import GroundTruth, Match, same_calls
@@ -73,6 +73,13 @@ class ToolReward:
         response = read_response(texts, wire_format, tools)
         return response if self._strict or self._settings.reading == "parser" else first_block_of(response)
 
+    def read_open(
+        self, before: Response, text: bytes, tools: ToolSchemas, known: dict[CallSpan, ToolCall | None]
+    ) -> Response:
+        """Parse a turn that may go on, after the turns before it (`reward.response.read_open`), as `read` does."""
+        response = read_open(before, text, tools, known)
+        return first_block_of(response, is_open=True) if isinstance(before, FirstBlockResponse) else response
+
     def score(self, response: Response, truth: GroundTruth, step: int) -> dict[str, float]:
         """Score a response.
 
@@ -85,7 +92,7 @@ class ToolReward:
             `COMPONENTS` by name; `score` is the reward. `acc` depends neither on the rules nor on the step: 1 if the
             calls are exactly those due, in any order, or, where none is due, if there is an answer and no call.
         """
-        legal = is_strictly_legal(response, truth.kind) if self._strict else response.is_legal(truth.kind)
+        legal = self.is_legal(response, truth)
         match = self._match(response, truth, legal)
         correctness = 0.0
         if truth.kind.calls or self._strict:
@@ -98,6 +105,18 @@ class ToolReward:
             "extra_calls": float(max(len(response.calls) - len(truth.calls), 0)),
             "acc": float(is_exact(response, truth)),
         }
+
+    def is_legal(self, response: Response, truth: GroundTruth) -> bool:
+        """Whether a response earns the format reward."""
+        return is_strictly_legal(response, truth.kind) if self._strict else response.is_legal(truth.kind)
+
+    def share(self, response: Response, truth: GroundTruth) -> float:
+        """Share of the correctness reward that the calls of a response earn, if it is legal."""
+        return self._match(response, truth, legal=True).share
+
+    def format_range(self, step: int) -> float:
+        """What a legal response is worth: F_max(s) - F_min(s)."""
+        return self._format_max(step) - self._format_min(step)
 
     def correctness_range(self, step: int) -> float:
         """What a share of 1 is worth: C_max(s) - C_min(s)."""

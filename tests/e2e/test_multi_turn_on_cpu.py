@@ -123,7 +123,7 @@ def run(train, folder):
         "rest.format=hermes",
         "rest.apply_in=advantage",
         "rest.base_estimator=rloo",
-        "rest.credit=turn",
+        "rest.credit=span",
         "rest.cap=null",  # where a bound acts, a row's weights no longer add up to its tokens
         "actor_rollout_ref.actor.policy_loss.loss_mode=vanilla",
         f"data.train_files=[{folder / 'sums.parquet'},{folder / 'shop.parquet'}]",
@@ -227,6 +227,16 @@ def test_turns_of_a_dialogue_are_credited_by_what_comes_after_them(run, records)
         assert all(len(values) <= 1 for values in by_wish.values())
         differing += len(set().union(*by_wish.values())) > 1
     assert differing > 0
+
+
+def test_spans_of_a_call_are_credited_by_what_comes_after_them(records):
+    """Rows with a ground truth: in some first turn a name or a value has another advantage than what follows it."""
+    first = [
+        row["advantage"][turn["begin"] : turn["end"]]
+        for row in of_source(records, "sums")
+        for turn in row["turns"][:1]
+    ]
+    assert any(len(set(advantages)) > 1 for advantages in first)
 
 
 def test_weights_keep_the_gradients_scale_on_two_ranks(run):

@@ -225,8 +225,12 @@ def test_records_need_the_trainer_that_writes_them(estimator):
 BY_TURN = {**IN_LOSS, "rest.credit": "turn", "reward.reward_manager.name": "rest_tool"}
 
 
-def test_credit_by_turn_needs_a_group_and_someone_who_says_what_a_turn_earned():
+def test_credit_by_events_needs_a_group_and_someone_who_names_them():
     assert check(BY_TURN).credit == "turn"
+    assert check(BY_TURN, {"rest.credit": "span"}).credit == "span"
+    assert "rest.credit=span takes the group" in message(
+        BY_TURN, {"rest.credit": "span", "rest.base_estimator": "gae"}
+    )
     assert "set it to grpo or rloo" in message(BY_TURN, {"rest.base_estimator": "gae"})
     assert message(BY_TURN, {"reward.reward_manager.name": "naive"}).endswith(
         "set reward.reward_manager.name=rest_tool"

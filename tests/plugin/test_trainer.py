@@ -98,6 +98,18 @@ def test_credit_by_turn_replaces_the_base_estimators_advantages(step, weights, o
     assert metrics["rest/credit/outcome"] == pytest.approx(0.25)
 
 
+def test_credit_by_span_reaches_back_to_reasoning_in_full(step):
+    """With lambda 0 a token has its event's own part, and the tokens of reasoning all that comes after them."""
+    events = ("[[1, 0.0, true], [4, 0.75], [9, -0.25]]", "[[1, 0.0, true], [2, 0.0]]")
+    _, rows, _ = step("+rest=paper", "rest.credit=span", "rest.credit_lambda=0.0", events=events)
+    advantages = rows[KEYS[0]]["advantages"]
+    # delta = 0, 0.75, -0.25 and the outcome 0.5 against 0; in units of the deviation of the scores
+    expected = [(one + 0.5) / 0.5**0.5 for one in (0.5, 0.75, -0.25, 0.0)]
+    tokens = torch.arange(len(advantages))
+    index = (tokens > 1).int() + (tokens > 4).int() + (tokens > 9).int()
+    torch.testing.assert_close(advantages, torch.tensor(expected)[index], atol=1e-4, rtol=0)
+
+
 def test_credit_by_trajectory_writes_no_advantages_of_its_own(step):
     _, rows, metrics = step("+rest=paper", events=EVENTS)
     assert rows[KEYS[0]]["advantages"].tolist() == pytest.approx(

@@ -11,6 +11,7 @@ from verl import DataProto
 
 from rest_verl.common.names import Registry
 from rest_verl.config.rest import ConfigError
+from rest_verl.core.tokens import TokenBytes
 from rest_verl.reward import manager, scorers
 from rest_verl.reward.manager import RestToolRewardManager
 from rest_verl.reward.scorers import Scorer
@@ -232,3 +233,48 @@ def test_events_are_in_units_of_the_reward_at_the_rows_step(tokenizer):
         [2, 0.25]
     ]
     assert "rest_events" not in score(tokenizer, [CALL], fields=judged)
+
+
+def test_credit_by_span_places_parts_at_the_tokens_of_the_deciding_bytes(tokenizer):
+    """C ranges over 4 at step 0, F over 4: the due call has a name and no arguments, so its name earns all of C."""
+    found = score(tokenizer, [CALL], settings=config(credit="span", reward="strict"))
+    events = json.loads(found["rest_events"])
+    table = TokenBytes.from_tokenizer(tokenizer)
+    ends = np.cumsum([len(table.decode(np.array([token]))) for token in tokenizer(CALL)["input_ids"]])
+    bytes_of = [CALL.index("</think>") + 7, CALL.index('"get_time"') + 9, len(CALL) - 1]
+    tokens = np.searchsorted(ends, bytes_of, side="right").tolist()
+    assert events == [[tokens[0], 0.0, True], [tokens[1], pytest.approx(4.0)], [tokens[2], pytest.approx(4.0)]]
+    assert found["score"] == pytest.approx(4.0)
+
+
+def test_spans_of_a_later_turn_come_after_the_tokens_of_the_first(tokenizer):
+    settings = config(credit="span", reward="strict")
+    one = json.loads(score(tokenizer, [CALL], settings=settings)["rest_events"])
+    both = json.loads(score(tokenizer, [CALL, TOOL, ANSWER], settings=settings)["rest_events"])
+    ends_reasoning = both.pop()
+    assert both == one
+    first = len(tokenizer(CALL)["input_ids"]) + 1  # with its end; tokens of tools do not count
+    thought = tokenizer(ANSWER[: ANSWER.index("</think>") + 8])["input_ids"]
+    assert ends_reasoning == [first + len(thought) - 1, 0.0, True]
+
+
+def test_a_judge_who_names_no_parts_leaves_the_score_to_the_end(tokenizer, monkeypatch):
+    """An environment says what turns earned, and a scorer without `truth` nothing."""
+    settings = config(credit="span", reward="strict")
+    judged = {"rest_environment": {"score": 0.25, "acc": 0.0}, "rest_decided": [[2, 0.25]]}
+    found = score(tokenizer, [CALL], settings=settings, fields=judged)
+    assert json.loads(found["rest_events"]) == [[2, pytest.approx(1.0)]]
+    mine = Scorer(lambda response, truth, reward: {"score": 1.0}, lambda truth: truth)
+    monkeypatch.setattr(scorers, "_SCORERS", Registry("scorer", {"*": mine}))
+    manager._read_once.cache_clear()
+    assert json.loads(score(tokenizer, [CALL], settings=settings, data_source="mine")["rest_events"]) == []
+    manager._read_once.cache_clear()
+
+
+def test_tools_that_pay_and_spans_share_one_order(tokenizer):
+    settings = config(credit="span", reward="strict")
+    events = json.loads(
+        score(tokenizer, [CALL], settings=settings, fields={"rest_decided": [[1, 0.5]]})["rest_events"]
+    )
+    assert events[0] == [1, 0.5] and [event[0] for event in events] == sorted(event[0] for event in events)
+    assert len(events) == 4

@@ -372,4 +372,25 @@ FAULTS = (
         "})",
         "tests/faults/test_stop_tokens.py::test_a_turn_of_any_format_is_legal_before_any_stop",
     ),
+    Planted(
+        "a call earns nothing before it is complete",
+        "reward/response.py",
+        "                calls.append(ToolCall(written.name, written.arguments))\n",
+        "                pass\n",
+        "tests/reward/test_progress.py::test_strict_parts_worked_out_by_hand",
+    ),
+    Planted(
+        "a part is credited one token late",
+        "reward/manager.py",
+        'int(np.searchsorted(starts, byte, side="right")) - 1',
+        'int(np.searchsorted(starts, byte, side="right"))',
+        "tests/reward/test_manager.py::test_credit_by_span_places_parts_at_the_tokens_of_the_deciding_bytes",
+    ),
+    Planted(
+        "a look at an open call knows what follows it",
+        "reward/progress.py",
+        "reward.read_open(before, text[: found.end()], tools, known)",
+        "reward.read_open(before, text[: found.end() + 1], tools, known)",
+        "tests/reward/test_progress.py::test_a_part_depends_on_the_text_up_to_it_alone",
+    ),
 )

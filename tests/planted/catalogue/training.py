@@ -327,4 +327,11 @@ FAULTS = (
         "self._scale = BatchScale(self._config.decay)",
         "tests/weighting/test_token_weighting.py::test_a_restored_weighting_goes_on_as_if_it_had_not_been_stopped",
     ),
+    Planted(
+        "lambda cuts reasoning off from what follows it",
+        "core/credit.py",
+        "np.where(reasoned, advantages_of(amounts, counts, outcomes, 1.0), advantages)",
+        "np.where(reasoned, advantages, advantages)",
+        "tests/core/test_credit.py::test_everything_after_reasoning_reaches_back_to_it",
+    ),
 )
