@@ -104,14 +104,14 @@ def accuracy(model: Any, clerk: Clerk, dialogues: int) -> float:
     return round(float(hold(model, clerk, [draw_wishes(rng) for _ in range(dialogues)]).right.mean()), 4)
 
 
-def steps_to(curve: Sequence[float], target: float) -> float:
+def steps_to(curve: Sequence[float], target: float, every: int = EVERY) -> float:
     """Updates until a target, with a straight line between validations; all of them where it is never reached."""
     if curve[0] >= target:
         return 0.0
     for number, (before, after) in enumerate(pairwise(curve)):
         if after >= target:
-            return EVERY * (number + (target - before) / (after - before))
-    return float(EVERY * (len(curve) - 1))
+            return every * (number + (target - before) / (after - before))
+    return float(every * (len(curve) - 1))
 
 
 def best_rate(pieces: Mapping[str, Any], variant: str) -> float:
@@ -143,9 +143,11 @@ def findings(pieces: Mapping[str, Any]) -> dict[str, Any]:
     rows, verdicts = [], {}
     for name in VARIANTS:
         rates = {"at_grpos": base} | ({"at_own": own[name]} if own[name] != base else {})
-        compared = {where: _compared(at(name, rate), grpo, target) | {"rate": rate} for where, rate in rates.items()}
-        verdicts[name.replace(".", "_")] = compared
-        for one in compared.values():
+        by_rate = {
+            where: compared(at(name, rate), grpo, target, EVERY) | {"rate": rate} for where, rate in rates.items()
+        }
+        verdicts[name.replace(".", "_")] = by_rate
+        for one in by_rate.values():
             cells = [shown(one["times_fewer"], ".2f"), f"{one['final']:.3f}", shown(one["final_minus_grpo"], "+.3f")]
             cells.append(str(one["lost"]))
             rows.append([name, f"{one['rate']:g}", one["seeds"], f"{one['updates']:.1f}", *cells])
@@ -163,17 +165,20 @@ def findings(pieces: Mapping[str, Any]) -> dict[str, Any]:
     return {"verdicts": found, "tables": {"dialogues": table(head, rows)}}
 
 
-def _compared(ours: dict[int, list[float]], grpo: dict[int, list[float]], target: float) -> dict[str, Any]:
-    """Updates to the target and final accuracy of one variant against GRPO, over the seeds that both have."""
+def compared(
+    ours: Mapping[int, Sequence[float]], grpo: Mapping[int, Sequence[float]], target: float, every: int
+) -> dict[str, Any]:
+    """Updates to the target and final accuracy of one variant against GRPO, from the curves of each seed, with a
+    validation after `every` updates, over the seeds that both have."""
     seeds = sorted(ours.keys() & grpo.keys())
-    updates = [steps_to(ours[seed], target) for seed in seeds]
+    updates = [steps_to(ours[seed], target, every) for seed in seeds]
     final, others = [ours[seed][-1] for seed in seeds], [grpo[seed][-1] for seed in seeds]
     return {
         "seeds": len(seeds),
         "updates": float(np.mean(updates)),
         # at least half an update: a quick form may begin above its target
         "times_fewer": ratio_interval(
-            [steps_to(grpo[seed], target) for seed in seeds], [max(one, 0.5) for one in updates]
+            [steps_to(grpo[seed], target, every) for seed in seeds], [max(one, 0.5) for one in updates]
         ).verdict(1.0),
         "final": float(np.mean(final)),
         "lost": sum(ours[seed][-1] < ours[seed][0] for seed in seeds),  # runs that end below where they began
