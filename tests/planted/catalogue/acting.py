@@ -390,7 +390,7 @@ FAULTS = (
         "a look at an open call knows what follows it",
         "reward/progress.py",
         "reward.read_open(before, text[: found.end()], tools, known)",
-        "reward.read_open(before, text[: found.end() + 1], tools, known)",
+        "reward.read_open(before, text[: found.end() + 9], tools, known)",
         "tests/reward/test_progress.py::test_a_part_depends_on_the_text_up_to_it_alone",
     ),
 )
