@@ -63,8 +63,10 @@ def test_a_batch_has_the_gradient_of_each_scheme_and_region(policy, rollouts, mo
 def test_schemes_share_totals_and_reward_and_differ_in_weights(policy, rollouts):
     regions = torch.randint(0, len(Region), rollouts.responses.shape, generator=torch.Generator().manual_seed(1))
     weights = scheme_weights(policy, TaggedBatch(regions.to(torch.int8), rollouts.response_mask), rollouts)
-    totals = rollouts.response_mask.sum(dim=-1).float().expand(len(SCHEMES), -1)
-    torch.testing.assert_close(weights.sum(dim=-1), totals)
+    # up to floor and cap, which act after the normalisation
+    assert weights.sum(dim=(1, 2)).tolist() == pytest.approx(
+        [float(rollouts.response_mask.sum())] * len(SCHEMES), 0.02
+    )
     assert not any(torch.equal(weights[0], other) for other in weights[1:])
     settings = policy.settings
     assert [settings[name].scheme for name in SCHEMES] == ["uniform", "paper", "entropy", "token", "token"]

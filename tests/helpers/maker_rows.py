@@ -58,7 +58,7 @@ def make_rows(folder: Path) -> MakerRows:
     missing = ""
     try:
         bfcl_folder()
-        categories = ["--category", "simple_python", "--category", "irrelevance"]
+        categories = ["--categories", "simple_python,irrelevance"]
         made["bfcl"] = ["bfcl", *categories, "--validation-share", "1.0"]
     except ModuleNotFoundError as error:
         missing = str(error)
