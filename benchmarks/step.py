@@ -55,7 +55,7 @@ from verl.trainer.ppo.v1 import PPOTrainer
 from weighting import composed, make_batch, peak_beside
 
 from rest_verl.config.rest import load
-from rest_verl.core.regions import RegionTagger
+from rest_verl.core.states import TAGGERS
 from rest_verl.formats import get_format
 from rest_verl.plugin import trainer as seam
 from rest_verl.records.recorder import Recorder
@@ -123,7 +123,7 @@ def trainer_of(config: DictConfig, tokenizer: Any) -> Any:
     trainer._rest, trainer._weighting = rest, TokenWeighting(rest, total_steps=100)
     trainer._recorder = Recorder(rest, tokenizer, 100) if rest.dump_dir else None
     trainer._init_dump_executor()
-    trainer._tagger = RegionTagger(tokenizer, get_format(rest.format))
+    trainer._tagger = TAGGERS[rest.weights_from](tokenizer, get_format(rest.format))
     trainer.use_critic, trainer._rollout_moe_lb_metrics_accumulator = False, None
     trainer.resource_pool_manager = SimpleNamespace(get_n_gpus=lambda: 8)
     return trainer

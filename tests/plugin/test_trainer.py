@@ -152,4 +152,4 @@ def test_a_resumed_trainer_continues_with_what_was_measured(step, make, tmp_path
     second = make(*overrides)
     second._load_checkpoint()
     assert second._weighting.state() == first._weighting.state()
-    assert set(first._weighting.state()["entropy"]) == {"OTHER", "THINK", "RESPONSE", "FORMAT", "ARGS", "NAME"}
+    assert set(first._weighting.state()["entropy"]) == {"THINK", "RESPONSE", "FORMAT", "ARGS", "NAME"}
