@@ -5,7 +5,7 @@ import random
 
 import pytest
 from hostile_text import GROWING
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from parts import text_of
 from render import RENDERERS
@@ -66,6 +66,7 @@ CASES = st.tuples(st.integers(0, 10**6), st.sampled_from(sorted(RENDERERS)), st.
 
 
 @given(CASES)
+@example((466, "glm", "strict"))  # an end tag within an open call
 @examples(400)
 def test_a_part_depends_on_the_text_up_to_it_alone(case):
     """Truncated anywhere, right after a part too, a text has the parts that it has up to there: what follows changes

@@ -268,7 +268,7 @@ def read_open_call(
     # An opening tag that is not written to its end is none yet.
     if tags and tags[-1].group() == parameters.opening:
         text, tags = text[: tags[-1].start()], tags[:-1]
-    opened = tags[-1] if tags and tags[-1].group() != parameters.closing else None
+    opened = tags[-1] if tags and tags[-1]["key"] is not None else None
     written = parameters.split(text, start, len(text) if opened is None else opened.start())
     if opened is None and written is None and _BEGUN_TAG.match(text, tags[-1].end() if tags else start):
         written = parameters.split(text, start, tags[-1].end() if tags else start)
