@@ -19,17 +19,15 @@ The target is halfway from the start to GRPO's mean end at its best rate. Runs t
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 import typer
-from evidence.dialogue import IMITATION_STEPS, Clerk, Dialogues, draw_wishes, hold, prepare_clerk
-from evidence.intervals import difference_interval, ratio_interval
+from evidence.clerk import IMITATION_STEPS, Clerk, prepare_clerk
+from evidence.dialogue import Dialogues, draw_wishes, hold, shown_turn
 from evidence.policy import (
     MAX_GRAD_NORM,
     group_advantages,
@@ -37,16 +35,15 @@ from evidence.policy import (
     response_log_probs,
     surrogate,
 )
-from harness import Fresh, Jobs, Out, Publish, Quick, Study, in_a_worker, table
-from page_numbers import shown
+from evidence.rates import RATES, against_grpo, run_paired
+from harness import Fresh, Jobs, Out, Publish, Quick, Study, in_a_worker
 
 from rest_verl.core.credit import events_of
 from rest_verl.core.credit import group_advantages as credit_advantages
 
 VARIANTS: dict[str, float | None] = {"grpo": None, "turn": 1.0, "turn_0.5": 0.5}  # lambda
-RATES: tuple[float, ...] = (1e-4, 2e-4, 4e-4, 8e-4)
 PROMPTS, GROUP, STEPS, EVERY, VALIDATED = 4, 4, 32, 4, 64
-TUNING_SEEDS, TUNED = 3, ("grpo", "turn")
+TUNED = ("grpo", "turn")
 
 
 def advantages(held: Dialogues, lam: float | None) -> torch.Tensor:
@@ -104,86 +101,10 @@ def accuracy(model: Any, clerk: Clerk, dialogues: int) -> float:
     return round(float(hold(model, clerk, [draw_wishes(rng) for _ in range(dialogues)]).right.mean()), 4)
 
 
-def steps_to(curve: Sequence[float], target: float, every: int = EVERY) -> float:
-    """Updates until a target, with a straight line between validations; all of them where it is never reached."""
-    if curve[0] >= target:
-        return 0.0
-    for number, (before, after) in enumerate(pairwise(curve)):
-        if after >= target:
-            return every * (number + (target - before) / (after - before))
-    return float(every * (len(curve) - 1))
-
-
-def best_rate(pieces: Mapping[str, Any], variant: str) -> float:
-    """The rate with the highest mean accuracy over training, by the seeds that all rates have."""
-    means = {
-        rate: np.mean(
-            [np.mean(one["curve"]) for one in pieces.values() if one["variant"] == variant and one["rate"] == rate][
-                :TUNING_SEEDS
-            ]
-        )
-        for rate in sorted({one["rate"] for one in pieces.values() if one["variant"] == variant})
-    }
-    return max(means, key=lambda rate: means[rate])
-
-
 def findings(pieces: Mapping[str, Any]) -> dict[str, Any]:
-    """Updates to the target and final accuracy of each variant against GRPO: `at_grpos` at GRPO's best rate, `at_own`
-    at the variant's own against GRPO at its own."""
-    base = best_rate(pieces, "grpo")
-    own = {name: best_rate(pieces, name) if name in TUNED else base for name in VARIANTS}
-    curves = {(one["variant"], one["rate"], one["seed"]): one["curve"] for one in pieces.values()}
-
-    def at(name: str, rate: float) -> dict[int, list[float]]:
-        return {seed: curve for (found, of, seed), curve in curves.items() if (found, of) == (name, rate)}
-
-    grpo = at("grpo", base)
-    start, end = np.mean([curve[0] for curve in grpo.values()]), np.mean([curve[-1] for curve in grpo.values()])
-    target = float(start + end) / 2
-    rows, verdicts = [], {}
-    for name in VARIANTS:
-        rates = {"at_grpos": base} | ({"at_own": own[name]} if own[name] != base else {})
-        by_rate = {
-            where: compared(at(name, rate), grpo, target, EVERY) | {"rate": rate} for where, rate in rates.items()
-        }
-        verdicts[name.replace(".", "_")] = by_rate
-        for one in by_rate.values():
-            cells = [shown(one["times_fewer"], ".2f"), f"{one['final']:.3f}", shown(one["final_minus_grpo"], "+.3f")]
-            cells.append(str(one["lost"]))
-            rows.append([name, f"{one['rate']:g}", one["seeds"], f"{one['updates']:.1f}", *cells])
-    head = [
-        "credit",
-        "rate",
-        "seeds",
-        f"updates to {target:.3f}",
-        "times fewer",
-        "final",
-        "final minus GRPO's",
-        "lost",
-    ]
-    found = {"target": target, "start": float(start), "of": verdicts}
-    return {"verdicts": found, "tables": {"dialogues": table(head, rows)}}
-
-
-def compared(
-    ours: Mapping[int, Sequence[float]], grpo: Mapping[int, Sequence[float]], target: float, every: int
-) -> dict[str, Any]:
-    """Updates to the target and final accuracy of one variant against GRPO, from the curves of each seed, with a
-    validation after `every` updates, over the seeds that both have."""
-    seeds = sorted(ours.keys() & grpo.keys())
-    updates = [steps_to(ours[seed], target, every) for seed in seeds]
-    final, others = [ours[seed][-1] for seed in seeds], [grpo[seed][-1] for seed in seeds]
-    return {
-        "seeds": len(seeds),
-        "updates": float(np.mean(updates)),
-        # at least half an update: a quick form may begin above its target
-        "times_fewer": ratio_interval(
-            [steps_to(grpo[seed], target, every) for seed in seeds], [max(one, 0.5) for one in updates]
-        ).verdict(1.0),
-        "final": float(np.mean(final)),
-        "lost": sum(ours[seed][-1] < ours[seed][0] for seed in seeds),  # runs that end below where they began
-        "final_minus_grpo": difference_interval(final, others).verdict(),
-    }
+    """Updates to the target and final accuracy of each variant against GRPO (`evidence.rates`)."""
+    verdicts, found = against_grpo(pieces, list(VARIANTS), TUNED, EVERY, {"lost": "lost"})
+    return {"verdicts": verdicts, "tables": {"dialogues": found}}
 
 
 def main(
@@ -200,23 +121,12 @@ def main(
         out, seeds, steps, validated, imitation, rates = out / "quick", 2, EVERY, 4, 20, RATES[1:2]
     plan = {"steps": steps, "prompts": PROMPTS, "group": GROUP, "validated": validated, "imitation": imitation}
     study = Study("dialogues", plan, out, fresh=fresh)
-    clerk = study.prepare("starting model", lambda _: prepare_clerk(out, imitation))
+    clerk = study.prepare("starting model", lambda _: prepare_clerk(out, shown_turn, imitation))
 
-    def work(names: Sequence[str], at: Sequence[float], count: int) -> dict[str, Any]:
-        return {
-            f"{name}/{rate:g}/{seed}": partial(run, clerk, name, rate, seed, steps, validated)
-            for seed in range(count)
-            for rate in at
-            for name in names
-        }
+    def work(name: str, rate: float, seed: int) -> Callable[[], Any]:
+        return partial(run, clerk, name, rate, seed, steps, validated)
 
-    study.run(work(TUNED, rates, min(TUNING_SEEDS, seeds)), jobs)
-    base = best_rate(study.pieces, "grpo")
-    own = {name: dict.fromkeys((base, best_rate(study.pieces, name))) for name in TUNED}
-    wanted = work(list(VARIANTS), [base], seeds)
-    for name, at in own.items():
-        wanted |= work([name], list(at), seeds)
-    study.run(wanted, jobs)
+    run_paired(study, work, list(VARIANTS), TUNED, rates, seeds, jobs)
     study.finish(findings(study.pieces), publish)
 
 

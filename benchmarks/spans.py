@@ -22,27 +22,25 @@ The target is halfway from the start to GRPO's mean end at its best rate. Runs t
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 import typer
-from dialogues import best_rate, compared
-from evidence.orders import CALLS, IMITATION_STEPS, Clerk, Served, draw_wishes, prepare_clerk, serve
+from evidence.clerk import IMITATION_STEPS, Clerk, prepare_clerk
+from evidence.orders import CALLS, Served, draw_wishes, serve, shown_turn
 from evidence.policy import MAX_GRAD_NORM, group_advantages, new_optimizer, response_log_probs, surrogate
-from harness import Fresh, Jobs, Out, Publish, Quick, Study, in_a_worker, table
-from page_numbers import shown
+from evidence.rates import RATES, against_grpo, run_paired
+from harness import Fresh, Jobs, Out, Publish, Quick, Study, in_a_worker
 
 from rest_verl.core.credit import group_advantages as credit_advantages
 from rest_verl.core.credit import token_advantages
 
 VARIANTS: dict[str, float | None] = {"grpo": None, "span": 1.0, "span_0.8": 0.8, "span_0.5": 0.5, "span_0": 0.0}
-RATES: tuple[float, ...] = (1e-4, 2e-4, 4e-4, 8e-4)
 PROMPTS, GROUP, STEPS, EVERY, VALIDATED = 2, 4, 48, 8, 128
-TUNING_SEEDS, TUNED = 3, ("grpo", "span_0.5")
+TUNED = ("grpo", "span_0.5")
 LOST = 0.1  # share of responses of a validation that are illegal or lack a call
 
 
@@ -96,38 +94,15 @@ def validate(model: Any, clerk: Clerk, orders: int) -> tuple[float, float]:
 
 
 def findings(pieces: Mapping[str, Any]) -> dict[str, Any]:
-    """Updates to the target and final accuracy of each variant against GRPO: `at_grpos` at GRPO's best rate, `at_own`
-    at the variant's own against GRPO at its own."""
-    base = best_rate(pieces, "grpo")
-    own = {name: best_rate(pieces, name) if name in TUNED else base for name in VARIANTS}
-    runs = {(one["variant"], one["rate"], one["seed"]): one for one in pieces.values()}
-
-    def at(name: str, rate: float, what: str = "curve") -> dict[int, list[float]]:
-        return {seed: one[what] for (found, of, seed), one in runs.items() if (found, of) == (name, rate)}
-
-    grpo = at("grpo", base)
-    start, end = np.mean([curve[0] for curve in grpo.values()]), np.mean([curve[-1] for curve in grpo.values()])
-    target = float(start + end) / 2
-    rows, verdicts = [], {}
-    for name in VARIANTS:
-        rates = {"at_grpos": base} | ({"at_own": own[name]} if own[name] != base else {})
-        of_name = {}
-        for where, rate in rates.items():
-            lines = at(name, rate, "lines_lost").values()
-            of_name[where] = compared(at(name, rate), grpo, target, EVERY) | {
-                "rate": rate,
-                "runs_that_lose_lines": sum(max(one[1:]) > LOST for one in lines),
-                "end_with_lines_lost": sum(one[-1] > LOST for one in lines),
-            }
-        verdicts[name.replace(".", "_")] = of_name
-        for one in of_name.values():
-            cells = [shown(one["times_fewer"], ".2f"), f"{one['final']:.3f}", shown(one["final_minus_grpo"], "+.3f")]
-            cells += [str(one["runs_that_lose_lines"]), str(one["end_with_lines_lost"])]
-            rows.append([name, f"{one['rate']:g}", one["seeds"], f"{one['updates']:.1f}", *cells])
-    head = ["credit", "rate", "seeds", f"updates to {target:.3f}", "times fewer", "final", "final minus GRPO's"]
-    head += ["lose lines", "end so"]
-    found = {"target": target, "start": float(start), "of": verdicts}
-    return {"verdicts": found, "tables": {"spans": table(head, rows)}}
+    """Updates to the target and final accuracy of each variant against GRPO (`evidence.rates`), and the runs that lose
+    lines in any validation after the start, and in the last."""
+    columns = {"lose lines": "runs_that_lose_lines", "end so": "end_with_lines_lost"}
+    counts: dict[str, Callable[[Mapping[str, Any]], bool]] = {
+        "runs_that_lose_lines": lambda run: max(run["lines_lost"][1:]) > LOST,
+        "end_with_lines_lost": lambda run: run["lines_lost"][-1] > LOST,
+    }
+    verdicts, found = against_grpo(pieces, list(VARIANTS), TUNED, EVERY, columns, counts)
+    return {"verdicts": verdicts, "tables": {"spans": found}}
 
 
 def main(
@@ -144,23 +119,12 @@ def main(
         out, seeds, steps, validated, imitation, rates = out / "quick", 2, EVERY, 4, 20, RATES[1:2]
     plan = {"steps": steps, "prompts": PROMPTS, "group": GROUP, "validated": validated, "imitation": imitation}
     study = Study("spans", plan, out, fresh=fresh)
-    clerk = study.prepare("starting model", lambda _: prepare_clerk(out, imitation))
+    clerk = study.prepare("starting model", lambda _: prepare_clerk(out, shown_turn, imitation))
 
-    def work(names: Sequence[str], at: Sequence[float], count: int) -> dict[str, Any]:
-        return {
-            f"{name}/{rate:g}/{seed}": partial(run, clerk, name, rate, seed, steps, validated)
-            for seed in range(count)
-            for rate in at
-            for name in names
-        }
+    def work(name: str, rate: float, seed: int) -> Callable[[], Any]:
+        return partial(run, clerk, name, rate, seed, steps, validated)
 
-    study.run(work(TUNED, rates, min(TUNING_SEEDS, seeds)), jobs)
-    base = best_rate(study.pieces, "grpo")
-    own = {name: dict.fromkeys((base, best_rate(study.pieces, name))) for name in TUNED}
-    wanted = work(list(VARIANTS), [base], seeds)
-    for name, at in own.items():
-        wanted |= work([name], list(at), seeds)
-    study.run(wanted, jobs)
+    run_paired(study, work, list(VARIANTS), TUNED, rates, seeds, jobs)
     study.finish(findings(study.pieces), publish)
 
 

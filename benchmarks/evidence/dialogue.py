@@ -12,18 +12,14 @@ import json
 import random
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
-import harness  # noqa: F401  (puts the CPU examples on the path)
-import tiny_model
 import torch
+from evidence.clerk import ITEMS, Clerk, Shown
 from evidence.policy import Rollouts, sample
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel
 
-ITEMS = ("apple", "pear", "plum", "fig", "lemon", "melon", "grape", "kiwi", "peach", "mango", "date", "lime")
 TURNS, MAX_TOKENS = 4, 48
 MISTAKES, LEAVES = 0.4, 0.08  # shares of the clerk's turns
-VOCABULARY, DEMONSTRATIONS, IMITATION_STEPS = 480, 6000, 900
 END = "<|im_end|>"
 
 
@@ -86,39 +82,16 @@ def change_of(text: str) -> tuple[str, int] | None:
         return None
 
 
-@dataclass(frozen=True)
-class Clerk:
-    """The half-trained model that every run starts from."""
-
-    folder: Path
-    tokenizer: PreTrainedTokenizerFast
-
-    def new_model(self) -> PreTrainedModel:
-        """A fresh copy, in float32."""
-        return AutoModelForCausalLM.from_pretrained(self.folder / "model", dtype="float32", attn_implementation="sdpa")
-
-
-def prepare_clerk(folder: Path, steps: int = IMITATION_STEPS) -> Clerk:
-    """Train the starting model, or read the one that an earlier run left in this folder."""
-    home = (folder / f"clerk-{steps}").resolve()
-    if not (home / "model" / "config.json").exists():
-        rng = random.Random(0)
-        shown = []
-        for _ in range(DEMONSTRATIONS):
-            wishes = draw_wishes(rng)
-            messages: list[dict[str, str]] = []
-            told = rng.randrange(TURNS)
-            for wish in wishes[:told]:
-                said = {"role": "user", "content": wish.said}
-                messages += [said, {"role": "assistant", "content": call_of(wish.item, wish.count)}]
-            messages.append({"role": "user", "content": wishes[told].said})
-            shown.append((messages, taught(rng, wishes[told])))
-        texts = [text for messages, said in shown for text in (messages[-1]["content"], said)]
-        tokenizer = tiny_model.train_tokenizer(texts, VOCABULARY)
-        model = tiny_model.new_model(tokenizer, seed=0)
-        tiny_model.train_model(model, tokenizer, shown, steps=steps, seed=0)
-        tiny_model.save(model, tokenizer, home / "model")
-    return Clerk(home, PreTrainedTokenizerFast.from_pretrained(home / "model"))
+def shown_turn(rng: random.Random) -> Shown:
+    """A dialogue up to one of its turns, and what the clerk that is imitated writes there."""
+    wishes = draw_wishes(rng)
+    messages: list[dict[str, str]] = []
+    told = rng.randrange(TURNS)
+    for wish in wishes[:told]:
+        said = {"role": "user", "content": wish.said}
+        messages += [said, {"role": "assistant", "content": call_of(wish.item, wish.count)}]
+    messages.append({"role": "user", "content": wishes[told].said})
+    return messages, taught(rng, wishes[told])
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,12 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import harness  # noqa: F401  (puts the CPU examples on the path)
 import numpy as np
-import tiny_model
 import torch
+from evidence.clerk import ITEMS, Clerk, Shown
 from evidence.policy import Rollouts, sample
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel
 
 from rest_verl.config.rest import load
 from rest_verl.core.credit import Decided, Events, events_of
@@ -29,9 +27,7 @@ from rest_verl.reward.progress import parts_of
 from rest_verl.reward.tool_reward import ToolReward
 from rest_verl.reward.truth import read_ground_truth
 
-ITEMS = ("apple", "pear", "plum", "fig", "lemon", "melon", "grape", "kiwi", "peach", "mango", "date", "lime")
 CALLS, MAX_TOKENS, MISTAKES = 3, 128, 0.25  # of each tool, item and count
-VOCABULARY, DEMONSTRATIONS, IMITATION_STEPS = 480, 6000, 900
 STEP = 150  # at which the reward is taken: its bounds stand still
 
 Wish = tuple[str, str, int]  # tool, item, count
@@ -69,34 +65,11 @@ def taught(rng: random.Random, wish: Wish) -> Wish:
     )
 
 
-@dataclass(frozen=True)
-class Clerk:
-    """The half-trained model that every run starts from."""
-
-    folder: Path
-    tokenizer: PreTrainedTokenizerFast
-
-    def new_model(self) -> PreTrainedModel:
-        """A fresh copy, in float32."""
-        return AutoModelForCausalLM.from_pretrained(self.folder / "model", dtype="float32", attn_implementation="sdpa")
-
-
-def prepare_clerk(folder: Path, steps: int = IMITATION_STEPS) -> Clerk:
-    """Train the starting model, or read the one that an earlier run left in this folder."""
-    home = (folder / f"clerk-{steps}").resolve()
-    if not (home / "model" / "config.json").exists():
-        rng = random.Random(0)
-        shown = []
-        for _ in range(DEMONSTRATIONS):
-            wishes = draw_wishes(rng)
-            response = written([taught(rng, wish) for wish in wishes])
-            shown.append(([{"role": "user", "content": said(wishes)}], response))
-        texts = [text for messages, response in shown for text in (messages[0]["content"], response)]
-        tokenizer = tiny_model.train_tokenizer(texts, VOCABULARY)
-        model = tiny_model.new_model(tokenizer, seed=0)
-        tiny_model.train_model(model, tokenizer, shown, steps=steps, seed=0)
-        tiny_model.save(model, tokenizer, home / "model")
-    return Clerk(home, PreTrainedTokenizerFast.from_pretrained(home / "model"))
+def shown_turn(rng: random.Random) -> Shown:
+    """An order, and what the clerk that is imitated writes."""
+    wishes = draw_wishes(rng)
+    response = written([taught(rng, wish) for wish in wishes])
+    return [{"role": "user", "content": said(wishes)}], response
 
 
 @dataclass(frozen=True)

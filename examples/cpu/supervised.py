@@ -1,7 +1,6 @@
 """A short supervised start: a pretrained model imitates right answers, and continues where it was stopped.
 
-Weights and optimizer are
-kept in float32; where the processor has it, the forward and backward passes are in bf16.
+Weights and optimizer are kept in float32; where the processor has it, the forward and backward passes are in bf16.
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@ from collections import Counter
 
 import pytest
 import torch
-from dialogues import GROUP, advantages, findings, steps_to
+from dialogues import EVERY, GROUP, advantages, findings
 from evidence.dialogue import TURNS, Dialogues, call_of, change_of, draw_wishes
+from evidence.rates import steps_to
 
 
 def test_a_turn_is_read_as_the_change_that_it_makes():
@@ -54,9 +55,9 @@ def test_a_turn_is_not_blamed_for_what_was_decided_before_it():
 
 
 def test_updates_to_a_target_lie_between_validations():
-    assert steps_to([0.2, 0.4, 0.6], 0.5) == pytest.approx(6.0)
-    assert steps_to([0.5, 0.4], 0.5) == 0.0
-    assert steps_to([0.2, 0.3, 0.3], 0.5) == 8.0
+    assert steps_to([0.2, 0.4, 0.6], 0.5, EVERY) == pytest.approx(6.0)
+    assert steps_to([0.5, 0.4], 0.5, EVERY) == 0.0
+    assert steps_to([0.2, 0.3, 0.3], 0.5, EVERY) == 8.0
 
 
 def test_variants_are_compared_over_the_seeds_that_both_have():
