@@ -35,7 +35,7 @@ from evidence.policy import (
     response_log_probs,
     surrogate,
 )
-from evidence.rates import RATES, against_grpo, run_paired
+from evidence.rates import against_grpo, run_paired
 from harness import Fresh, Jobs, Out, Publish, Quick, Study, in_a_worker
 
 from rest_verl.core.credit import events_of
@@ -43,7 +43,7 @@ from rest_verl.core.credit import group_advantages as credit_advantages
 
 VARIANTS: dict[str, float | None] = {"grpo": None, "turn": 1.0, "turn_0.5": 0.5}  # lambda
 PROMPTS, GROUP, STEPS, EVERY, VALIDATED = 4, 4, 32, 4, 64
-TUNED = ("grpo", "turn")
+TUNED, RATES = ("grpo", "turn"), [1e-4, 2e-4, 4e-4, 8e-4]
 
 
 def advantages(held: Dialogues, lam: float | None) -> torch.Tensor:

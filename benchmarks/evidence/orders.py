@@ -1,4 +1,4 @@
-"""Orders of three things at once, for benchmarks/spans.py: one turn of three parallel calls.
+"""Orders of three things at once, for benchmarks/parallel_calls.py: one turn of three parallel calls.
 
 The user says what to add and what to take out; the right response reasons, then makes one call for each, in the format
 rlla. The clerk that the model first imitates gets the tool, the item or the count of a call wrong at times. The score

@@ -17,7 +17,6 @@ from evidence.intervals import difference_interval, ratio_interval
 from harness import Study, table
 from page_numbers import shown
 
-RATES: tuple[float, ...] = (1e-4, 2e-4, 4e-4, 8e-4)
 TUNING_SEEDS = 3
 
 
@@ -29,6 +28,7 @@ def run_paired(
     rates: Sequence[float],
     seeds: int,
     jobs: int,
+    sound: Callable[[Mapping[str, Any]], bool] = lambda run: True,
 ) -> None:
     """Do the pieces of a study: `tuned` at all rates by a few seeds, then all variants at GRPO's best rate and each of
     `tuned` at its own.
@@ -41,6 +41,7 @@ def run_paired(
         rates: what is searched.
         seeds: number of paired seeds.
         jobs: number of processes.
+        sound: whether a run speaks for its rate (`best_rate`).
     """
 
     def work(names: Sequence[str], at: Collection[float], count: int) -> dict[str, Callable[[], Any]]:
@@ -49,8 +50,8 @@ def run_paired(
         }
 
     study.run(work(tuned, rates, min(TUNING_SEEDS, seeds)), jobs)
-    base = best_rate(study.pieces, "grpo")
-    own = {name: dict.fromkeys((base, best_rate(study.pieces, name))) for name in tuned}
+    base = best_rate(study.pieces, "grpo", sound)
+    own = {name: dict.fromkeys((base, best_rate(study.pieces, name, sound))) for name in tuned}
     wanted = work(variants, [base], seeds)
     for name, at in own.items():
         wanted |= work([name], list(at), seeds)
@@ -64,6 +65,7 @@ def against_grpo(
     every: int,
     columns: Mapping[str, str],
     counts: Mapping[str, Callable[[Mapping[str, Any]], bool]] | None = None,
+    sound: Callable[[Mapping[str, Any]], bool] = lambda run: True,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Updates to the target and final accuracy of each variant against GRPO: `at_grpos` at GRPO's best rate, `at_own`
     at the variant's own against GRPO at its best.
@@ -74,11 +76,12 @@ def against_grpo(
         every: updates between validations.
         columns: further columns of the table: their headings, and the names of their numbers.
         counts: numbers besides `lost`, the runs that end below their start: their names, and which runs count.
+        sound: as for `run_paired`.
 
     Returns:
         the verdicts, and their table.
     """
-    base, all_counts = best_rate(pieces, "grpo"), {"lost": _ends_below_its_start} | dict(counts or {})
+    base, all_counts = best_rate(pieces, "grpo", sound), {"lost": _ends_below_its_start} | dict(counts or {})
 
     def runs(name: str, rate: float) -> list[Any]:
         return [one for one in pieces.values() if (one["variant"], one["rate"]) == (name, rate)]
@@ -91,7 +94,7 @@ def against_grpo(
     target = float(start + end) / 2
     rows, verdicts = [], {}
     for name in variants:
-        own = best_rate(pieces, name) if name in tuned else base
+        own = best_rate(pieces, name, sound) if name in tuned else base
         by_rate = {
             where: compared(curves(name, rate), grpo, target, every)
             | {"rate": rate}
@@ -121,17 +124,15 @@ def steps_to(curve: Sequence[float], target: float, every: int) -> float:
     return float(every * (len(curve) - 1))
 
 
-def best_rate(pieces: Mapping[str, Any], variant: str) -> float:
-    """The rate with the highest mean accuracy over training, by the seeds that all rates have."""
-    means = {
-        rate: np.mean(
-            [np.mean(one["curve"]) for one in pieces.values() if one["variant"] == variant and one["rate"] == rate][
-                :TUNING_SEEDS
-            ]
-        )
-        for rate in sorted({one["rate"] for one in pieces.values() if one["variant"] == variant})
-    }
-    return max(means, key=lambda rate: means[rate])
+def best_rate(
+    pieces: Mapping[str, Any], variant: str, sound: Callable[[Mapping[str, Any]], bool] = lambda run: True
+) -> float:
+    """The rate with the highest mean accuracy over training, by the seeds that all rates have; among those at which
+    all these runs are sound, or the lowest rate where there is none."""
+    runs = [one for one in pieces.values() if one["variant"] == variant and one["seed"] < TUNING_SEEDS]
+    by_rate = {rate: [one for one in runs if one["rate"] == rate] for rate in sorted({one["rate"] for one in runs})}
+    safe = [rate for rate, found in by_rate.items() if all(map(sound, found))] or list(by_rate)[:1]
+    return max(safe, key=lambda rate: np.mean([np.mean(one["curve"]) for one in by_rate[rate]]))
 
 
 def compared(

@@ -1,13 +1,15 @@
-"""The study of credit by span: its orders, its advantages, and what it counts as a lost line."""
+"""The study of parallel calls: its orders, its advantages, and what it counts as a lost line."""
 
 import json
 import random
 
 import pytest
 import torch
-from evidence.orders import CALLS, Served, draw_wishes, taught, written
+from evidence.clerk import prepare_clerk
+from evidence.orders import CALLS, Served, draw_wishes, serve, shown_turn, taught, written
 from evidence.policy import Rollouts
-from spans import GROUP, VARIANTS, advantages, findings
+from evidence.rates import best_rate
+from parallel_calls import GROUP, VARIANTS, advantages, findings, keeps_lines, weights_of
 
 from rest_verl.core.credit import events_of
 from rest_verl.formats import get_format
@@ -38,7 +40,7 @@ def test_without_events_span_is_grpo_up_to_the_baseline():
     torch.testing.assert_close(by_span, plain * 4 / 3)
 
 
-@pytest.mark.parametrize("lam", [lam for lam in VARIANTS.values() if lam is not None])
+@pytest.mark.parametrize("lam", sorted({one.lam for one in VARIANTS.values() if one.lam is not None}))
 def test_tokens_after_the_last_decision_have_no_credit(lam):
     found = advantages(served(True), lam)
     assert (found[:, 2:] == 0).all() and (found[0, :2] > 0).all() and (found[1, :2] < 0).all()
@@ -54,3 +56,25 @@ def test_runs_that_lose_lines_are_counted():
     found = json.loads(json.dumps(findings(pieces)))["verdicts"]["of"]
     assert found["span_0"]["at_grpos"]["runs_that_lose_lines"] == 2
     assert found["span_0"]["at_grpos"]["end_with_lines_lost"] == found["grpo"]["at_grpos"]["runs_that_lose_lines"] == 0
+
+
+def test_a_rate_at_which_runs_lose_lines_is_not_taken():
+    """The higher rate learns more, but one of its runs loses lines; without a safe rate the lowest is taken."""
+    pieces = {}
+    for rate, end, lost in ((1e-4, 0.2, 0.0), (2e-4, 0.4, 0.0), (4e-4, 0.6, 0.2)):
+        for seed in range(2):
+            run = {"variant": "grpo", "rate": rate, "seed": seed, "curve": [0.1, end]}
+            pieces[f"{rate}/{seed}"] = run | {"lines_lost": [0.5, lost * seed]}
+    assert best_rate(pieces, "grpo") == 4e-4
+    assert best_rate(pieces, "grpo", keeps_lines) == 2e-4
+    assert best_rate(pieces, "grpo", lambda run: False) == 1e-4
+
+
+def test_weights_of_the_old_form_keep_the_sum_of_each_row(tmp_path):
+    """`row` keeps it, `batch` does not: the variants differ in what they say."""
+    clerk = prepare_clerk(tmp_path, shown_turn, steps=1)
+    rollouts = serve(clerk.new_model(), clerk, [draw_wishes(random.Random(0))] * 4, with_events=False).rollouts
+    old = weights_of(VARIANTS["entropy_adaptive_old"], clerk, 8)(rollouts, 1)
+    torch.testing.assert_close(old.sum(dim=-1), rollouts.response_mask.sum(dim=-1).float())
+    plain = weights_of(VARIANTS["grpo"], clerk, 8)(rollouts, 1)
+    torch.testing.assert_close(plain, rollouts.response_mask.float())
