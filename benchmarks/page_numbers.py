@@ -1,4 +1,4 @@
-"""Keeps the numbers of the hand-written pages equal to those of the result files that they quote.
+"""Keeps the numbers of README.md and of the hand-written pages equal to those of the result files that they quote.
 
 A page marks a number where it stands, so that its Markdown reads well on a code host:
 
@@ -20,6 +20,7 @@ stands on lines of its own:
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -74,11 +75,16 @@ def refreshed(page: Path, folder: Path = RESULTS) -> tuple[str, list[str]]:
     return MARK.sub(stored, text), found
 
 
-def refresh(docs: Path = ROOT / "docs", folder: Path = RESULTS, write: bool = True) -> list[str]:
-    """Rewrite the stale numbers of all pages, unless told not to, and return a line for each."""
+def all_pages(root: Path = ROOT) -> list[Path]:
+    """The pages that may quote a result file."""
+    return [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+
+
+def refresh(pages: Iterable[Path] | None = None, folder: Path = RESULTS, write: bool = True) -> list[str]:
+    """Rewrite the stale numbers of pages (default: all), unless told not to, and return a line for each."""
     _result.cache_clear()
     found = list[str]()
-    for page in sorted(docs.glob("*.md")):
+    for page in all_pages() if pages is None else pages:
         text, stale = refreshed(page, folder)
         if write and stale:
             page.write_text(text, encoding="utf-8")

@@ -70,12 +70,12 @@ def test_a_page_gets_stored_numbers_and_a_stale_one_is_named(tmp_path):
         "<!--= one.pieces.after 0 updates.sizes.1:, --><!--/-->, <!--= one.verdicts.held -->no<!--/-->\n"
         "<!--| one.tables.runs -->\n<!--/-->\n"
     )
-    found = refresh(tmp_path, tmp_path, write=False)
+    found = refresh([tmp_path / "page.md"], tmp_path, write=False)
     assert "old" in page.read_text()
     assert str(found[0]) == f"{page}:2: one.verdicts.paper is '-0.009 [-0.029, +0.006]', and the page says 'old'"
     assert [int(line.split(":")[1]) for line in found] == [2, 3, 3, 4]
-    refresh(tmp_path, tmp_path)
-    assert refresh(tmp_path, tmp_path, write=False) == []
+    refresh([tmp_path / "page.md"], tmp_path)
+    assert refresh([tmp_path / "page.md"], tmp_path, write=False) == []
     assert "-->1,234<!--/-->, <!--= one.verdicts.held -->yes<!--/-->" in page.read_text()
     assert "-->\n| run | s |\n| --- | --- |\n| a | 1 |\n| b | 2.5 |\n<!--/-->\n" in page.read_text()
 
@@ -85,7 +85,7 @@ def test_a_key_that_leads_nowhere_is_refused(tmp_path, key):
     write_result(tmp_path / "one.json", RESULT)
     (tmp_path / "page.md").write_text(f"<!--= {key} -->1<!--/-->")
     with pytest.raises(KeyError):
-        refresh(tmp_path, tmp_path)
+        refresh([tmp_path / "page.md"], tmp_path)
 
 
 def test_seeds_are_independent_and_fewer_are_the_first_of_many():
