@@ -19,6 +19,7 @@ from pydantic.dataclasses import dataclass
 
 from rest_verl.common.errors import raised
 from rest_verl.common.names import closest, unknown_name
+from rest_verl.config.published import TopFifthConfig, WienerConfig
 from rest_verl.config.ramp import STRICT
 from rest_verl.config.reward import RewardConfig, reward_preset
 from rest_verl.config.rollout import RolloutConfig
@@ -95,10 +96,12 @@ class RestConfig:
         alpha: exponent of the structural weight (V + eps)^(-alpha), in schemes `entropy` and `token`: 1 minimises
             variance, 0 weights all tokens alike, values below 0 prefer tokens of high entropy.
         eps: constant added to V, in schemes `entropy` and `token`.
-        decay: weight of the old value in the moving averages of a region's entropy and, with normalisation=batch, of
-            the mean weight; 0 uses each step alone.
+        decay: weight of the old value in the moving averages of a region's entropy, of its signal and, with
+            normalisation=batch, of the mean weight; 0 uses each step alone.
         targets: reasoning target of each region, in schemes `entropy` and `token`.
         curriculum: move from the structural weights to the targets, in schemes `entropy` and `token`.
+        wiener: scheme `wiener`, experimental.
+        top_fifth: scheme `top_fifth`.
         reward: rules and bounds of the reward manager `rest_tool`: the name of a preset (paper, toolrl, strict), or
             keys.
         rollout: limits of a trajectory in the agent loop `rest_tool_agent`.
@@ -131,6 +134,8 @@ class RestConfig:
     decay: float = Field(default=0.9, ge=0, lt=1)
     targets: RegionTargets = field(default_factory=RegionTargets)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    wiener: WienerConfig = field(default_factory=WienerConfig)
+    top_fifth: TopFifthConfig = field(default_factory=TopFifthConfig)
     reward: Annotated[RewardConfig, BeforeValidator(reward_preset)] = field(default_factory=RewardConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     dump_dir: str | None = Field(default=None, min_length=1)

@@ -54,6 +54,26 @@ def filled(
     return variance.where(known, by_region[batch.regions.int()])
 
 
+def finite(
+    values: Float[Tensor, "batch token"], batch: TaggedBatch, averages: Mapping[Region, float] | None = None
+) -> Float[Tensor, "batch token"]:
+    """A quantity of every token, and the average of its region where it is not finite.
+
+    Args:
+        values: of each token, possibly NaN or infinite.
+        averages: of every region; default: the batch's own, that of all regions together where one has none, and 0
+            where no trained token has a finite value.
+    """
+    known = values.isfinite()
+    if bool(known.all()):
+        return values
+    if averages is None:
+        means = batch.means(values)
+        typical = batch.mean_over(means, tuple(Region))
+        averages = {region: means.get(region, typical or 0.0) for region in Region}
+    return values.where(known, values.new_tensor([averages[region] for region in Region])[batch.regions.int()])
+
+
 @dataclass
 class StepMeans:
     """Means of one quantity over the tokens of all batches of a step; values that are not finite do not count."""
@@ -139,10 +159,11 @@ class RegionAverages:
     def variance_of_all(self, batch: TaggedBatch) -> dict[Region, float]:
         """V of every region. One that was never measured has the mean over the batch's tokens of the others; 0 if
         nothing was ever measured."""
-        typical = batch.mean_over(self.variance, tuple(Region))
-        if typical is None:
-            typical = sum(self.variance.values()) / len(self.variance) if self.variance else 0.0
-        return {region: self.variance.get(region, typical) for region in Region}
+        return _of_all(self.variance, batch)
+
+    def entropy_of_all(self, batch: TaggedBatch) -> dict[Region, float]:
+        """Entropy of every region in nats; as `variance_of_all` for one that was never measured."""
+        return _of_all(self.entropy, batch)
 
     def state(self) -> dict[str, object]:
         """The averages as JSON values, for a checkpoint."""
@@ -161,7 +182,7 @@ class RegionAverages:
             KeyError: one of the averages is missing.
         """
         by_region = {
-            name: {_region(region): average(f"{name} of {region}", value) for region, value in state[name].items()}
+            name: {region_of(region): average(f"{name} of {region}", value) for region, value in state[name].items()}
             for name in ("entropy", "variance")
         }
         structure = [
@@ -172,7 +193,14 @@ class RegionAverages:
         self._step = None
 
 
-def _region(name: str) -> Region:
+def _of_all(averages: Mapping[Region, float], batch: TaggedBatch) -> dict[Region, float]:
+    typical = batch.mean_over(averages, tuple(Region))
+    if typical is None:
+        typical = sum(averages.values()) / len(averages) if averages else 0.0
+    return {region: averages.get(region, typical) for region in Region}
+
+
+def region_of(name: str) -> Region:
     try:
         return Region[name]
     except KeyError:

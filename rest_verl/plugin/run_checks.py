@@ -38,6 +38,7 @@ _REST_MODES = [f"rest_{mode}" for mode in STOCK_MODES]
 _SUM_PI_SQUARED = "actor_rollout_ref.actor.calculate_sum_pi_squared"
 _MIXED_PRECISION = "actor_rollout_ref.actor.fsdp_config.mixed_precision"
 _CUSTOM = "reward.custom_reward_function.path"
+_ROLLOUT_LOG_PROBS = "actor_rollout_ref.rollout.calculate_log_probs"
 _BYPASS = "algorithm.rollout_correction.bypass_mode"
 _GROUPS = ("rest", "platform")
 
@@ -176,6 +177,17 @@ def _check_scheme(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
         raise ConfigError(
             f"rest.scheme={rest.scheme} needs the policy's entropy, which verl does not compute with {_BYPASS}=True: "
             f"set {_BYPASS}=False, or rest.scheme=paper"
+        )
+
+    if reshaped and "rollout_log_prob" in scheme.needs and not OmegaConf.select(config, _ROLLOUT_LOG_PROBS):
+        raise ConfigError(
+            f"rest.scheme={rest.scheme} needs the log-probabilities of the rollout, which verl does not record with "
+            f"{_ROLLOUT_LOG_PROBS}=False: set {_ROLLOUT_LOG_PROBS}=True, or another rest.scheme"
+        )
+    if reshaped and scheme.gives_credit and rest.apply_in == "loss":
+        raise ConfigError(
+            f"rest.scheme={rest.scheme} gives credit, which is added to the advantages, but rest.apply_in=loss "
+            f"weights the loss: set rest.apply_in=advantage and {_LOSS}=vanilla"
         )
 
 

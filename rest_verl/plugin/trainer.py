@@ -53,9 +53,20 @@ from rest_verl.weighting.metrics import (
     trajectory_rows,
     weight_metrics,
 )
+from rest_verl.weighting.rows import rows_of
 from rest_verl.weighting.saved_state import ChangedRunError, restore_state, save_state
-from rest_verl.weighting.step_batch import StepBatch
+from rest_verl.weighting.schemes import Need
+from rest_verl.weighting.step_batch import RowKey, StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
+
+# The fields of the queue in which verl writes what a scheme needs.
+_FIELDS_OF: Mapping[Need, tuple[str, ...]] = {
+    "entropy": ("entropy", "sum_pi_squared"),
+    "old_log_prob": ("old_log_probs",),
+    "rollout_log_prob": ("rollout_log_probs",),
+    "advantages": ("advantages",),
+    "rows": ("rm_scores",),
+}
 
 
 class RestTrainerMixin(WatchedTrainer):
@@ -167,6 +178,7 @@ class RestTrainerMixin(WatchedTrainer):
             generated=generated,
             lengths=values["response_mask"].offsets().diff(),
             extra_fields=extra_fields,
+            keys=[RowKey.parse(key) for key in batch.keys],
         )
         return step_batch, values["response_mask"]
 
@@ -175,7 +187,8 @@ class RestTrainerMixin(WatchedTrainer):
         correction: Any = self.config.algorithm.rollout_correction or {}
         in_advantage = self._rest.apply_in == "advantage"
         channel = "advantages" if in_advantage else "rollout_is_weights"
-        fields = ["entropy", "sum_pi_squared"] if self._weighting.needs_entropy else []
+        needs = self._weighting.needs
+        fields = [field for need, names in _FIELDS_OF.items() if need in needs for field in names]
         by_events = self._rest.credit != "trajectory"
         if by_events:
             fields += ["response_mask", "rm_scores", "token_level_rewards"]
@@ -183,15 +196,22 @@ class RestTrainerMixin(WatchedTrainer):
             fields += ["response_mask", channel]
         values = _padded(read_fields(batch, list(dict.fromkeys(fields))), nested_mask) if fields else {}
         step_batch.entropy, step_batch.sum_pi_squared = values.get("entropy"), values.get("sum_pi_squared")
+        step_batch.old_log_prob = values.get("old_log_probs")
+        step_batch.rollout_log_prob = values.get("rollout_log_probs")
         if (mask := values.get("response_mask")) is not None:
             step_batch.tagged = TaggedBatch(step_batch.regions, mask)
+        if "rows" in needs:
+            scores = values["rm_scores"].sum(dim=-1).tolist()
+            step_batch.rows = rows_of(step_batch.keys, scores, step_batch.extra_fields)
         written = {}
         if by_events:
             written["advantages"] = values["advantages"] = self._credit(batch, step_batch, values)
+        if in_advantage or "advantages" in needs:
+            step_batch.advantages = values["advantages"]
         weights, current = self._weighting(step_batch), values.get(channel)
-        if in_advantage:
-            step_batch.advantages = current
         written[channel] = weights if current is None else reshape_advantages(current, weights)
+        if step_batch.token_credit is not None:
+            written[channel] = written[channel] + step_batch.token_credit
         return write_fields(batch, written, nested_mask)
 
     def _credit(self, batch: KVBatchMeta, step_batch: StepBatch, values: Mapping[str, Any]) -> torch.Tensor:
@@ -217,6 +237,7 @@ class RestTrainerMixin(WatchedTrainer):
             "entropy": step_batch.entropy,
             "sum_pi_squared": step_batch.sum_pi_squared,
             "old_log_prob": values.get("old_log_probs"),
+            "rollout_log_prob": step_batch.rollout_log_prob,
             # those in the queue may be weighted by now, and a weight of 0 hides what they were
             "advantage": values.get("advantages") if step_batch.advantages is None else step_batch.advantages,
         }

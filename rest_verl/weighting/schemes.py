@@ -1,19 +1,20 @@
-"""Schemes: rules for the weight of a token, from its region, the measured entropy and the progress of training.
+"""Schemes: rules for the weight of a token, from what is known of a batch and the progress of training.
 
-A scheme is one function from a batch and the run's settings to the weights before normalisation. Register your own
-with `register_scheme` (docs/extending.md).
+A scheme is one function from a batch and the run's settings to the weights before normalisation, and, if it gives any,
+credit that is added to the weighted advantages. Register your own with `register_scheme` (docs/extending.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rest_verl.common.names import Registry
+from rest_verl.common.names import Registry, unknown_name
 from rest_verl.config.rest import RestConfig
 from rest_verl.core.regions import Region
 from rest_verl.core.weights import (
@@ -25,7 +26,28 @@ from rest_verl.core.weights import (
 )
 from rest_verl.weighting.step_batch import StepBatch
 
-Weigh = Callable[[StepBatch, RestConfig], Float[Tensor, "batch token"]]
+# What a scheme can ask for besides regions, mask, turns, keys, step, progress and lam, which every batch has:
+# - entropy: `entropy`, `variance`, `region_variance`, `region_entropy`
+# - old_log_prob, rollout_log_prob, advantages, rows: the field of that name
+# - signal: `region_signal`, and with it entropy, old_log_prob and advantages
+Need = Literal["entropy", "old_log_prob", "rollout_log_prob", "advantages", "rows", "signal"]
+NEEDS: tuple[Need, ...] = get_args(Need)
+_IMPLIED: dict[Need, frozenset[Need]] = {"signal": frozenset({"entropy", "old_log_prob", "advantages"})}
+
+
+class Weighed(NamedTuple):
+    """What a scheme returns that also gives credit.
+
+    Attributes:
+        weights: >= 0, before normalisation.
+        credit: of either sign, in the units of the advantages; added to the weighted advantages as it is.
+    """
+
+    weights: Float[Tensor, "batch token"]
+    credit: Float[Tensor, "batch token"]
+
+
+Weigh = Callable[[StepBatch, RestConfig], Float[Tensor, "batch token"] | Weighed]
 
 
 @dataclass(frozen=True)
@@ -33,31 +55,62 @@ class Scheme:
     """A registered scheme.
 
     Attributes:
-        weigh: function from a batch and the settings to weights >= 0; values where the mask is 0 are ignored.
-        measures_entropy: whether it reads the batch's variances, which need the entropy that verl's trainer computes.
+        weigh: function from a batch and the settings to weights >= 0, or to `Weighed`; values where the mask is 0 are
+            ignored.
+        needs: what it reads of a batch beyond what every batch has.
         reads: the `SCHEME_SETTINGS` that it reads; setting any other one in a run of this scheme is an error.
+        gives_credit: whether it returns `Weighed`, which only rest.apply_in=advantage can apply.
     """
 
     weigh: Weigh
-    measures_entropy: bool
+    needs: frozenset[Need]
     reads: frozenset[str]
+    gives_credit: bool = False
+
+    @property
+    def measures_entropy(self) -> bool:
+        """Whether it needs the entropy that verl's trainer computes."""
+        return "entropy" in self.needs
 
 
-_SCHEMES: Registry[Scheme] = Registry("scheme", {})
+_PUBLISHED = "rest_verl.weighting.published"
+_SCHEMES: Registry[Scheme] = Registry("scheme", modules=dict.fromkeys(["top_fifth"], _PUBLISHED))
 
 # Settings that only some schemes read.
-SCHEME_SETTINGS = frozenset({"weights", "clamp_min", "clamp_max", "alpha", "eps", "decay", "targets", "curriculum"})
+SCHEME_SETTINGS = frozenset(
+    {
+        *("weights", "clamp_min", "clamp_max", "alpha", "eps", "decay", "targets", "curriculum"),
+        *("top_fifth", "wiener"),
+    }
+)
 
 
 def register_scheme(
-    name: str, measures_entropy: bool = False, reads: frozenset[str] = SCHEME_SETTINGS
+    name: str,
+    measures_entropy: bool = False,
+    reads: frozenset[str] = SCHEME_SETTINGS,
+    needs: Collection[str] = (),
+    gives_credit: bool = False,
 ) -> Callable[[Weigh], Weigh]:
-    """Decorator that registers the function of a scheme; see `Scheme` for the arguments. ValueError if the name is
-    taken."""
+    """Decorator that registers the function of a scheme.
+
+    Args:
+        name: its name in `rest.scheme`.
+        measures_entropy: the same as "entropy" in `needs`.
+        reads, needs, gives_credit: see `Scheme`.
+
+    Raises:
+        ValueError: the name is taken, or there is no such need.
+    """
     _SCHEMES.check_free(name)
+    for need in needs:
+        if need not in NEEDS:
+            raise ValueError(f"scheme {name!r}: {unknown_name('need', need, NEEDS)}")
+    asked = {need for need in NEEDS if need in needs or (need == "entropy" and measures_entropy)}
+    whole = frozenset(asked).union(*(_IMPLIED.get(need, frozenset()) for need in asked))
 
     def register(weigh: Weigh) -> Weigh:
-        _SCHEMES.add(name, Scheme(weigh, measures_entropy, reads))
+        _SCHEMES.add(name, Scheme(weigh, whole, reads, gives_credit))
         return weigh
 
     return register
@@ -112,3 +165,19 @@ def token(batch: StepBatch, settings: RestConfig) -> Float[Tensor, "batch token"
     structural = structural_weights(batch.variance, batch.response_mask, settings.alpha, settings.eps)
     targets = per_region(batch.regions, {region: settings.targets.of(region) for region in Region})
     return clamp_positive(blend(structural, targets, batch.lam), settings.clamp_min, settings.clamp_max)
+
+
+@register_scheme("wiener", needs={"signal"}, reads=frozenset({"decay", "wiener"}))
+def wiener(batch: StepBatch, settings: RestConfig) -> Float[Tensor, "batch token"]:
+    """w_r = b + (1 - b) q_r / (q_r + 1) with q_r = max(t_r^2 - 1, 0), t_r^2 averaged over the steps before this one
+    (`core.signal`). Experimental.
+
+    Known before the batch is sampled. A region that was never measured has the mean weight of those that were, and 1
+    where there are none.
+    """
+    base, weights = settings.wiener.base, dict[Region, float]()
+    for region, t_squared in batch.region_signal.items():
+        ratio = max(t_squared - 1.0, 0.0)
+        weights[region] = base + (1.0 - base) * ratio / (ratio + 1.0)
+    typical = sum(weights.values()) / len(weights) if weights else 1.0
+    return per_region(batch.regions, {region: weights.get(region, typical) for region in Region})

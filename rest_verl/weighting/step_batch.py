@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import torch
 from jaxtyping import Float, Float32, Int8, Int64, Integer
 from torch import Tensor
 
@@ -25,12 +26,35 @@ class RowKey(NamedTuple):
         uid, session, output = key.rsplit("_", 2)
         return cls(uid, int(session), int(output))
 
+    @property
+    def trajectory(self) -> tuple[str, int]:
+        """The trajectory to which the row belongs."""
+        return self.uid, self.session
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of a row beside its tokens. All rows of one trajectory have that of the whole.
+
+    Attributes:
+        key: verl's key; `key.uid` is the group.
+        score: the trajectory's reward.
+        components: what the reward manager says of it, numbers only.
+        turn_scores: of its user turns, in order, where the environment scores them (`rollout.environment`).
+    """
+
+    key: RowKey
+    score: float
+    components: Mapping[str, float] = field(default_factory=dict)
+    turn_scores: Sequence[float] = ()
+
 
 @dataclass
 class StepBatch:
     """A batch of a step, padded on the right.
 
-    Schemes, metrics and records read it; fields that no stage has filled yet are None or empty.
+    Schemes, metrics and records read it; fields that no stage has filled yet are None or empty. A scheme gets a copy
+    in which every number is finite, and in which the fields that it does not declare in `needs` are None or empty.
 
     Attributes:
         step: global step, from 1.
@@ -39,8 +63,8 @@ class StepBatch:
         entropy: entropy of the old policy in nats; None if verl computes none (bypass mode).
         sum_pi_squared: sum of squared probabilities; None unless the actor reports it.
 
-        variance: V of each token (`core.entropy`). `TokenWeighting` fills this and `region_variance` for schemes that
-            measure entropy, and `lam` and `weights` for every scheme.
+        variance: V of each token (`core.entropy`). `TokenWeighting` fills this, `region_variance` and `region_entropy`
+            for schemes that need the entropy, and `lam`, `progress`, `weights` and `token_credit` for every scheme.
         region_variance: V of every region, averaged over steps.
         lam: value of the curriculum, in [0, 1]: 0 stresses structure, 1 the reasoning targets.
         weights: result of the weighting; 0 where the mask is 0.
@@ -51,7 +75,17 @@ class StepBatch:
         extra_fields: extra fields of each row, from the agent loop and the reward manager.
         credit: metrics of `rest.credit=turn`.
         advantages: advantages without weights, by `rest.credit`; None where the weights are stored next to the
-            advantages instead of multiplied into them.
+            advantages instead of multiplied into them, unless the scheme needs them.
+
+        keys: verl's key of each row.
+        progress: share of the run's steps that this step completes, in (0, 1].
+        old_log_prob: log-probability of each sampled token under the old policy, in nats: what the ratio of the policy
+            loss is taken to. With bypass mode that is the rollout's.
+        rollout_log_prob: the same by the inference engine that sampled it.
+        rows: one for each row.
+        region_entropy: entropy of every region in nats, averaged over steps, this one included.
+        region_signal: t^2 of the regions measured so far, averaged over the steps before this one (`core.signal`).
+        token_credit: credit that the scheme adds to the weighted advantages; None if it gives none.
     """
 
     step: int
@@ -68,6 +102,14 @@ class StepBatch:
     extra_fields: Sequence[Mapping[str, Any]] = ()
     credit: Mapping[str, float] = field(default_factory=dict)
     advantages: Float[Tensor, "batch token"] | None = None
+    keys: Sequence[RowKey] = ()
+    progress: float = 0.0
+    old_log_prob: Float[Tensor, "batch token"] | None = None
+    rollout_log_prob: Float[Tensor, "batch token"] | None = None
+    rows: Sequence[Row] = ()
+    region_entropy: Mapping[Region, float] = field(default_factory=dict)
+    region_signal: Mapping[Region, float] = field(default_factory=dict)
+    token_credit: Float32[Tensor, "batch token"] | None = None
 
     @property
     def regions(self) -> Int8[Tensor, "batch token"]:
@@ -83,3 +125,25 @@ class StepBatch:
     def counts(self) -> Int64[Tensor, " region"]:
         """Number of trained tokens of each `Region`, in its order."""
         return self.tagged.counts
+
+    @property
+    def turns(self) -> Int64[Tensor, "batch token"]:
+        """The number of each token's turn in its trajectory, from 0; -1 where the policy did not generate the token.
+
+        A turn is one stretch of generated tokens, or one output with `rest.rollout.per_turn`.
+        """
+        mask = (self.response_mask if self.generated is None else self.generated).bool()
+        begins = mask.clone()
+        begins[:, 1:] &= ~mask[:, :-1]
+        numbers = begins.cumsum(dim=-1) - 1
+        return (numbers + self._turns_before(begins.sum(dim=-1))[:, None]).masked_fill(~mask, -1)
+
+    def _turns_before(self, turns: Int64[Tensor, " batch"]) -> Int64[Tensor, " batch"]:
+        """Number of turns in the earlier outputs of each row's trajectory, given those of each row."""
+        before = torch.zeros_like(turns)
+        so_far: dict[tuple[str, int], int] = {}
+        for _, row in sorted((key.output, row) for row, key in enumerate(self.keys)):
+            trajectory = self.keys[row].trajectory
+            before[row] = so_far.get(trajectory, 0)
+            so_far[trajectory] = int(before[row] + turns[row])
+        return before

@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 from jaxtyping import Float, Float32
 from torch import Tensor
 
 from rest_verl.config.rest import RestConfig
 from rest_verl.core.curriculum import Progress, get_curriculum, position
-from rest_verl.core.entropy import RegionAverages, average, filled, variance_bound, variance_exact
+from rest_verl.core.entropy import RegionAverages, average, filled, finite, variance_bound, variance_exact
+from rest_verl.core.signal import SignalAverages
 from rest_verl.core.weights import BatchScale, bound, normalise_positive, normalise_rows
 from rest_verl.weighting.metrics import by_region
-from rest_verl.weighting.schemes import get_scheme, paper_weights
+from rest_verl.weighting.rows import finite_rows
+from rest_verl.weighting.schemes import Need, Weighed, get_scheme, paper_weights
 from rest_verl.weighting.step_batch import StepBatch
 
 _OF_ONE_BATCH = {  # `batch` is not among them: it has a state
     "row": normalise_rows,
     "positive": normalise_positive,
     "none": lambda weights, response_mask: weights,
+}
+
+
+# The field of a batch that each need is, and what it is called in messages.
+_FIELDS: Mapping[Need, tuple[str, str]] = {
+    "entropy": ("entropy", "the policy's entropy"),
+    "old_log_prob": ("old_log_prob", "the log-probabilities of the old policy"),
+    "rollout_log_prob": ("rollout_log_prob", "the log-probabilities of the rollout"),
+    "advantages": ("advantages", "the advantages"),
+    "rows": ("rows", "what is known of its rows"),
 }
 
 
@@ -41,36 +54,37 @@ class TokenWeighting:
         self._scheme = get_scheme(config.scheme)
         self._curriculum = get_curriculum(config.curriculum.kind)
         self._averages = RegionAverages(config.decay)
+        self._signal = SignalAverages(config.decay, config.wiener.min_trajectories, config.wiener.min_squares)
         self._scale = BatchScale(config.decay)
 
     def __call__(self, batch: StepBatch) -> Float32[Tensor, "batch token"]:
         """Weight of every token.
 
         Args:
-            batch: a batch, with `entropy` if the scheme measures it. With `sum_pi_squared`, V is exact instead of
-                bounded by the entropy. Where neither is finite, V is the average of the region. This call fills
-                `variance`, `region_variance`, `lam` and `weights`.
+            batch: a batch, with the fields that the scheme needs. With `sum_pi_squared`, V is exact instead of bounded
+                by the entropy. Where a number is not finite, the scheme sees the average of the region, or of the
+                group for a score. This call fills `variance`, `region_variance`, `region_entropy`, `region_signal`,
+                `lam`, `progress`, `weights` and `token_credit`.
 
         Returns:
             weights in [`rest.floor`, `rest.cap`], and 0 where the mask is 0.
 
         Raises:
-            ValueError: the scheme measures entropy and the batch has none; the curriculum left [0, 1]; a weight is
-                negative or not finite.
+            ValueError: the batch lacks what the scheme needs; the curriculum left [0, 1]; a weight is negative or not
+                finite, or a credit is not finite.
         """
-        name = self._config.scheme
-        if self._scheme.measures_entropy:
-            if batch.entropy is None:
-                raise ValueError(f"rest.scheme={name} needs the policy's entropy, and the batch has none")
+        for need, (field, meaning) in _FIELDS.items():
+            missing = getattr(batch, field)
+            if need in self._scheme.needs and (missing is None or (field == "rows" and not missing)):
+                raise ValueError(f"rest.scheme={self._config.scheme} needs {meaning}, and the batch has none")
+        if batch.entropy is not None and self.needs_entropy:
             self._measure(batch, batch.entropy)
-        batch.lam = self.lam(batch.step)
-        weights = self._scheme.weigh(batch, self._config).masked_fill(~batch.tagged.generated, 0.0)
-        if weights.numel() and not (weights.amin() >= 0 and weights.amax() < math.inf):
-            raise ValueError(
-                f"rest.scheme={name} gave a weight that is negative or not finite at step {batch.step}: weights are "
-                f"at least 0. Bring the settings that it reads ({', '.join(sorted(self._scheme.reads)) or 'none'}) "
-                "nearer to their defaults, or mend the scheme if it is your own"
-            )
+        batch.lam, batch.progress = self.lam(batch.step), batch.step / max(self._total_steps, 1)
+        self._signal.begin(batch.step)
+        batch.region_signal = self._signal.before
+        weights, batch.token_credit = self._weigh(batch)
+        if "signal" in self._scheme.needs:
+            self._take_signal(batch)
         if self._config.normalisation == "batch":
             normalised = self._scale(batch.step, weights, batch.response_mask)
         else:
@@ -79,15 +93,72 @@ class TokenWeighting:
         batch.weights = bound(normalised, batch.response_mask, self._config.floor, cap)
         return batch.weights
 
+    def _weigh(self, batch: StepBatch) -> tuple[Float32[Tensor, "batch token"], Float32[Tensor, "batch token"] | None]:
+        """Weights before normalisation and credit of a batch, checked, and 0 where the mask is 0."""
+        name = self._config.scheme
+        found = self.given(batch)
+        given, credit = found if isinstance(found, Weighed) else (found, None)
+        if (credit is not None) != self._scheme.gives_credit:
+            did, remedy = ("gave", "with") if credit is not None else ("gave no", "without")
+            raise ValueError(f"rest.scheme={name} {did} credit: register it {remedy} gives_credit=True")
+        weights = given.masked_fill(~batch.tagged.generated, 0.0)
+        if weights.numel() and not (weights.amin() >= 0 and weights.amax() < math.inf):
+            raise ValueError(
+                f"rest.scheme={name} gave a weight that is negative or not finite at step {batch.step}: weights are "
+                f"at least 0. {self._remedy()}"
+            )
+        if credit is None:
+            return weights, None
+        credit = credit.float().masked_fill(~batch.tagged.generated, 0.0)
+        if not bool(credit.isfinite().all()):
+            raise ValueError(
+                f"rest.scheme={name} gave a credit that is not finite at step {batch.step}. {self._remedy()}"
+            )
+        return weights, credit
+
+    def _remedy(self) -> str:
+        return (
+            f"Bring the settings that it reads ({', '.join(sorted(self._scheme.reads)) or 'none'}) nearer to their "
+            "defaults, or mend the scheme if it is your own"
+        )
+
+    def given(self, batch: StepBatch) -> Float[Tensor, "batch token"] | Weighed:
+        """What the scheme returns for a batch that has all but the results of the weighting."""
+        return self._scheme.weigh(self._seen(batch), self._config)
+
+    def _seen(self, batch: StepBatch) -> StepBatch:
+        """A batch as the scheme sees it: with finite numbers, and without what the scheme does not need."""
+        needs, tagged = self._scheme.needs, batch.tagged
+
+        def numbers(need: Need, values: Tensor | None, averages: Mapping | None = None) -> Tensor | None:
+            return finite(values, tagged, averages) if need in needs and values is not None else None
+
+        return replace(
+            batch,
+            entropy=numbers("entropy", batch.entropy, batch.region_entropy),
+            old_log_prob=numbers("old_log_prob", batch.old_log_prob),
+            rollout_log_prob=numbers("rollout_log_prob", batch.rollout_log_prob),
+            advantages=numbers("advantages", batch.advantages),
+            rows=finite_rows(batch.rows) if "rows" in needs else (),
+            region_signal=batch.region_signal if "signal" in needs else {},
+        )
+
     def _measure(self, batch: StepBatch, entropy: Float[Tensor, "batch token"]) -> None:
-        """Fill `variance` and `region_variance` of a batch, and take it into the averages."""
+        """Fill the averages of a batch and its variances, and take it into the averages."""
         variance = variance_bound(entropy)
         if batch.sum_pi_squared is not None:
             exact = variance_exact(batch.sum_pi_squared)
             variance = exact.where(exact.isfinite(), variance)
         self._averages.update(batch.step, batch.tagged, entropy, variance)
         batch.region_variance = self._averages.variance_of_all(batch.tagged)
+        batch.region_entropy = self._averages.entropy_of_all(batch.tagged)
         batch.variance = filled(variance, batch.tagged, batch.region_variance)
+
+    def _take_signal(self, batch: StepBatch) -> None:
+        """Take a weighed batch into the averages of the steps to come."""
+        assert batch.old_log_prob is not None and batch.entropy is not None and batch.advantages is not None
+        trajectories = [key.trajectory for key in batch.keys] or range(len(batch.regions))
+        self._signal.add(batch.tagged, trajectories, batch.old_log_prob, batch.entropy, batch.advantages)
 
     @property
     def settings(self) -> dict[str, str]:
@@ -116,6 +187,11 @@ class TokenWeighting:
         return other
 
     @property
+    def needs(self) -> frozenset[Need]:
+        """What a batch must have."""
+        return self._scheme.needs
+
+    @property
     def needs_entropy(self) -> bool:
         """Whether a batch must have the policy's entropy."""
         return self._scheme.measures_entropy
@@ -139,17 +215,20 @@ class TokenWeighting:
 
     def metrics(self, step: int) -> dict[str, float]:
         """Metrics of what drives the weights at a step: `rest/schedule/<region>` in schemes that read rest.weights,
-        `rest/curriculum` in schemes with a curriculum, and `rest/variance/<region>` where entropy is measured."""
+        `rest/curriculum` in schemes with a curriculum, `rest/variance/<region>` where entropy is measured, and
+        `rest/signal/<region>` in schemes that need the signal."""
         metrics: dict[str, float] = {}
         if "weights" in self._scheme.reads:
             metrics |= by_region("rest/schedule", paper_weights(self._config, step))
         if self.reads_curriculum:
             metrics["rest/curriculum"] = self.lam(step)
+        if "signal" in self._scheme.needs:
+            metrics |= by_region("rest/signal", self._signal.before)
         return metrics | by_region("rest/variance", self._averages.variance)
 
     def state(self) -> dict[str, object]:
         """What was measured, as JSON values, for `restore`."""
-        return self._averages.state() | {"mean_weight": self._scale.latest()}
+        return self._averages.state() | {"mean_weight": self._scale.latest(), "signal": self._signal.state()}
 
     def restore(self, state: Mapping) -> None:
         """Continue from the `state` of an earlier run; ValueError if it holds what is no average, KeyError if it lacks
@@ -157,5 +236,6 @@ class TokenWeighting:
         mean = state["mean_weight"]
         if mean is not None and average("mean_weight", mean) == 0.0:
             raise ValueError("the average mean_weight is 0: a batch without weights is in no average")
+        self._signal.restore(state["signal"])
         self._averages.restore(state)
         self._scale = BatchScale(self._config.decay, mean)

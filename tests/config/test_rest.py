@@ -89,7 +89,7 @@ def test_slope_zero_switches_every_default_ramp_off():
             "rest: unknown key 'shceme': did you mean 'scheme'? allowed: alpha, apply_in, base_estimator, "
             "cap, clamp_max, clamp_min, credit, credit_lambda, curriculum, decay, dump, dump_dir, eps, floor, format, "
             "modules, normalisation, own_losses, resume_changed, reward, rollout, scheme, stall_seconds, targets, "
-            "weights, weights_from",
+            "top_fifth, weights, weights_from, wiener",
         ),
         ({"zzz": 1}, "rest: unknown key 'zzz': allowed: alpha, apply_in, "),
         (

@@ -32,4 +32,6 @@ def module_writer(folder, monkeypatch):
 def keep_registries(monkeypatch):
     """Let what the test registers be gone after it."""
     for registry in REGISTRIES:
+        for name in registry.names():
+            registry.get(name)  # imports the module of a name that comes with the package
         monkeypatch.setattr(registry, "_values", dict(registry._values))

@@ -1,0 +1,64 @@
+"""What is known of each row of a batch beside its tokens, for schemes that need it."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from numbers import Real
+from typing import Any
+
+from rest_verl.weighting.step_batch import Row, RowKey
+
+TURN_SCORES = "rest_turn_scores"  # among the extra fields of a trajectory's last row
+
+
+def rows_of(
+    keys: Sequence[RowKey], scores: Sequence[float], extra_fields: Sequence[Mapping[str, Any]]
+) -> tuple[Row, ...]:
+    """The rows of a batch; those of one trajectory share what its last row says of it.
+
+    Args:
+        keys: verl's key of each row.
+        scores: reward of each row's trajectory.
+        extra_fields: of each row, from the agent loop and the reward manager.
+    """
+    last: dict[tuple[str, int], int] = {}
+    for row, key in enumerate(keys):
+        before = last.setdefault(key.trajectory, row)
+        if key.output > keys[before].output:
+            last[key.trajectory] = row
+    rows = []
+    for key, score in zip(keys, scores, strict=True):
+        fields = extra_fields[last[key.trajectory]]
+        components = {
+            name: float(value)
+            for name, value in (fields.get("reward_extra_info") or {}).items()
+            if isinstance(value, Real)
+        }
+        rows.append(Row(key, float(score), components, tuple(fields.get(TURN_SCORES, ()))))
+    return tuple(rows)
+
+
+def finite_rows(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Rows with finite numbers alone: a score that is none becomes the mean of its group's others, or 0 where there is
+    no other; a component that is none is left out."""
+    if all(math.isfinite(value) for row in rows for value in (row.score, *row.components.values())):
+        return tuple(rows)
+    scores: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        if math.isfinite(row.score):
+            scores[row.key.uid].append(row.score)
+    return tuple(
+        replace(
+            row,
+            score=row.score if math.isfinite(row.score) else _mean(scores[row.key.uid]),
+            components={name: value for name, value in row.components.items() if math.isfinite(value)},
+        )
+        for row in rows
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
