@@ -57,7 +57,9 @@ from weighting import composed, make_batch, peak_beside
 from rest_verl.config.rest import load
 from rest_verl.core.states import TAGGERS
 from rest_verl.formats import get_format
+from rest_verl.plugin import rest_trainer
 from rest_verl.plugin import trainer as seam
+from rest_verl.plugin.batch_fields import QueueFields
 from rest_verl.records.recorder import Recorder
 from rest_verl.reward.tool_reward import skipped_components
 from rest_verl.rollout.calls import Call
@@ -145,19 +147,19 @@ def timed(watch: Watch, name: str, function: Callable[..., Any]) -> Callable[...
 @contextmanager
 def watched(watch: Watch, trainer: Any) -> Iterator[None]:
     """Time each part of ResT's and verl's work while the context lasts."""
-    whole_read = seam.read_fields
+    whole_read = QueueFields.read
 
-    def read(batch: Any, fields: list[str], rows: Any = None) -> TensorDict:
+    def read(self: QueueFields, fields: list[str], rows: Any = None) -> TensorDict:
         # with rows it is the recorder that reads, which has a time of its own
-        return (whole_read if rows is not None else timed(watch, READ, whole_read))(batch, fields, rows)
+        return (whole_read if rows is not None else timed(watch, READ, whole_read))(self, fields, rows)
 
     with ExitStack() as stack:
-        stack.enter_context(patch.object(seam, "read_fields", read))
+        stack.enter_context(patch.object(QueueFields, "read", read))
         for place, name, part in (
-            (seam, "weight_metrics", METRICS),
-            (seam, "reward_metrics", METRICS),
-            (seam.TokenWeighting, "__call__", WEIGH),
-            (seam.Recorder, "take", RECORDS),
+            (rest_trainer, "weight_metrics", METRICS),
+            (rest_trainer, "reward_metrics", METRICS),
+            (TokenWeighting, "__call__", WEIGH),
+            (Recorder, "take", RECORDS),
             (PPOTrainer, "_compute_advantage", ADVANTAGES),
             (trainer, "_tagger", TAG),
             (tq, "kv_batch_put", WRITE),

@@ -6,6 +6,7 @@ imports the module that holds its registry. With an unsupported verl nothing is 
 package were not installed; a preset then ends the run with the reason (version.py).
 """
 
+from functools import wraps
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -20,6 +21,7 @@ REGISTRATIONS = {
     "verl.plugin.platform.platform_manager": ["rest_verl.cpu.cpu"],
     "verl.trainer.ppo.core_algos": ["rest_verl.weighting.advantage", "rest_verl.weighting.policy_loss"],
     "verl.trainer.ppo.v1": ["rest_verl.plugin.trainer"],
+    "verl.trainer.main_ppo_v0": ["rest_verl.plugin.first_trainer"],
     "verl.experimental.reward_loop.reward_manager": ["rest_verl.reward.manager"],
     "verl.experimental.agent_loop": ["rest_verl.rollout.agent_loop"],
 }
@@ -31,9 +33,15 @@ def _register(verl_module: ModuleType) -> None:
 
 
 def _check_config_first(verl_config: ModuleType) -> None:
-    """Run our checks at the start of verl's own validation, before Ray starts, and resolve what Ray gets."""
+    """Run our checks at the start of verl's own validation, before Ray starts, and resolve what Ray gets.
 
-    def validate(verl_validate: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    A function under verl's own name, no proxy: Ray pickles the task runner of verl's first trainer, which refers to
+    it, and can do so by name alone.
+    """
+    verl_validate = verl_config.validate_config
+
+    @wraps(verl_validate)
+    def validate(*args: Any, **kwargs: Any) -> Any:
         run_checks = import_module("rest_verl.plugin.run_checks")
         estimators = import_module("verl.trainer.ppo.core_algos").ADV_ESTIMATOR_REGISTRY
         config = kwargs["config"] if "config" in kwargs else args[0]
@@ -41,7 +49,7 @@ def _check_config_first(verl_config: ModuleType) -> None:
         resolve_environment(config)
         return verl_validate(*args, **kwargs)
 
-    wrapt.wrap_function_wrapper(verl_config, "validate_config", validate)
+    verl_config.validate_config = validate  # type: ignore[attr-defined]
 
 
 register_resolvers()  # first, so that with an unsupported verl a preset fails with the reason and not with a resolver

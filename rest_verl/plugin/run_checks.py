@@ -31,6 +31,7 @@ NOT_IN_V1 = {
 
 _ESTIMATOR = "algorithm.adv_estimator"
 _MODE = "trainer.v1.trainer_mode"
+_USE_V1 = "trainer.use_v1"
 _LOSS = "actor_rollout_ref.actor.policy_loss.loss_mode"
 _AGENT = "actor_rollout_ref.rollout.agent.default_agent_loop"
 _MANAGER = "reward.reward_manager.name"
@@ -151,7 +152,8 @@ def _unknown_names(config: DictConfig, estimators: set[str]) -> Iterator[str]:
 
 
 def _check_estimator(config: DictConfig, rest: RestConfig, allowed: set[str], reshaped: bool) -> None:
-    if reshaped and rest.base_estimator in NOT_IN_V1 and OmegaConf.select(config, _MODE) in _REST_MODES:
+    in_rest_mode = OmegaConf.select(config, _USE_V1) and OmegaConf.select(config, _MODE) in _REST_MODES
+    if reshaped and rest.base_estimator in NOT_IN_V1 and in_rest_mode:
         raise ConfigError(
             f"rest.base_estimator={rest.base_estimator} needs {NOT_IN_V1[rest.base_estimator]}, which verl's V1 "
             f"trainer does not pass to it: set one of {', '.join(sorted(allowed - NOT_IN_V1.keys()))}"
@@ -193,9 +195,9 @@ def _check_scheme(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
 
 def _check_trainer(config: DictConfig, reshaped: bool) -> None:
     mode = OmegaConf.select(config, _MODE)
-    if reshaped and not OmegaConf.select(config, "trainer.use_v1"):
-        raise ConfigError(f"{_ESTIMATOR}=rest needs verl's V1 trainer: set trainer.use_v1=True")
-    if reshaped and mode in STOCK_MODES:
+    if reshaped and not OmegaConf.select(config, _USE_V1):
+        _check_first_trainer(config, mode)
+    elif reshaped and mode in STOCK_MODES:
         raise ConfigError(
             f"{_ESTIMATOR}=rest needs token weights, which only a rest trainer mode computes, but {_MODE}={mode}: "
             f"set {_MODE}=rest_{mode}"
@@ -205,6 +207,20 @@ def _check_trainer(config: DictConfig, reshaped: bool) -> None:
         raise ConfigError(
             f"{_MODE}={mode} reshapes the advantages of {_ESTIMATOR}=rest, but {_ESTIMATOR}={given}: set "
             f"{_ESTIMATOR}=rest rest.base_estimator={given}, or {_MODE}={mode.removeprefix('rest_')}"
+        )
+
+
+def _check_first_trainer(config: DictConfig, mode: str | None) -> None:
+    """What verl's first trainer (`plugin.first_trainer`) does not have."""
+    if mode not in (None, "sync", "rest_sync"):
+        raise ConfigError(
+            f"{_USE_V1}=False is verl's first trainer, whose rollouts are synchronous, but {_MODE}={mode}: set "
+            f"{_MODE}=rest_sync, or {_USE_V1}=True"
+        )
+    if OmegaConf.select(config, "algorithm.use_pf_ppo"):
+        raise ConfigError(
+            "algorithm.use_pf_ppo=True draws the rows of a batch again after their regions are read: set it to False, "
+            f"or {_ESTIMATOR}=gae without ResT"
         )
 
 
@@ -258,6 +274,11 @@ def _check_per_turn(config: DictConfig, rest: RestConfig, reshaped: bool) -> Non
     if not rest.rollout.per_turn:
         return
     manager, estimator = OmegaConf.select(config, _MANAGER), OmegaConf.select(config, _ESTIMATOR)
+    if not OmegaConf.select(config, _USE_V1):
+        raise ConfigError(
+            f"rest.rollout.per_turn=True makes each turn a separate output, but with {_USE_V1}=False verl takes one "
+            f"output of a trajectory: set rest.rollout.per_turn=False, or {_USE_V1}=True"
+        )
     if manager != "rest_tool":
         raise ConfigError(
             f"rest.rollout.per_turn=True makes each turn a separate output, but {_MANAGER}={manager} scores only the "

@@ -1,29 +1,13 @@
-"""verl's V1 trainer with ResT: token weights between the advantage and the actor update.
-
-verl's trainer passes neither token ids nor entropy nor the step to an advantage estimator, but all of them are in the
-transfer queue. The mixin lets verl compute the advantages of the base estimator with everything that verl does for it
-(critic, multi-output grouping, rollout correction), then multiplies the weights into them or writes the weights next
-to them for the loss. It fills one `StepBatch` in three phases:
-
-1. read and tag, while the actor computes the old log-probs;
-2. weigh, once the advantages are computed: the only phase that training waits for (`timing_s/rest`);
-3. report metrics and records, while the actor is updated.
-"""
+"""verl's V1 trainers with ResT (`rest_trainer`): their batches are in the transfer queue."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
 from omegaconf import DictConfig, open_dict
-from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
 from verl.checkpoint_engine import CheckpointEngineManager
-from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
-from verl.trainer.ppo.utils import need_critic
 from verl.trainer.ppo.v1 import (
     PPOTrainerColocateAsync,
     PPOTrainerSeparateAsync,
@@ -31,109 +15,35 @@ from verl.trainer.ppo.v1 import (
     register_trainer,
 )
 from verl.utils.debug import marked_timer
-from verl.workers.utils.padding import response_from_nested
 
-from rest_verl.config.rest import ConfigError, model_of
-from rest_verl.core.regions import TaggedBatch
-from rest_verl.core.states import TAGGERS
-from rest_verl.formats import get_format
 from rest_verl.plugin.background import BackgroundCall
-from rest_verl.plugin.batch_fields import read_fields, write_fields
-from rest_verl.plugin.run_checks import check_run
-from rest_verl.records.recorder import Recorder
+from rest_verl.plugin.batch_fields import QueueFields
+from rest_verl.plugin.rest_trainer import RestTrainer
 from rest_verl.resilience.liveness import Role
-from rest_verl.resilience.resume import CheckpointError, check_found, unreadable_message
 from rest_verl.resilience.watched_trainer import WatchedTrainer
-from rest_verl.weighting.advantage import reshape_advantages
-from rest_verl.weighting.credit import credit_advantages, credit_metrics, trajectories_of
-from rest_verl.weighting.metrics import (
-    not_finite_metrics,
-    rename_actor_metrics,
-    reward_metrics,
-    trajectory_rows,
-    weight_metrics,
-)
-from rest_verl.weighting.rows import rows_of
-from rest_verl.weighting.saved_state import ChangedRunError, restore_state, save_state
-from rest_verl.weighting.schemes import Need
-from rest_verl.weighting.step_batch import RowKey, StepBatch
-from rest_verl.weighting.token_weighting import TokenWeighting
-
-# The fields of the queue in which verl writes what a scheme needs.
-_FIELDS_OF: Mapping[Need, tuple[str, ...]] = {
-    "entropy": ("entropy", "sum_pi_squared"),
-    "old_log_prob": ("old_log_probs",),
-    "rollout_log_prob": ("rollout_log_probs",),
-    "advantages": ("advantages",),
-    "rows": ("rm_scores",),
-}
+from rest_verl.weighting.metrics import rename_actor_metrics
 
 
-class RestTrainerMixin(WatchedTrainer):
-    """Mixin for a V1 trainer; list it first among the bases. `base_mode` is the trainer mode of that V1 trainer.
-
-    verl compares `trainer.v1.trainer_mode` and `algorithm.adv_estimator` with its own names in many places, so both
-    are replaced by the base's names before verl reads them.
-    """
+class RestTrainerMixin(RestTrainer, WatchedTrainer):
+    """Mixin for a V1 trainer; list it first among the bases. `base_mode` is the trainer mode of that V1 trainer, whose
+    name replaces ours before verl reads it."""
 
     base_mode: ClassVar[str]
 
     def __init__(self, config: DictConfig):
-        rest = check_run(config, ADV_ESTIMATOR_REGISTRY)
+        self._adopt(config)
         with open_dict(config):
             config.trainer.v1.trainer_mode = self.base_mode
-            config.algorithm.adv_estimator = rest.base_estimator
-        self._rest = rest
-        self.stall_seconds = rest.stall_seconds
+        self.stall_seconds = self._rest.stall_seconds
         super().__init__(config)
 
     def _init_tokenizer(self) -> None:
         super()._init_tokenizer()
-        # Before any worker starts: a tokenizer that cannot be read exactly must not fail an hour later.
-        tagger = TAGGERS[self._rest.weights_from]
-        self._tagger = tagger(self.tokenizer, get_format(self._rest.format), model_of(self.config))
+        self._open_tagger()
 
     def _init_dataloader(self) -> None:
         super()._init_dataloader()
-        self._weighting = TokenWeighting(self._rest, self.total_training_steps)
-        self._recorder = None
-        if self._rest.dump_dir is not None:
-            try:
-                self._recorder = Recorder(self._rest, self.tokenizer, self.total_training_steps)
-            except OSError as error:
-                raise ConfigError(
-                    f"rest.dump_dir={self._rest.dump_dir}: {error.strerror}: set it to a folder that the trainer's "
-                    "process can write to"
-                ) from error
-
-    def _shutdown_dump_executor(self) -> None:
-        super()._shutdown_dump_executor()
-        if self._recorder is not None:
-            self._recorder.close()
-
-    def _save_checkpoint(self) -> None:
-        # Before verl's part: the last file that verl writes marks the checkpoint as complete.
-        folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
-        folder.mkdir(parents=True, exist_ok=True)
-        save_state(folder, self._weighting, self.global_steps)
-        super()._save_checkpoint()
-
-    def _load_checkpoint(self) -> None:
-        trainer = self.config.trainer
-        try:
-            super()._load_checkpoint()
-            if self.global_steps == 0:  # verl found no checkpoint
-                if trainer.resume_mode == "auto":
-                    check_found(Path(trainer.default_local_dir))
-                return
-            given = trainer.resume_from_path if trainer.resume_mode == "resume_path" else None
-            folder = Path(given or f"{trainer.default_local_dir}/global_step_{self.global_steps}")
-            restore_state(folder, self._weighting, self.global_steps, self._rest.resume_changed)
-        except ChangedRunError:
-            raise
-        except Exception as error:  # from the engine, torch or a file: the causes differ, the remedy is the same
-            parts = ("actor", "critic") if need_critic(self.config) else ("actor",)
-            raise CheckpointError(unreadable_message(trainer, self.global_steps, error, parts)) from error
+        self._open_weighting()
 
     def _step_once(self, metrics: dict[str, Any], timing_raw: dict[str, float], sample_batch_size: int) -> KVBatchMeta:
         batch = super()._step_once(metrics, timing_raw, sample_batch_size)
@@ -143,7 +53,8 @@ class RestTrainerMixin(WatchedTrainer):
         return batch
 
     def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
-        self._pending_read = BackgroundCall(partial(self._read, batch, self.global_steps))
+        self._fields = QueueFields(batch)
+        self._pending_read = BackgroundCall(partial(self._read, self._fields, self.global_steps))
         # V is exact instead of bounded if the actor reports the sum of squared probabilities, which verl's trainer
         # never requests. Not in the update: nothing reads it there, and it costs another pass.
         batch.extra_info["calculate_sum_pi_squared"] = self.config.actor_rollout_ref.actor.calculate_sum_pi_squared
@@ -152,111 +63,18 @@ class RestTrainerMixin(WatchedTrainer):
         return batch
 
     def _compute_advantage(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
-        batch = super()._compute_advantage(batch, metrics)
+        fields = self._fields
+        fields.batch = super()._compute_advantage(batch, metrics)
         with marked_timer("rest", self.timing_raw):
-            step_batch, nested_mask = self._pending_read.result()
-            batch = self._weigh(batch, step_batch, nested_mask)
-        self._pending_report = BackgroundCall(partial(self._report, batch, step_batch))
-        return batch
+            step_batch = self._pending_read.result()
+            self._weigh(fields, step_batch)
+        self._pending_report = BackgroundCall(partial(self._report, fields, step_batch))
+        return fields.batch
 
     def _update_actor(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
         batch = super()._update_actor(batch, metrics)
         rename_actor_metrics(metrics)
         return batch
-
-    def _read(self, batch: KVBatchMeta, step: int) -> tuple[StepBatch, torch.Tensor]:
-        """Phase 1: read and tag the sampled tokens; return them and the mask as stored in the queue. Runs before verl
-        computes advantages, because rejection sampling may clear the mask inside a turn and split it in two."""
-        values = read_fields(batch, ["responses", "response_mask", "extra_fields"])
-        extra_fields = values.pop("extra_fields").tolist()
-        padded = values.to_padded_tensor()
-        responses, generated = padded["responses"], padded["response_mask"]
-        step_batch = StepBatch(
-            step=step,
-            tagged=TaggedBatch(self._tagger(responses, generated), generated),
-            responses=responses,
-            generated=generated,
-            lengths=values["response_mask"].offsets().diff(),
-            extra_fields=extra_fields,
-            keys=[RowKey.parse(key) for key in batch.keys],
-        )
-        return step_batch, values["response_mask"]
-
-    def _weigh(self, batch: KVBatchMeta, step_batch: StepBatch, nested_mask: torch.Tensor) -> KVBatchMeta:
-        """Phase 2: compute the weights from the fields that verl has written since; write them where they act."""
-        correction: Any = self.config.algorithm.rollout_correction or {}
-        in_advantage = self._rest.apply_in == "advantage"
-        channel = "advantages" if in_advantage else "rollout_is_weights"
-        needs = self._weighting.needs
-        fields = [field for need, names in _FIELDS_OF.items() if need in needs for field in names]
-        by_events = self._rest.credit != "trajectory"
-        if by_events:
-            fields += ["response_mask", "rm_scores", "token_level_rewards"]
-        if in_advantage or correction.get("rollout_is") or correction.get("rollout_rs"):
-            fields += ["response_mask", channel]
-        values = _padded(read_fields(batch, list(dict.fromkeys(fields))), nested_mask) if fields else {}
-        step_batch.entropy, step_batch.sum_pi_squared = values.get("entropy"), values.get("sum_pi_squared")
-        step_batch.old_log_prob = values.get("old_log_probs")
-        step_batch.rollout_log_prob = values.get("rollout_log_probs")
-        if (mask := values.get("response_mask")) is not None:
-            step_batch.tagged = TaggedBatch(step_batch.regions, mask)
-        if "rows" in needs:
-            scores = values["rm_scores"].sum(dim=-1).tolist()
-            step_batch.rows = rows_of(step_batch.keys, scores, step_batch.extra_fields)
-        written = {}
-        if by_events:
-            written["advantages"] = values["advantages"] = self._credit(batch, step_batch, values)
-        if in_advantage or "advantages" in needs:
-            step_batch.advantages = values["advantages"]
-        weights, current = self._weighting(step_batch), values.get(channel)
-        written[channel] = weights if current is None else reshape_advantages(current, weights)
-        if step_batch.token_credit is not None:
-            written[channel] = written[channel] + step_batch.token_credit
-        return write_fields(batch, written, nested_mask)
-
-    def _credit(self, batch: KVBatchMeta, step_batch: StepBatch, values: Mapping[str, Any]) -> torch.Tensor:
-        """Advantages by events instead of those of the base estimator, 0 for tokens that are not trained: (B, T)."""
-        assert step_batch.generated is not None
-        # With a KL penalty in the reward verl writes it token by token; the trajectory's total counts here.
-        rewards = values.get("token_level_rewards", values["rm_scores"]).sum(dim=-1)
-        groups = trajectories_of(batch.keys, step_batch.generated, rewards, step_batch.extra_fields)
-        step_batch.credit = credit_metrics(groups)
-        by_std = self._rest.base_estimator == "grpo" and self.config.algorithm.norm_adv_by_std_in_grpo
-        return credit_advantages(groups, step_batch.generated, self._rest.credit_lambda, by_std).masked_fill(
-            ~step_batch.tagged.generated, 0.0
-        )
-
-    def _report(self, batch: KVBatchMeta, step_batch: StepBatch) -> dict[str, float]:
-        """Phase 3: hand the records of a batch to the writer and return its metrics."""
-        # In bypass mode verl writes no entropy. The mask always exists: a request for nothing else may fail.
-        fields = ["response_mask", "old_log_probs", "advantages", "entropy"]
-        values = read_fields(batch, fields).to_padded_tensor()
-        if step_batch.entropy is None:
-            step_batch.entropy = values.get("entropy")
-        measured = {
-            "entropy": step_batch.entropy,
-            "sum_pi_squared": step_batch.sum_pi_squared,
-            "old_log_prob": values.get("old_log_probs"),
-            "rollout_log_prob": step_batch.rollout_log_prob,
-            # those in the queue may be weighted by now, and a weight of 0 hides what they were
-            "advantage": values.get("advantages") if step_batch.advantages is None else step_batch.advantages,
-        }
-        metrics = weight_metrics(step_batch) | self._weighting.metrics(step_batch.step)
-        metrics |= step_batch.credit
-        metrics |= not_finite_metrics(
-            step_batch.tagged, {name: found for name, found in measured.items() if found is not None}
-        )
-        metrics |= reward_metrics(step_batch.extra_fields[row] for row in trajectory_rows(batch.keys, batch.tags))
-        if self._recorder is not None and self._recorder.wants(step_batch.step):
-            self._recorder.take(batch.keys, batch.tags, step_batch, partial(read_fields, batch))
-        return metrics
-
-
-def _padded(values: TensorDict, nested_mask: torch.Tensor) -> TensorDict:
-    """Response fields as (B, T), padded on the right."""
-    if "sum_pi_squared" in values:  # the actor writes it with the prompt
-        values["sum_pi_squared"] = response_from_nested(values["sum_pi_squared"], nested_mask)
-    return values.to_padded_tensor()
 
 
 @register_trainer("rest_sync")

@@ -21,7 +21,9 @@ from rest_verl.resilience.interrupt import StalledRunError
 from rest_verl.resilience.liveness import RESUME, Liveness
 
 if TYPE_CHECKING:
+    from verl import DataProto
     from verl.checkpoint_engine import CheckpointEngineManager
+    from verl.experimental.agent_loop import AgentLoopManager
     from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
 # A run ends after this many batches of prompts have failed in a row, for this many seconds: all prompts in flight may
@@ -168,15 +170,16 @@ class Guard:
     """Checks in a separate thread, for waits of the trainer itself.
 
     Args:
-        queue: liveness of the transfer queue, which the trainer accesses at any time without a limit.
+        always: liveness of the actors without which the run cannot go on at any time.
         servers: liveness of the inference servers, checked during transfers of weights only.
-        stall_seconds: longest time in seconds for a transfer of weights; None disables.
+        stall_seconds: longest time in seconds for one of the watched waits; None disables.
     """
 
-    def __init__(self, queue: Liveness, servers: Liveness, stall_seconds: float | None):
-        self._queue, self._servers = queue, servers
+    def __init__(self, always: Liveness, servers: Liveness, stall_seconds: float | None):
+        self._always, self._servers = always, servers
         self._stall_seconds = stall_seconds
         self._transfer_since: float | None = None
+        self._rollouts_since: float | None = None
 
     def watch_transfers(self, manager: CheckpointEngineManager) -> None:
         """Note the start and end of each transfer of weights of a manager."""
@@ -191,18 +194,39 @@ class Guard:
 
         manager.update_weights = timed_update
 
+    def watch_rollouts(self, manager: AgentLoopManager) -> None:
+        """Note the start and end of each batch of rollouts of a manager that returns them all at once."""
+        generate = manager.generate_sequences
+
+        def timed_generate(prompts: DataProto) -> DataProto:
+            self._rollouts_since = time.monotonic()
+            try:
+                return generate(prompts)
+            finally:
+                self._rollouts_since = None
+
+        manager.generate_sequences = timed_generate
+
     def look(self) -> str | None:
         """Why the trainer would wait forever, or None."""
-        since = self._transfer_since
-        if (death := self._queue.look()) is not None or since is None:
+        if (death := self._always.look()) is not None:
             return death
-        if (death := self._servers.look()) is not None:
-            return death
-        seconds = time.monotonic() - since
-        if self._stall_seconds is None or seconds < self._stall_seconds:
-            return None
-        return (
-            f"weights have not reached the inference servers in {seconds:.0f} s, and all servers are alive. See their "
-            "logs for the cause, or raise rest.stall_seconds (null disables) if a transfer really takes this long. "
-            f"{RESUME}"
-        )
+        if (since := self._transfer_since) is not None:
+            if (death := self._servers.look()) is not None:
+                return death
+            if self._too_long(seconds := time.monotonic() - since):
+                return (
+                    f"weights have not reached the inference servers in {seconds:.0f} s, and all servers are alive. "
+                    "See their logs for the cause, or raise rest.stall_seconds (null disables) if a transfer really "
+                    f"takes this long. {RESUME}"
+                )
+        if (since := self._rollouts_since) is not None and self._too_long(seconds := time.monotonic() - since):
+            return (
+                f"a batch of rollouts has not finished in {seconds:.0f} s, and every worker is alive. A tool, a "
+                "reward function or an inference server does not respond: limit its time, or raise rest.stall_seconds "
+                f"(null disables) if a batch really takes this long. {RESUME}"
+            )
+        return None
+
+    def _too_long(self, seconds: float) -> bool:
+        return self._stall_seconds is not None and seconds >= self._stall_seconds

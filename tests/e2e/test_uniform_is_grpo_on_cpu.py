@@ -12,14 +12,15 @@ STEPS = 2
 PAIR = {"grpo": ["+rest=grpo"], "uniform": ["+rest=paper", "rest.scheme=uniform"]}
 
 
-@pytest.fixture(scope="module")
-def runs(start, train, tmp_path_factory):
+@pytest.fixture(scope="module", params=[True, False], ids=["v1 trainer", "first trainer"])
+def runs(request, start, train, tmp_path_factory):
     """Both runs by name, each its steps and its folder; their rollouts are the same token for token."""
     found = {}
     for name, preset in PAIR.items():
         folder = tmp_path_factory.mktemp(name)
         overrides = [
             *preset,
+            f"trainer.use_v1={request.param}",
             *start.overrides,
             *seeded_rollouts(folder),
             "actor_rollout_ref.actor.optim.lr=1e-3",

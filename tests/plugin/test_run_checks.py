@@ -7,7 +7,7 @@ from rest_verl.config.rest import ConfigError, RestConfig
 from rest_verl.plugin.run_checks import check_run
 from rest_verl.weighting.schemes import register_scheme
 
-ESTIMATORS = ["gae", "gdpo", "grpo", "rest", "rloo"]
+ESTIMATORS = ["gae", "gdpo", "grpo", "remax", "rest", "rloo"]
 
 # What verl's own defaults say about these keys.
 PLAIN = {
@@ -96,8 +96,9 @@ def test_a_wrong_setting_of_the_node_itself_is_found_first():
 
 
 def test_the_base_estimator_must_be_registered_and_not_rest():
-    expected = "rest.base_estimator: unknown estimator 'grp': did you mean 'grpo'? allowed: gae, gdpo, grpo, rloo"
-    assert message(IN_LOSS, {"rest.base_estimator": "grp"}) == expected
+    found = message(IN_LOSS, {"rest.base_estimator": "grp"})
+    assert found.startswith("rest.base_estimator: unknown estimator 'grp': did you mean 'grpo'?")
+    assert found.endswith(" allowed: gae, gdpo, grpo, remax, rloo")
     assert "rest.base_estimator=rest" in message(IN_LOSS, {"rest.base_estimator": "rest"})
 
 
@@ -112,8 +113,21 @@ def test_an_estimator_that_verls_trainer_cannot_feed_is_refused_before_a_rollout
 
 
 @pytest.mark.parametrize("settings", [IN_LOSS, IN_ADVANTAGE])
-def test_rest_needs_the_v1_trainer(settings):
-    assert message(settings, {"trainer.use_v1": False}).endswith("set trainer.use_v1=True")
+def test_verls_first_trainer_takes_every_synchronous_run(settings):
+    first = {"trainer.use_v1": False}
+    assert check(settings, first).base_estimator == "grpo"
+    assert check(settings, first, {"rest.base_estimator": "remax"}).base_estimator == "remax"
+    found = message(settings, first, {"trainer.v1.trainer_mode": "rest_separate_async"})
+    assert found.endswith("set trainer.v1.trainer_mode=rest_sync, or trainer.use_v1=True")
+    assert message(settings, first, {"algorithm.use_pf_ppo": True}).startswith("algorithm.use_pf_ppo=True draws")
+
+
+def test_verls_first_trainer_takes_one_output_of_a_trajectory():
+    per_turn = {"rest.rollout.per_turn": True, "reward.reward_manager.name": "rest_tool"}
+    for settings in (IN_LOSS, {"algorithm.adv_estimator": "grpo"}):
+        assert check(settings, per_turn).rollout.per_turn
+        found = message(settings, per_turn, {"trainer.use_v1": False})
+        assert found.endswith("set rest.rollout.per_turn=False, or trainer.use_v1=True")
 
 
 @pytest.mark.parametrize("mode", ["sync", "colocate_async", "separate_async"])

@@ -80,23 +80,24 @@ FAULTS = (
     ),
     Planted(
         "weighted advantages are not written back",
-        "plugin/trainer.py",
-        "return write_fields(batch, written, nested_mask)",
-        "return batch",
+        "plugin/rest_trainer.py",
+        "        fields.write(written)\n",
+        "",
         TRAINER + "test_weights_in_the_advantage_are_written_back",
     ),
     Planted(
         "weights in the loss replace the advantages",
-        "plugin/trainer.py",
+        "plugin/rest_trainer.py",
         'channel = "advantages" if in_advantage else "rollout_is_weights"',
         'channel = "advantages"',
         TRAINER + "test_weights_in_the_loss_travel_next_to_the_advantages",
     ),
     Planted(
         "records hold the weighted advantage",
-        "plugin/trainer.py",
-        "            step_batch.advantages = current\n",
-        "            step_batch.advantages = reshape_advantages(current, weights)\n",
+        "plugin/rest_trainer.py",
+        "written[channel] = weights if current is None else reshape_advantages(current, weights)\n",
+        "written[channel] = weights if current is None else reshape_advantages(current, weights)\n"
+        '        step_batch.advantages = written.get("advantages")\n',
         TRAINER + "test_records_hold_the_advantage_without_its_weight",
     ),
     Planted(
@@ -108,7 +109,7 @@ FAULTS = (
     ),
     Planted(
         "a checkpoint holds nothing of what was measured",
-        "plugin/trainer.py",
+        "plugin/rest_trainer.py",
         "        save_state(folder, self._weighting, self.global_steps)\n",
         "",
         TRAINER + "test_a_resumed_trainer_continues_with_what_was_measured",
