@@ -17,6 +17,9 @@ ResT does on language models.
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +31,7 @@ from report import Summary, read_summary, summarise, table, write_summary
 from rich.console import Console
 from rich.progress import Progress
 from transformers.utils.logging import disable_progress_bar
-from verl_run import RunFailed, run_verl
+from verl_run import QUICK_POLLS, RunFailed, run_verl
 
 from rest_verl.commands.plot.draw import draw_runs
 from rest_verl.commands.plot.runs import read_log
@@ -54,6 +57,7 @@ RECIPE = [
     "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=64",
     "actor_rollout_ref.actor.optim.lr=5e-4",
     "trainer.resume_mode=disable",
+    *QUICK_POLLS,
 ]
 
 console = Console()
@@ -81,10 +85,9 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     wanted = {"preset": preset, "seed": seed, "steps": steps}
     if (done := read_summary(out / "summary.json")) and {key: getattr(done, key) for key in wanted} == wanted:
-        console.print(f"{out} already holds this run; give another --out to repeat it.")
+        console.print(f"{out} already holds this run; give another --out to repeat it.", soft_wrap=True)
         show(done, out)
         return
-    console.print(f"verl's output: {out / 'verl' / 'verl.log'}")
     try:
         with stages(console) as progress:
             start = prepare_start(out, seed, progress)
@@ -113,7 +116,10 @@ def main(
 
 
 def prepare_start(out: Path, seed: int, progress: Progress) -> Path:
-    """Make the task and the starting model, or reuse those of an earlier run with the same seed."""
+    """Make the task and the starting model, or reuse those of an earlier run with the same seed.
+
+    A run that is killed meanwhile continues here with the last saved state.
+    """
     start = (out / f"start-seed{seed}").resolve()
     finished = start / "finished.json"
     bar = progress.add_task("task and starting model", total=IMITATION_STEPS)
@@ -135,20 +141,29 @@ def prepare_start(out: Path, seed: int, progress: Progress) -> Path:
         task.demonstrations,
         steps=IMITATION_STEPS,
         seed=seed,
+        saved=start / "imitation.pt",
         on_progress=advance,
     )
     tiny_model.save(model, tokenizer, start / "model")
     finished.write_text(json.dumps({"seed": seed, "final_loss": losses[-1]}) + "\n")
+    (start / "imitation.pt").unlink(missing_ok=True)
     return start
 
 
 def show(summary: Summary, out: Path) -> None:
-    """Print the results and where to find more."""
+    """Print the results and where to find more, of what is there."""
     console.print(table(summary))
-    console.print(f"picture: {out / 'training.png'}   table: {out / 'summary.json'}", soft_wrap=True)
-    if (out / RECORDS).exists():
-        console.print(f"to inspect every token: rest-verl inspect {out / RECORDS}", soft_wrap=True)
-    console.print(f"to serve the model: rest-verl export {out / CHECKPOINTS} --out {out / 'model'}", soft_wrap=True)
+    command = (
+        "rest-verl" if shutil.which("rest-verl") else os.path.relpath(Path(sys.executable).with_name("rest-verl"))
+    )
+    for path, hint in (
+        (out / "training.png", f"picture: {out / 'training.png'}"),
+        (out / "summary.json", f"table: {out / 'summary.json'}"),
+        (out / RECORDS, f"to inspect every token: {command} inspect {out / RECORDS}"),
+        (out / CHECKPOINTS, f"to serve the model: {command} export {out / CHECKPOINTS} --out {out / 'model'}"),
+    ):
+        if path.exists():
+            console.print(hint, soft_wrap=True)
 
 
 if __name__ == "__main__":

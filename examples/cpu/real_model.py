@@ -80,7 +80,6 @@ def main(
     out: Annotated[Path, typer.Option(help="Output folder.")] = Path("runs/real-model"),
 ) -> None:
     """Train a pretrained model on BFCL's questions with ResT in stock verl, after a short supervised start."""
-    console.print(f"verl's output: {out / 'verl' / 'verl.log'}")
     try:
         base = model_folder(model, cache, console.print)
         tokenizer = AutoTokenizer.from_pretrained(base)

@@ -5,16 +5,16 @@ Weights and optimizer are kept in float32; where the processor has it, the forwa
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from tiny_model import batches, imitation_loss
+from training_state import State
 
 Pair = tuple[list[int], list[int]]
 
@@ -42,14 +42,6 @@ class Start:
     seed: int = 0
 
 
-@dataclass
-class State:
-    """What a start has come to: its losses so far, in nats per response token, and the optimizer."""
-
-    optimizer: torch.optim.AdamW
-    losses: list[float] = field(default_factory=list)
-
-
 def imitate(
     model: Any,
     pairs: Sequence[Pair],
@@ -70,9 +62,10 @@ def imitate(
         low_precision: compute in bf16.
         on_progress: called with the number of steps done and the last loss.
     """
-    state = State(torch.optim.AdamW(model.parameters(), lr=start.learning_rate, betas=(0.9, 0.98), weight_decay=0.01))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=start.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    state = State(model, optimizer)
     if saved.exists():
-        _load(model, state, saved)
+        state.load(saved)
         on_progress(len(state.losses), state.losses[-1])
     model.train()
     order = batches(
@@ -96,20 +89,6 @@ def imitate(
         state.losses.append(total)
         on_progress(len(state.losses), state.losses[-1])
         if len(state.losses) % start.save_every == 0 or len(state.losses) == start.steps:
-            _save(model, state, saved)
+            state.save(saved)
     model.eval()
     return state.losses
-
-
-def _save(model: Any, state: State, path: Path) -> None:
-    part = path.with_suffix(".part")
-    content = {"model": model.state_dict(), "optimizer": state.optimizer.state_dict(), "losses": state.losses}
-    torch.save(content, part)
-    os.replace(part, path)
-
-
-def _load(model: Any, state: State, path: Path) -> None:
-    content = torch.load(path, map_location=model.device)
-    model.load_state_dict(content["model"])
-    state.optimizer.load_state_dict(content["optimizer"])
-    state.losses = content["losses"]

@@ -8,12 +8,14 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
+from training_state import State
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 Message = dict[str, str]
@@ -24,6 +26,7 @@ TAGS = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<response>", "</r
 # The smallest head size for which vLLM's CPU attention has kernels.
 HEAD_SIZE = 32
 BATCHES_PER_BUCKET = 16
+SAVE_EVERY = 50
 CHAT_TEMPLATE = """\
 {%- set system = messages[0].content if messages and messages[0].role == 'system' else '' %}
 {%- if tools %}
@@ -136,6 +139,17 @@ def imitation_loss(model: Qwen2ForCausalLM, pairs: Sequence[tuple[list[int], lis
     return torch.nn.functional.cross_entropy(logits, ids.roll(-1, dims=1)[predicts_response])
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch computes on one thread within: with more, a model of this size waits for them longer than it computes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def train_model(
     model: Qwen2ForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
@@ -147,36 +161,47 @@ def train_model(
     learning_rate: float = 3e-3,
     warmup: int = 30,
     seed: int = 0,
+    saved: Path | None = None,
     on_progress: Callable[[int, int, float], None] | None = None,
 ) -> list[float]:
     """Imitate the demonstrations in place and return the loss of each step, in nats per response token.
 
     The learning rate warms up, then falls linearly to zero at the end of `steps` or of `seconds`, whichever is first;
     without `seconds` the result depends only on the seed. `on_progress(step, steps, loss)` is called after each step.
+
+    Every `SAVE_EVERY` steps the state goes to the file `saved`. If it is there, training continues from it and ends as
+    if it had never stopped, if there are no `seconds`.
     """
     pairs = [encode(tokenizer, demonstration) for demonstration in demonstrations]
     lengths = [len(prompt) + len(response) for prompt, response in pairs]
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    state = State(model, optimizer)
+    if saved is not None and saved.exists():
+        state.load(saved)
+    done = len(state.losses)
     model.train()
-    started, losses = time.monotonic(), []
-    for step, batch in enumerate(islice(batches(lengths, batch_size, random.Random(seed)), steps)):
-        spent = step / steps
-        if seconds is not None:
-            spent = max(spent, (time.monotonic() - started) / seconds)
-        if spent >= 1:
-            break
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * min((step + 1) / warmup, 1 - spent)
-        loss = imitation_loss(model, [pairs[index] for index in batch], tokenizer.pad_token_id)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        losses.append(loss.item())
-        if on_progress is not None:
-            on_progress(step + 1, steps, losses[-1])
+    started = time.monotonic()
+    with one_thread():
+        for step, batch in islice(enumerate(batches(lengths, batch_size, random.Random(seed))), done, steps):
+            spent = step / steps
+            if seconds is not None:
+                spent = max(spent, (time.monotonic() - started) / seconds)
+            if spent >= 1:
+                break
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate * min((step + 1) / warmup, 1 - spent)
+            loss = imitation_loss(model, [pairs[index] for index in batch], tokenizer.pad_token_id)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            state.losses.append(loss.item())
+            if saved is not None and (step + 1) % SAVE_EVERY == 0:
+                state.save(saved)
+            if on_progress is not None:
+                on_progress(step + 1, steps, state.losses[-1])
     model.eval()
-    return losses
+    return state.losses
 
 
 def save(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, out_dir: str | Path) -> None:

@@ -23,7 +23,7 @@ from rich.progress import Progress
 from rich.table import Table
 from right_answers import right_answer
 from transformers.utils.logging import disable_progress_bar
-from verl_run import RunFailed, Step, run_verl
+from verl_run import QUICK_POLLS, RunFailed, Step, run_verl
 
 from rest_verl.bfcl.data.single_turn import bfcl_rows
 from rest_verl.common.console import comma_list
@@ -53,6 +53,7 @@ RECIPE = [
     "actor_rollout_ref.actor.optim.lr=1e-4",
     "trainer.save_freq=-1",
     "trainer.resume_mode=disable",
+    *QUICK_POLLS,
 ]
 
 console = Console()
@@ -66,7 +67,7 @@ def main(
 ) -> None:
     """Train a tiny model on real tool-use questions with ResT in stock verl."""
     rows = read_rlla(data) if data else bfcl_rows(comma_list(categories) if categories else CATEGORIES)
-    console.print(f"{len(rows)} rows read; verl's output: {out / 'verl' / 'verl.log'}")
+    console.print(f"{len(rows)} rows read")
     try:
         with stages(console) as progress:
             prepare(rows, out.resolve(), progress)

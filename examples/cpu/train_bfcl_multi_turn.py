@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rollout_tables import show
 from transformers.utils.logging import disable_progress_bar
-from verl_run import RunFailed, run_verl
+from verl_run import QUICK_POLLS, RunFailed, run_verl
 
 from rest_verl.bfcl.data.multi_turn import bfcl_multi_turn_rows
 from rest_verl.bfcl.data.split import bfcl_question_of
@@ -55,6 +55,7 @@ RECIPE = [
     "actor_rollout_ref.actor.optim.lr=1e-4",
     "trainer.save_freq=-1",
     "trainer.resume_mode=disable",
+    *QUICK_POLLS,
 ]
 
 console = Console()
@@ -66,7 +67,6 @@ def main(
 ) -> None:
     """Train a tiny model on BFCL's multi-turn questions with ResT in stock verl."""
     out = out.resolve()
-    console.print(f"verl's output: {out / 'verl' / 'verl.log'}")
     try:
         with stages(console) as progress:
             prepare(out, progress)

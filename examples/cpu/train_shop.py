@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rollout_tables import show
 from transformers.utils.logging import disable_progress_bar
-from verl_run import RunFailed, run_verl
+from verl_run import QUICK_POLLS, RunFailed, run_verl
 
 from rest_verl.data.data_set import write_parquet
 
@@ -52,6 +52,7 @@ RECIPE = [
     "actor_rollout_ref.actor.optim.lr=1e-4",
     "trainer.save_freq=-1",
     "trainer.resume_mode=disable",
+    *QUICK_POLLS,
 ]
 
 console = Console()
@@ -65,7 +66,6 @@ def main(
     out = out.resolve()
     # rest.modules is also imported in the process of verl's command, which composes and checks the config
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(EXAMPLES), os.environ.get("PYTHONPATH")]))
-    console.print(f"verl's output: {out / 'verl' / 'verl.log'}")
     try:
         with stages(console) as progress:
             prepare(out, progress)

@@ -18,6 +18,11 @@ from pathlib import Path
 from rich.progress import Progress, TaskID
 
 POLL_SECONDS = 0.5
+# Overrides for short waits in runs whose steps take seconds.
+QUICK_POLLS = [
+    f"trainer.v1.sampler.custom_sampler.path={Path(__file__).resolve().parent / 'quick_polls.py'}",
+    "trainer.v1.sampler.custom_sampler.name=QuickReplayBuffer",
+]
 # What verl logs at the end of each start-up stage.
 STARTUP_STAGES = {
     "Started a local Ray instance": "verl: loading the trainer",
@@ -72,6 +77,7 @@ def run_verl(overrides: list[str], out: Path, steps: int, progress: Progress, ti
         process = subprocess.Popen(
             command, cwd=out, stdout=sink, stderr=subprocess.STDOUT, env=environment, start_new_session=True
         )
+    progress.console.print(f"verl's output: {log}", soft_wrap=True)
     # SIGTERM must not leave verl and Ray running: as an exception it triggers the clean-up.
     previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
@@ -115,8 +121,9 @@ def _follow(
                 progress.start_task(training)
         if trained:
             progress.update(training, completed=len(trained))
-    progress.update(startup, completed=len(STARTUP_STAGES))
-    progress.update(training, completed=steps if process.returncode == 0 else None)
+    if process.returncode == 0:
+        progress.update(startup, completed=len(STARTUP_STAGES), description=list(STARTUP_STAGES.values())[-1])
+        progress.update(training, completed=steps, visible=True)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
