@@ -22,6 +22,7 @@ SCRIPTS = (
     "filter.js",
     "overview.js",
     "trajectory.js",
+    "side_by_side.js",
     "copy.js",
     "tokens.js",
     "panel.js",
@@ -48,12 +49,13 @@ class PageStep:
     data: bytes
 
 
-def render_page(title: str, steps: Sequence[PageStep]) -> str:
+def render_page(title: str, steps: Sequence[PageStep], runs: Sequence[str] = ()) -> str:
     """Render the page as HTML. It loads nothing: its content security policy forbids all requests and foreign scripts.
 
     Args:
         title: any text that names the records.
         steps: at least one, in order.
+        runs: names of the two runs whose steps stand side by side; none for one run.
     """
     script = "(() => {\n" + "\n".join(_read(name) for name in SCRIPTS) + "})();\n"
     style = _read("viewer.css")
@@ -64,6 +66,7 @@ def render_page(title: str, steps: Sequence[PageStep]) -> str:
         style_hash=_hash(style),
         script=script,
         script_hash=_hash(script),
+        runs=[in_one_line(run) for run in runs],
         manifest=[{"step": step.step, "trajectories": step.trajectories} for step in steps],
         blobs=[base64.b64encode(step.data).decode("ascii") for step in steps],
     )

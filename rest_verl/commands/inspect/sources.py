@@ -31,7 +31,8 @@ def find_steps(paths: Iterable[Path]) -> dict[int, Path]:
         for step, file in _steps_at(path).items():
             if step in found:
                 raise ValueError(
-                    f"step {step} is both in {found[step]} and in {file}: name one of them, or make two pages"
+                    f"step {step} is both in {found[step]} and in {file}: name one of them, or two folders to see them"
+                    " side by side"
                 )
             found[step] = file
     return dict(sorted(found.items()))
@@ -55,7 +56,7 @@ def choose_steps(available: Sequence[int], wanted: str | None) -> list[int]:
     chosen = step_numbers("--steps", wanted)
     for step in chosen:
         if step not in available:
-            raise ValueError(f"--steps {wanted}: there is no step {step}; there are {_abbreviate(available)}")
+            raise ValueError(f"--steps {wanted}: there is no step {step}; there are {abbreviate(available)}")
     return chosen
 
 
@@ -82,7 +83,8 @@ def _steps_at(path: Path) -> dict[int, Path]:
     raise ValueError(f"{path}: no step_*.parquet at or below it. A run with rest.dump_dir=... writes them")
 
 
-def _abbreviate(steps: Sequence[int], most: int = 20) -> str:
+def abbreviate(steps: Sequence[int], most: int = 20) -> str:
+    """The first steps, and how many more there are."""
     shown = [*map(str, steps[:most])]
     return ", ".join(shown) + (f" and {len(steps) - most} more, up to {steps[-1]}" if len(steps) > most else "")
 

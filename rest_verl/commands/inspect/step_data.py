@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
+from rest_verl.commands.inspect.side_by_side import with_uids_of
 from rest_verl.commands.inspect.token_text import Parts, headlines, in_one_line, shown_text, shown_tokens
 from rest_verl.common.names import unknown_name
 from rest_verl.core.regions import Region
@@ -52,28 +53,36 @@ GENERATED, TRAINED = 1, 2  # bits of `flags`
 _REGIONS = {region.label: int(region) for region in Region}
 
 
-def step_data(records: StepRecords) -> bytes:
+def step_data(records: StepRecords, beside: StepRecords | None = None) -> bytes:
     """Everything the page needs of a step, packed (`pack`).
 
-    The header holds `meta`; `rows`, the trajectories; `prompts`, each group's headline and text by uid; `tokens`, the
+    The header holds `metas`, of the records and of those beside them; `rows`, the trajectories, with the number of
+    their records as `run`; `prompts`, each group's headline and text by uid; `tokens`, the
     distinct tokens as [id, shown, hexadecimal bytes]; and `scales`, for each quantity the number at which its colour
     scale ends. The arrays have one entry per token of all trajectories: `token`, an index into `tokens`; `flags`;
     `region`; and the `TOKEN_NUMBERS`.
 
+    Args:
+        records: of the step.
+        beside: of the same step of another run or preset, to be shown side by side (`with_uids_of`).
+
     Raises:
         ValueError: a row is damaged (`check_rows`), or a region is unknown.
     """
-    table = records.table
-    check_rows(table)
+    for one in filter(None, (records, beside)):
+        check_rows(one.table)
+    shown = [records] if beside is None else [records, with_uids_of(records, beside)]
+    table = pa.concat_tables([one.table.replace_schema_metadata() for one in shown])
+    runs = [number for number, one in enumerate(shown) for _ in range(one.table.num_rows)]
     lengths = compute.list_value_length(table.column("ids")).to_numpy()
     tokens, index = _tokens(table)
     generated, trained = _flatten(table, "generated").astype(np.uint8), _flatten(table, "trained").astype(np.uint8)
     numbers = {name: _numbers(table, name, lengths) for name in TOKEN_NUMBERS}
     counted = trained.astype(bool)
     header = {
-        "meta": asdict(records.meta),
+        "metas": [asdict(one.meta) for one in shown],
         "prompts": _prompts(table),
-        "rows": _rows(table, lengths),
+        "rows": [row | {"run": run} for row, run in zip(_rows(table, lengths), runs, strict=True)],
         "tokens": tokens,
         "scales": {name: top_of(values[counted]) for name, values in _coloured_quantities(numbers).items()},
     }

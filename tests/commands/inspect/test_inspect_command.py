@@ -1,15 +1,18 @@
 """`rest-verl inspect` as a user runs it; which files a path stands for, and which steps a page shows."""
 
+import base64
 import json
 import re
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from command_line import one_error_line
-from record_tables import Part, record, step_rows, write_step
+from record_tables import Part, record, step_rows, unpack, write_step
 from typer.testing import CliRunner
 
 from rest_verl.cli import app
+from rest_verl.commands.inspect.side_by_side import names_of
 from rest_verl.commands.inspect.sources import choose_steps, find_steps, step_numbers
 
 
@@ -75,7 +78,15 @@ def test_texts_become_a_page_with_the_weights_of_each_wanted_step(model, tmp_pat
     [
         (["{texts}"], "is a file of texts: it needs --tokenizer MODEL and --format NAME"),
         (["{texts}", "--tokenizer", "{model}"], "it needs --tokenizer MODEL and --format NAME"),
-        (["{texts}", "{texts}", "--tokenizer", "{model}", "--format", "hermes"], "2 paths are given: name one"),
+        (
+            ["{texts}", "{texts}", "--tokenizer", "{model}", "--format", "hermes"],
+            "texts.jsonl is named twice: name two",
+        ),
+        (
+            ["{texts}", "other.jsonl", "--tokenizer", "{model}", "--format", "hermes", "--preset", "paper,static"],
+            "2 paths and 2 presets: at most two are shown side by side",
+        ),
+        (["{run}", "{run}"], "run is named twice: name two runs"),
         (
             ["{texts}", "--tokenizer", "nowhere", "--format", "hermes"],
             "nowhere: no such folder, and no model of that name in the Hugging Face cache",
@@ -105,6 +116,87 @@ def test_the_records_of_real_dialogues_fit_into_a_small_page(tmp_path):
     write_step(tmp_path, step_rows(1, groups=8, group_size=4), 1)
     assert inspect(tmp_path, "--out", tmp_path / "page.html").exit_code == 0
     assert (tmp_path / "page.html").stat().st_size < 400_000
+
+
+# Side by side
+
+
+def pair_of(page):
+    """The names of the runs on a page, and the headers of its steps."""
+    text = page.read_text(encoding="utf-8")
+    blobs = re.findall(r'<script type="application/octet-stream" id="step-\d+">(.*?)</script>', text)
+    runs = re.search(r'id="runs">(.*?)</script>', text)[1]
+    return json.loads(runs), [unpack(base64.b64decode(blob))[0] for blob in blobs]
+
+
+def test_two_runs_stand_side_by_side_at_the_steps_of_both(tmp_path):
+    for name, score, steps in (("paper", 1.0, (1, 2, 3)), ("grpo", 2.0, (2, 3, 4))):
+        for step in steps:
+            row = record([Part("a b")], uid=name, prompt="Paris?", score=score + step)
+            write_step(tmp_path / name / "records", [row], step)
+    done = inspect(tmp_path / "paper" / "records", tmp_path / "grpo" / "records", "--out", tmp_path / "page.html")
+    assert done.stdout.startswith("steps         2, 3\ntrajectories  4\ntokens        8\n"), done.output
+    runs, headers = pair_of(tmp_path / "page.html")
+    assert runs == ["paper", "grpo"]
+    assert [[(row["run"], row["score"]) for row in header["rows"]] for header in headers] == [
+        [(0, 3.0), (1, 4.0)],
+        [(0, 4.0), (1, 5.0)],
+    ]
+    assert {row["uid"] for header in headers for row in header["rows"]} == {"paper"}
+    assert "<title>paper | grpo · " in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_two_runs_without_a_common_step_are_refused(tmp_path):
+    for name, step in (("one", 5), ("other", 7)):
+        write_step(tmp_path / name, [record([Part("a")])], step)
+    error = one_error_line(inspect(tmp_path / "one", tmp_path / "other", "--out", tmp_path / "page.html"))
+    assert re.search(r"no step is both in \S+one \(5\) and in \S+other \(7\)", error)
+
+
+def test_two_presets_stand_side_by_side_on_the_same_texts(model, tmp_path):
+    """At step 300 the preset paper gives reasoning more weight than static, which has no curriculum."""
+    (tmp_path / "texts.jsonl").write_text(json.dumps({"response": "<think>So it is.</think>Fine."}) + "\n")
+    options = ["--tokenizer", model, "--format", "hermes", "--steps", "300", "--preset", "paper,static"]
+    done = inspect(tmp_path / "texts.jsonl", *options, "--out", tmp_path / "page.html")
+    assert done.exit_code == 0, done.output
+    runs, (header,) = pair_of(tmp_path / "page.html")
+    assert runs == ["paper", "static"]
+    assert [(row["run"], row["uid"]) for row in header["rows"]] == [(0, "0"), (1, "0")]
+    weights = weights_of(tmp_path / "page.html")
+    half = len(weights) // 2
+    assert weights[:half] != weights[half:]
+
+
+def weights_of(page):
+    text = page.read_text(encoding="utf-8")
+    blob = re.search(r'<script type="application/octet-stream" id="step-0">(.*?)</script>', text)[1]
+    return unpack(base64.b64decode(blob))[1]["weight"].tolist()
+
+
+def test_two_files_of_texts_stand_side_by_side(model, tmp_path):
+    for name, answer in (("before", "No."), ("after", "Yes.")):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"prompt": "Is it?", "response": answer}) + "\n")
+    files = [tmp_path / "before.jsonl", tmp_path / "after.jsonl"]
+    done = inspect(*files, "--tokenizer", model, "--format", "hermes", "--out", tmp_path / "page.html")
+    assert done.exit_code == 0, done.output
+    runs, (header,) = pair_of(tmp_path / "page.html")
+    assert runs == ["before", "after"]
+    texts = [bytes.fromhex("".join(token[2] for token in header["tokens"])).decode()]
+    assert "No." in texts[0] and "Yes" in texts[0]
+    assert len({row["uid"] for row in header["rows"]}) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "names"),
+    [
+        ("runs/paper/records", "runs/grpo/records", ("paper", "grpo")),
+        ("runs/a.jsonl", "runs/b.jsonl", ("a", "b")),
+        ("records", "old/records", ("", "old")),
+    ],
+)
+def test_runs_are_called_by_what_tells_them_apart(one, other, names):
+    found = names_of([Path("/home") / one, Path("/home") / other])
+    assert found == tuple(name or "home" for name in names)
 
 
 @pytest.fixture

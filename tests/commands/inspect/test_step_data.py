@@ -101,3 +101,60 @@ def test_the_scale_ends_at_the_99th_percentile_of_trained_tokens_by_size():
 @given(st.lists(st.floats(width=32)))
 def test_a_scale_never_ends_at_zero(values):
     assert 0 < top_of(np.float32(values)) < math.inf
+
+
+# Side by side
+
+
+def paired(first, second, total_steps=300):
+    """The rows of two runs on one page, as (run, uid, score) each."""
+    packed = step_data(records_of(first, total_steps=total_steps), records_of(second, total_steps=total_steps))
+    header, _ = unpack(packed)
+    return [(row["run"], row["uid"], row["score"]) for row in header["rows"]]
+
+
+def asked(uid, prompt, score):
+    return record([Part("a")], uid=uid, prompt=prompt, score=score)
+
+
+def test_the_same_prompt_has_one_uid_in_both_runs():
+    """verl draws other uids in each run; a prompt of the second run alone is its own."""
+    first = [asked("a", "Paris?", 1.0), asked("b", "Oslo?", 2.0)]
+    second = [asked("x", "Oslo?", 3.0), asked("y", "Lima?", 4.0), asked("z", "Paris?", 5.0), asked("x", "Oslo?", 6.0)]
+    assert paired(first, second) == [
+        (0, "a", 1.0),
+        (0, "b", 2.0),
+        *((1, "b", 3.0), (1, "beside y", 4.0), (1, "a", 5.0), (1, "b", 6.0)),
+    ]
+
+
+def test_prompts_of_the_same_text_are_paired_in_their_order():
+    first = [asked("a", "Paris?", 1.0), asked("b", "Paris?", 2.0)]
+    second = [asked("x", "Paris?", 3.0), asked("y", "Paris?", 4.0), asked("z", "Paris?", 5.0)]
+    assert [uid for run, uid, _ in paired(first, second) if run] == ["a", "b", "beside z"]
+
+
+def test_a_uid_that_both_runs_have_goes_before_the_text():
+    first = [asked("a", "Paris?", 1.0), asked("b", "Paris?", 2.0)]
+    second = [asked("b", "Paris, in the other format?", 3.0), asked("x", "Paris?", 4.0)]
+    assert [uid for run, uid, _ in paired(first, second) if run] == ["b", "a"]
+
+
+def test_uids_of_texts_are_line_numbers_and_say_nothing_of_prompts():
+    first = [asked("0", "Paris?", 1.0), asked("1", "", 2.0)]
+    second = [asked("0", "Oslo?", 3.0), asked("1", "", 4.0)]
+    assert [uid for run, uid, _ in paired(first, second, total_steps=0) if run] == ["beside 0", "1"]
+
+
+def test_both_runs_share_the_colours_of_the_page():
+    """A scale of each would make equal colours stand for different numbers."""
+    first, second = record([Part("a")], entropy=[0.5]), record([Part("b")], entropy=[2.0])
+    header, arrays = unpack(step_data(records_of([first]), records_of([second])))
+    assert arrays["entropy"].tolist() == [0.5, 2.0]
+    assert header["scales"]["entropy"] == pytest.approx(0.5 + 0.99 * 1.5)
+    assert len(header["metas"]) == 2
+
+
+def test_damaged_records_beside_others_are_refused():
+    with pytest.raises(ValueError, match="row 0: no uid"):
+        step_data(records_of([record([Part("a")])]), records_of([record([Part("a")], uid=None)]))

@@ -231,4 +231,18 @@ FAULTS = (
         "tests/commands/plot/test_panels.py::"
         "test_a_line_is_the_mean_of_the_seeds_and_its_band_reaches_from_the_lowest_to_the_highest",
     ),
+    Planted(
+        "the same prompt of two runs stands in two places",
+        "commands/inspect/side_by_side.py",
+        "new[uid] = places[prompt].pop(0) if prompt and places[prompt] else",
+        "new[uid] =",
+        "tests/commands/inspect/test_step_data.py::test_the_same_prompt_has_one_uid_in_both_runs",
+    ),
+    Planted(
+        "both sides show the second run",
+        "commands/inspect/command.py",
+        "((files[step], read_step(files[step])) for step in chosen)",
+        "((found[-1][step], read_step(found[-1][step])) for step in chosen)",
+        "tests/commands/inspect/test_inspect_command.py::test_two_runs_stand_side_by_side_at_the_steps_of_both",
+    ),
 )

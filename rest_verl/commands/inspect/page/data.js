@@ -7,6 +7,7 @@ const TRAINED = 2;
 const NULL_BITS = 0x7fc00001; // the NaN that marks a null in the table
 const KEPT_STEPS = 3; // unpacked steps in memory: a whole run would not fit
 const MANIFEST = JSON.parse(document.getElementById("manifest").textContent);
+const RUNS = JSON.parse(document.getElementById("runs").textContent); // names of two runs side by side; else none
 const unpacked = new Map(); // number of the step in the page -> promise
 
 /** A step by its number in the page, unpacked on first use. */
@@ -48,7 +49,7 @@ function asStep(buffer) {
   }
   arrays.gap = gapsOf(arrays, bits);
   bits.gap = new Uint32Array(arrays.gap.buffer);
-  return { ...step, arrays, bits };
+  return { ...step, meta: step.metas[0], arrays, bits };
 }
 
 /** rollout - old log-prob of each token; null if either is. */
@@ -83,6 +84,11 @@ function isGenerated(step, i) {
 /** Whether token i is trained on. */
 function isTrained(step, i) {
   return (step.arrays.flags[i] & TRAINED) !== 0;
+}
+
+/** The row of token i. */
+function rowOf(step, i) {
+  return step.rows.find((row) => row.begin <= i && i < row.end);
 }
 
 /** The number of the turn of a row's token i; -1 between turns. */

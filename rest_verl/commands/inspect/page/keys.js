@@ -9,6 +9,7 @@ const KEYS = [
   { keys: ["ArrowLeft"], shown: "←", does: "previous token", run: () => moveToken(-1) },
   { keys: ["]"], shown: "]", does: "next step", run: () => moveStep(1) },
   { keys: ["["], shown: "[", does: "previous step", run: () => moveStep(-1) },
+  ...(isPair() ? [{ keys: ["b"], shown: "b", does: "next trajectory of the other run", run: () => moveBeside() }] : []),
   ...MODES.map((mode, place) => ({
     keys: [String(place + 1)],
     shown: String(place + 1),

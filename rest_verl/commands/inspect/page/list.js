@@ -9,16 +9,22 @@ function groupsOf(step) {
   });
   return [...groups.values()].map((group) => {
     const first = group.rows[0];
-    const scores = first.group_scores.filter((score) => typeof score === "number");
-    group.rows.sort((one, other) => comparedLast(one.score, other.score, -1) || one.index - other.index);
+    const scores = scoresOf(first);
+    group.rows.sort((one, other) => one.run - other.run || comparedLast(one.score, other.score, -1) || one.index - other.index);
     return {
       ...group,
       scores,
       reward: mean(scores),
       spread: spread(scores),
+      difference: isPair() ? differenceOf(group.rows) : 0,
       length: mean(group.rows.map((row) => row.end - row.begin)),
     };
   });
+}
+
+/** The scores of all trajectories of a row's prompt in its run. */
+function scoresOf(row) {
+  return (row?.group_scores ?? []).filter((score) => typeof score === "number");
 }
 
 /** Order of two numbers; NaN comes last in both directions. */
@@ -67,6 +73,7 @@ function groupElement(group) {
 
 /** Mean and spread of a group's scores, and each score as a dot. */
 function groupNumbers(group) {
+  if (isPair()) return pairNumbers(group);
   if (!group.scores.length) return make("p", "numbers", count(group.rows.length, "trajectory", "trajectories"));
   const text = `mean ${short(group.reward)} · spread ${short(group.spread)}`;
   return make("p", "numbers", make("span", "", text), dotsOf(group.scores, null));
@@ -96,16 +103,19 @@ function cardOf(row) {
     make("span", "length", count(tokens)),
   );
   card.dataset.row = row.index;
-  card.setAttribute("aria-label", `${row.picked ?? ""} score ${short(row.score)}, ${count(tokens, "token")}`);
+  card.dataset.run = row.run;
+  card.setAttribute("aria-label", `${isPair() ? `${RUNS[row.run]}, ` : ""}${row.picked ?? ""} score ${short(row.score)}, ${count(tokens, "token")}`);
   return card;
 }
 
-/** Mark the open trajectory in the list and scroll to it. */
+/** Mark the open trajectory in the list, and the one beside it, and scroll to it. */
 function markCurrent() {
   document.querySelector(".card[aria-current]")?.removeAttribute("aria-current");
+  document.querySelector(".card.beside")?.classList.remove("beside");
   if (state.row === null) return;
   const card = document.querySelector(`.card[data-row="${state.row}"]`);
   card?.setAttribute("aria-current", "true");
+  document.querySelector(`.card[data-row="${state.beside}"]`)?.classList.add("beside");
   card?.scrollIntoView({ block: "nearest" });
 }
 

@@ -8,7 +8,8 @@ const state = {
   order: [], // rows in the order of the list
   scoreRange: [0, 0],
   row: null, // open trajectory; null shows the overview
-  spans: [], // the existing spans of its tokens
+  beside: null, // the one of the other run beside it
+  spans: new Map(), // token -> its span, of what is open
   token: null, // the selected token
   mode: MODES[0],
   sort: "file",
@@ -19,7 +20,7 @@ const state = {
 };
 
 /** Show another step; the same trajectory stays open if the step has it. */
-async function openStep(number, wanted = null) {
+async function openStep(number, wanted = null, beside = null) {
   state.number = number;
   document.getElementById("step").value = number;
   document.getElementById("step-label").textContent = `step ${count(MANIFEST[number].step)}`;
@@ -28,19 +29,20 @@ async function openStep(number, wanted = null) {
   if (state.number !== number) return; // another step was requested meanwhile
   state.step = step;
   state.scoreRange = rangeOfScores(step);
-  const same = (row) => before && ["uid", "session", "output"].every((key) => row[key] === before[key]);
+  const same = (row) => before && ["run", "uid", "session", "output"].every((key) => row[key] === before[key]);
   const found = wanted ?? step.rows.findIndex(same);
   state.row = null;
   redrawStrips();
   buildList();
-  openRow(found >= 0 && found < step.rows.length ? found : null);
+  openRow(found >= 0 && found < step.rows.length ? found : null, beside);
 }
 
-/** Show a trajectory, or with null the overview. */
-function openRow(index) {
+/** Show a trajectory, beside it the wanted one of the other run or one that fits, or with null the overview. */
+function openRow(index, beside = null) {
   hideTip();
   state.row = index;
-  state.spans = [];
+  state.beside = besideOf(index, beside);
+  state.spans = new Map();
   state.token = null;
   if (index === null) showOverview();
   else showTrajectory(index);
@@ -100,7 +102,12 @@ function sortAgain() {
 function writeHash() {
   const view = new URLSearchParams({ step: state.step.meta.step, mode: state.mode.key });
   if (state.row !== null) view.set("row", state.row);
-  if (state.token !== null) view.set("token", state.token - state.step.rows[state.row].begin);
+  if (state.beside !== null) view.set("beside", state.beside);
+  if (state.token !== null) {
+    const row = rowOf(state.step, state.token);
+    view.set("token", state.token - row.begin);
+    if (row !== state.step.rows[state.row]) view.set("side", "beside");
+  }
   if (state.theme !== "auto") view.set("theme", state.theme);
   history.replaceState(null, "", `#${view}`);
 }
@@ -112,9 +119,12 @@ async function readHash() {
   state.mode = MODES.find((mode) => mode.key === view.get("mode")) ?? MODES[0];
   const number = MANIFEST.findIndex(({ step }) => String(step) === view.get("step"));
   markMode();
-  await openStep(Math.max(0, number), view.has("row") ? Number(view.get("row")) : -1);
-  const place = view.has("token") ? Number(view.get("token")) : -1;
-  if (state.spans[place]) pinToken(state.step.rows[state.row].begin + place); // text of tools has no spans until opened
+  const [row, beside] = ["row", "beside"].map((key) => (view.has(key) ? Number(view.get(key)) : -1));
+  await openStep(Math.max(0, number), row, beside);
+  if (state.row === null || !view.has("token")) return;
+  const { begin, end } = state.step.rows[view.has("side") && state.beside !== null ? state.beside : state.row];
+  const i = begin + Number(view.get("token"));
+  if (i < end && state.spans.has(i)) pinToken(i); // text of tools has no spans until opened
 }
 
 function listen(id, event, does) {
@@ -133,6 +143,7 @@ function buildControls() {
   document.getElementById("steps").hidden = MANIFEST.length < 2;
   document.getElementById("step").max = MANIFEST.length - 1;
   setSort("file", false);
+  buildPair();
   buildHelp();
 }
 

@@ -2,15 +2,16 @@
 
 /** Show the overview in the main pane. */
 function showOverview() {
-  const meta = state.step.meta;
+  const { metas } = state.step;
+  const trajectories = metas.reduce((sum, meta) => sum + meta.trajectories, 0);
   const longest = Math.max(...state.step.rows.map((row) => row.end - row.begin), 1);
   const facts = [
-    ["shown", `${count(state.step.rows.length)} of ${count(meta.trajectories)} trajectories`],
+    ["shown", `${count(state.step.rows.length)} of ${count(trajectories)} trajectories`],
     ["tokens", count(state.step.arrays.token.length)],
-    ["format", meta.format],
-    ["scheme", meta.scheme],
-    ["weights in", meta.apply_in],
-    ["estimator", meta.base_estimator],
+    ["format", factOfRuns("format")],
+    ["scheme", factOfRuns("scheme")],
+    ["weights in", factOfRuns("apply_in")],
+    ["estimator", factOfRuns("base_estimator")],
   ];
   const blocks = shownGroups().map((group) => overviewGroup(group, longest));
   const heading = make("h2", "title", stepText());
@@ -20,7 +21,8 @@ function showOverview() {
 
 function overviewGroup(group, longest) {
   const head = make("header", "", make("h3", "headline", group.headline || "no prompt"), groupNumbers(group));
-  return make("section", "wide-group", head, ...group.rows.map((row) => wideLine(row, longest)));
+  const lineOf = (row) => wideLine(row, longest);
+  return make("section", "wide-group", head, ...(isPair() ? [pairLines(group.rows, lineOf)] : group.rows.map(lineOf)));
 }
 
 function wideLine(row, longest) {
@@ -50,5 +52,6 @@ function factList(facts) {
 /** The label of the shown step. */
 function stepText() {
   const { step, total_steps: total } = state.step.meta;
-  return total >= step ? `Step ${count(step)} of ${count(total)}` : `Step ${count(step)}`;
+  if (total === 0) return `Weights at step ${count(step)}`; // of texts, which no run has trained on
+  return total >= step && factOfRuns("total_steps") === total ? `Step ${count(step)} of ${count(total)}` : `Step ${count(step)}`;
 }

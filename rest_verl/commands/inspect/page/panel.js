@@ -17,7 +17,7 @@ function showPanel(i) {
     panel.replaceChildren(make("p", "note", "Point at a token, or move with ← and →, to see its numbers."));
     return;
   }
-  const row = state.step.rows[state.row];
+  const row = rowOf(state.step, i);
   const list = make("dl", "panel");
   for (const [name, label, value] of [...identity(row, i), ...PANEL_NUMBERS.map(([key, label]) => [key, label, numberText(key, i)])]) {
     const shown = make("dd", value === "not computed" ? "none" : "", value);

@@ -8,7 +8,7 @@ function tokenBlock(row, begin, end) {
   let chunk = make("div", "chunk");
   for (let place = begin; place < end; place++) {
     const span = tokenSpan(row.begin + place);
-    state.spans[place] = span;
+    state.spans.set(row.begin + place, span);
     chunk.append(span);
     if (chunk.childElementCount >= CHUNK && span.textContent.endsWith("\n")) {
       block.append(ended(chunk));
@@ -45,10 +45,9 @@ function textOf(row, begin, end) {
   return text;
 }
 
-/** Paint the spans of the open trajectory for the mode. */
+/** Paint the spans of what is open for the mode. */
 function repaintTokens() {
-  for (const span of state.spans) {
-    if (!span) continue;
+  for (const span of state.spans.values()) {
     const pinned = span.classList.contains("pinned") ? " pinned" : "";
     span.className = paintClasses(state.step, state.mode, Number(span.dataset.i)) + pinned;
   }
@@ -59,7 +58,7 @@ function pinToken(i) {
   document.querySelector(".t.pinned")?.classList.remove("pinned");
   state.token = i;
   if (i !== null) {
-    const span = state.spans[i - state.step.rows[state.row].begin];
+    const span = state.spans.get(i);
     span.classList.add("pinned");
     span.scrollIntoView({ block: "nearest" });
   }
@@ -67,14 +66,14 @@ function pinToken(i) {
   writeHash();
 }
 
-/** Select the next or the previous visible token. */
+/** Select the next or the previous visible token of its trajectory. */
 function moveToken(by) {
   if (state.row === null) return;
-  const row = state.step.rows[state.row];
-  let place = state.token === null ? (by > 0 ? -1 : state.spans.length) : state.token - row.begin;
-  do place += by;
-  while (place >= 0 && place < state.spans.length && !isOpen(state.spans[place]));
-  if (place >= 0 && place < state.spans.length) pinToken(row.begin + place);
+  const { begin, end } = state.token === null ? state.step.rows[state.row] : rowOf(state.step, state.token);
+  let i = state.token ?? (by > 0 ? begin - 1 : end);
+  do i += by;
+  while (i >= begin && i < end && !isOpen(state.spans.get(i)));
+  if (i >= begin && i < end) pinToken(i);
 }
 
 /** Whether a span exists and is not in a collapsed element. */

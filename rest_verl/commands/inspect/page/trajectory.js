@@ -1,9 +1,14 @@
 // ---- Trajectory: one row in the main pane, turn by turn ----
 
-/** Show a row. */
+/** Show a row, with two runs beside one of the other run. */
 function showTrajectory(index) {
-  const row = state.step.rows[index];
-  state.spans = new Array(row.end - row.begin);
+  state.spans = new Map();
+  const main = document.getElementById("main");
+  main.replaceChildren(isPair() ? pairElement(index) : trajectoryElement(state.step.rows[index]));
+  main.scrollTop = 0;
+}
+
+function trajectoryElement(row) {
   const parts = [trajectoryHead(row), promptOf(row)];
   let at = 0;
   turnsOf(row).forEach((turn, number) => {
@@ -12,9 +17,7 @@ function showTrajectory(index) {
     at = Math.max(at, turn.end);
   });
   if (at < row.end - row.begin) parts.push(heardBetween(row, at, row.end - row.begin));
-  const main = document.getElementById("main");
-  main.replaceChildren(make("article", "trajectory", ...parts));
-  main.scrollTop = 0;
+  return make("article", "trajectory", ...parts);
 }
 
 /** The turns of a row; if the file has none, each stretch of generated tokens is one. */
@@ -41,7 +44,7 @@ function trajectoryHead(row) {
     ...rewardFacts(row),
   ];
   const score = make("p", "big", make("span", "label", "score"), make("strong", "", short(row.score)));
-  if (typeof row.score === "number") score.append(dotsOf(group.scores, row.score));
+  if (typeof row.score === "number") score.append(dotsOf(scoresOf(row), row.score));
   const title = make("h2", "title", group.headline || "no prompt");
   return make("header", "head", title, make("div", "summary", score, factList(facts), copyButton(row)), stripOf(row, 900));
 }
