@@ -64,6 +64,7 @@ from rest_verl.records.recorder import Recorder
 from rest_verl.reward.tool_reward import skipped_components
 from rest_verl.rollout.calls import Call
 from rest_verl.rollout.record import GeneratedTurn, Record
+from rest_verl.weighting.components import Components
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 PRESET, SIZE, QUICK_SIZE = "entropy_adaptive", (2048, 2048), (128, 256)
@@ -119,8 +120,9 @@ def trainer_of(config: DictConfig, tokenizer: Any) -> Any:
     """verl's trainer with ResT as far as advantages and metrics need it: no workers, no model, no data loader."""
     trainer: Any = seam.RestTrainerSync.__new__(seam.RestTrainerSync)
     rest = load(config)
+    trainer._components = Components.of_run(config) if rest.base_estimator == "gdpo" else None
     with open_dict(config):
-        config.algorithm.adv_estimator = rest.base_estimator
+        config.algorithm.adv_estimator = "grpo" if trainer._components else rest.base_estimator
     trainer.config, trainer.tokenizer, trainer.global_steps = config, tokenizer, 0
     trainer._rest, trainer._weighting = rest, TokenWeighting(rest, total_steps=100)
     trainer._recorder = Recorder(rest, tokenizer, 100) if rest.dump_dir else None

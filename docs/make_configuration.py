@@ -42,7 +42,7 @@ NAMES = {
     "rest.scheme": ", ".join(f"`{name}`" for name in scheme_names()) + ", or [your own](extending.md)",
     "rest.format": "[wire formats](formats.md)",
     "rest.curriculum.kind": "see meaning",
-    "rest.base_estimator": "verl's estimators except `gdpo`, `remax` and optimal baselines",
+    "rest.base_estimator": "verl's estimators except `remax` and optimal baselines",
 }
 
 

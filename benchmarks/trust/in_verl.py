@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections import Counter
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,18 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
+_BEGUN: Counter[tuple[int, int]] = Counter()  # responses to each row of a step in this worker
+
 
 class SeededAgentLoop(SingleTurnAgentLoop):
     """verl's single-turn loop with a seed for each response."""
 
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
-        """As verl's."""
-        place = (int(kwargs["global_steps"]) * 100_003 + int(kwargs["index"])) * 1_009 + int(kwargs["session_id"])
+        """As verl's. Its first trainer numbers no responses, but begins them in order."""
+        step, row = int(kwargs["global_steps"]), int(kwargs["index"])
+        session = int(kwargs.get("session_id", _BEGUN[step, row]))
+        _BEGUN[step, row] += 1
+        place = (step * 100_003 + row) * 1_009 + session
         return await super().run({**sampling_params, "seed": place}, **kwargs)
 
 

@@ -47,6 +47,8 @@ class DumpConfig:
     max_gib: float = Field(default=2.0, gt=0)
 
 
+RegionName = Literal["other", "think", "response", "format", "args", "name"]
+
 # Estimators whose advantage of a trajectory is its score against those of its group, which `rest.credit` extends.
 CREDIT_ESTIMATORS = ("grpo", "rloo")
 
@@ -80,6 +82,8 @@ class RestConfig:
         credit_lambda: how far the score of a later turn or span reaches back to a token: 1 fully, which is unbiased;
             smaller values have less variance. The outcome, which only the end of a trajectory decides, always reaches
             back, and everything reaches back to reasoning.
+        credit_matrix: with base_estimator=gdpo, the regions whose tokens a component of the reward reaches, for those
+            components that do not reach all (`core.components`).
         weights_from: what gives a token its region. `state`: what the text before it says about where it is, so that
             all the choices of a branch have one weight and none drifts (`core.states`). `token`: the token itself, as
             the authors do.
@@ -122,6 +126,7 @@ class RestConfig:
     base_estimator: str = "grpo"
     credit: Literal["trajectory", "turn", "span"] = "trajectory"
     credit_lambda: float = Field(default=1.0, ge=0, le=1)
+    credit_matrix: dict[str, list[RegionName]] = field(default_factory=dict)
     weights_from: WeightsFrom = "state"
     normalisation: Literal["batch", "row", "positive", "none"] = "batch"
     clamp_min: float = Field(default=1e-3, gt=0)
@@ -150,6 +155,11 @@ class RestConfig:
             raise ValueError(
                 f"rest.credit={self.credit} takes the group as critic, but rest.base_estimator={self.base_estimator}: "
                 f"set it to {' or '.join(CREDIT_ESTIMATORS)}, or set rest.credit=trajectory"
+            )
+        if self.credit_matrix and self.base_estimator != "gdpo":
+            raise ValueError(
+                f"rest.credit_matrix is set, but rest.base_estimator={self.base_estimator} has one advantage for all "
+                "components of the reward: set rest.base_estimator=gdpo, or remove it"
             )
         if self.credit == "trajectory" and self.credit_lambda != 1.0:
             raise ValueError(

@@ -30,6 +30,7 @@ from rest_verl.plugin.run_checks import check_run
 from rest_verl.records.recorder import Recorder
 from rest_verl.resilience.resume import CheckpointError, check_found, unreadable_message
 from rest_verl.weighting.advantage import reshape_advantages
+from rest_verl.weighting.components import Components
 from rest_verl.weighting.credit import credit_advantages, credit_metrics, trajectories_of
 from rest_verl.weighting.metrics import not_finite_metrics, reward_metrics, trajectory_rows, weight_metrics
 from rest_verl.weighting.rows import rows_of
@@ -69,10 +70,11 @@ class RestTrainer(Trainer):
 
     def _adopt(self, config: DictConfig) -> None:
         """Check a run's config and give verl the base estimator, before verl reads it: verl compares the estimator
-        with its own names in many places."""
+        with its own names in many places. `gdpo` is ours, since not all of verl's trainers pass it its inputs."""
         self._rest: RestConfig = check_run(config, ADV_ESTIMATOR_REGISTRY)
+        self._components = Components.of_run(config) if self._rest.base_estimator == "gdpo" else None
         with open_dict(config):
-            config.algorithm.adv_estimator = self._rest.base_estimator
+            config.algorithm.adv_estimator = "grpo" if self._components else self._rest.base_estimator
 
     def _open_tagger(self) -> None:
         """Before any worker starts: a tokenizer that cannot be read exactly must not fail an hour later."""
@@ -148,7 +150,7 @@ class RestTrainer(Trainer):
         by_events = self._rest.credit != "trajectory"
         if by_events:
             names += ["response_mask", "rm_scores", "token_level_rewards"]
-        if in_advantage or correction.get("rollout_is") or correction.get("rollout_rs"):
+        if self._components or in_advantage or correction.get("rollout_is") or correction.get("rollout_rs"):
             names += ["response_mask", channel]
         values = fields.read(list(dict.fromkeys(names))).to_padded_tensor() if names else {}
         step_batch.entropy, step_batch.sum_pi_squared = values.get("entropy"), values.get("sum_pi_squared")
@@ -162,6 +164,8 @@ class RestTrainer(Trainer):
         written = {}
         if by_events:
             written["advantages"] = values["advantages"] = self._credit(fields, step_batch, values)
+        elif self._components is not None:
+            written["advantages"] = values["advantages"] = self._components.advantages(step_batch)
         if in_advantage or "advantages" in needs:
             step_batch.advantages = values["advantages"]
         weights, current = self._weighting(step_batch), values.get(channel)

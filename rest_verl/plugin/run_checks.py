@@ -16,6 +16,8 @@ from rest_verl.plugin.policy_losses import KEEPS_WEIGHTS, why_not
 from rest_verl.plugin.run_data import check_data
 from rest_verl.plugin.run_model import check_model
 from rest_verl.plugin.trial import try_scheme
+from rest_verl.reward.tool_reward import COMPONENTS
+from rest_verl.weighting.components import Components
 from rest_verl.weighting.schemes import SCHEME_SETTINGS, get_scheme, scheme_names
 
 # Modes of verl's V1 trainer that ResT extends; any other name is the user's own trainer.
@@ -23,7 +25,6 @@ STOCK_MODES = ("sync", "colocate_async", "separate_async")
 
 # verl's estimators whose inputs its V1 trainer does not pass: a run would fail after its first rollout.
 NOT_IN_V1 = {
-    "gdpo": "the components of the reward",
     "optimal_token_baseline": "sums of squared probabilities",
     "remax": "rewards of greedy responses",
     "tir_optimal_token_baseline": "sums of squared probabilities",
@@ -40,6 +41,7 @@ _SUM_PI_SQUARED = "actor_rollout_ref.actor.calculate_sum_pi_squared"
 _MIXED_PRECISION = "actor_rollout_ref.actor.fsdp_config.mixed_precision"
 _CUSTOM = "reward.custom_reward_function.path"
 _ROLLOUT_LOG_PROBS = "actor_rollout_ref.rollout.calculate_log_probs"
+_COMPONENTS = "algorithm.gdpo_reward_keys"
 _BYPASS = "algorithm.rollout_correction.bypass_mode"
 _GROUPS = ("rest", "platform")
 
@@ -109,6 +111,8 @@ def _check_parts(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
     _check_loss(config, rest, reshaped)
     _check_per_turn(config, rest, reshaped)
     _check_credit(config, rest, reshaped)
+    if reshaped and rest.base_estimator == "gdpo":
+        _check_components(config, rest)
     if rest.dump_dir is not None and not reshaped:
         raise ConfigError(
             f"rest.dump_dir={rest.dump_dir} needs a rest trainer mode, which writes the records, but {_ESTIMATOR}="
@@ -285,7 +289,7 @@ def _check_per_turn(config: DictConfig, rest: RestConfig, reshaped: bool) -> Non
             f"last one: set {_MANAGER}=rest_tool"
         )
     base = rest.base_estimator if reshaped else estimator
-    if base != "grpo":
+    if base not in (("grpo", "gdpo") if reshaped else ("grpo",)):
         key = "rest.base_estimator" if reshaped else _ESTIMATOR
         raise ConfigError(
             f"rest.rollout.per_turn=True makes each turn a separate sample, but {key}={base} would take its baseline "
@@ -311,4 +315,32 @@ def _check_credit(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
         raise ConfigError(
             f"{_CUSTOM} scores whole trajectories, so rest.credit={rest.credit} cannot tell what was earned where: "
             "remove it, or set rest.credit=trajectory"
+        )
+
+
+def _check_components(config: DictConfig, rest: RestConfig) -> None:
+    """The components of rest.base_estimator=gdpo."""
+    found = Components.of_run(config)
+    of_rest = OmegaConf.select(config, _MANAGER) == "rest_tool" and OmegaConf.select(config, _CUSTOM) is None
+    if OmegaConf.select(config, _COMPONENTS) is None and not of_rest:
+        raise ConfigError(
+            f"rest.base_estimator=gdpo normalises each component of the reward, but only your reward function knows "
+            f"them: set +{_COMPONENTS}=[names of the numbers that it returns]"
+        )
+    if len(found.weights) != len(found.names):
+        raise ConfigError(
+            f"algorithm.gdpo_reward_weights={found.weights} has not one weight for each of {_COMPONENTS}="
+            f"{found.names}: set as many"
+        )
+    if of_rest and not rest.modules:  # a scorer of one's own may return others
+        for name in found.names:
+            if name not in COMPONENTS:
+                raise ConfigError(f"{_COMPONENTS}: {unknown_name('component', name, COMPONENTS)}")
+    for name in rest.credit_matrix:
+        if name not in found.names:
+            raise ConfigError(f"rest.credit_matrix: {unknown_name('component', name, found.names)}")
+    if OmegaConf.select(config, "algorithm.use_kl_in_reward"):
+        raise ConfigError(
+            "algorithm.use_kl_in_reward=True puts a penalty into the reward that no component of "
+            "rest.base_estimator=gdpo has: set actor_rollout_ref.actor.use_kl_loss=True instead"
         )

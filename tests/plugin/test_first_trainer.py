@@ -20,7 +20,7 @@ from rest_verl.records.schema import read_step
 
 STEP, WIDTH = 7, 64  # of a response: verl pads to the longest that the run allows
 IN_ADVANTAGE = ["rest.apply_in=advantage", "actor_rollout_ref.actor.policy_loss.loss_mode=vanilla"]
-COMPONENTS = {"acc": 1.0, "format": 0.5}
+COMPONENTS = [{"acc": 1.0, "correctness": 1.0, "format": 0.5}, {"acc": 0.0, "correctness": 0.0, "format": 1.0}]
 
 
 def proto_of(rows):
@@ -35,7 +35,7 @@ def proto_of(rows):
     batch.update({"prompts": left, "attention_mask": attention})
     others = {
         "uid": np.array(["prompt"] * len(prompts), dtype=object),
-        "reward_extra_info": np.array([COMPONENTS] * len(prompts), dtype=object),
+        "reward_extra_info": np.array([COMPONENTS[row % 2] for row in range(len(prompts))], dtype=object),
         "data_source": np.array(["rlla"] * len(prompts), dtype=object),
     }
     measured = {"old_log_probs": padded["old_log_probs"], "entropys": padded["entropy"]}
@@ -78,7 +78,7 @@ def v1_step(tokenizer, monkeypatch):
 
     def run(*overrides):
         queue, trainer = MemoryQueue(monkeypatch), make_trainer(tokenizer, *overrides)
-        fields = [{"reward_extra_info": COMPONENTS}] * len(TEXTS)
+        fields = [{"reward_extra_info": one} for one in COMPONENTS]
         metrics = run_step(queue, trainer, rows_of(tokenizer), STEP, extra_fields=fields)
         trainer._shutdown_dump_executor()
         return queue.rows, metrics
@@ -93,6 +93,7 @@ def v1_step(tokenizer, monkeypatch):
         (["+rest=entropy"], "rollout_is_weights"),
         (["+rest=paper", *IN_ADVANTAGE], "advantages"),
         (["+rest=entropy", "rest.credit=turn", *IN_ADVANTAGE], "advantages"),
+        (["+rest=routed"], "advantages"),
     ],
     ids=str,
 )

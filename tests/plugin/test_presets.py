@@ -116,9 +116,18 @@ def test_the_variants_of_toolrl_on_the_page_are_legal_settings():
         assert rest.reward != load({"rest": {"reward": "toolrl"}}).reward
 
 
+def test_routed_is_gdpo_with_format_kept_from_names_and_arguments():
+    config = composed("+rest=routed")
+    rest = check_run(config, ADV_ESTIMATOR_REGISTRY)
+    assert (rest.scheme, rest.base_estimator, rest.weights_from) == ("uniform", "gdpo", "state")
+    assert rest.credit_matrix == {"format": ["other", "think", "response", "format"]}
+    assert list(config.algorithm.gdpo_reward_keys) == ["correctness", "format"]
+
+
 def test_there_is_no_preset_without_a_test():
     names = {path.stem for path in (ROOT / "hydra_configs" / "rest").glob("*.yaml")}
     tested = {"paper", "grpo", "entropy", "entropy_adaptive", "token_low", "token_high", "static", "no_think"}
+    tested |= {"routed"}
     assert names == tested
 
 

@@ -104,12 +104,42 @@ def test_the_base_estimator_must_be_registered_and_not_rest():
 
 @pytest.mark.parametrize("settings", [IN_LOSS, IN_ADVANTAGE])
 def test_an_estimator_that_verls_trainer_cannot_feed_is_refused_before_a_rollout(settings):
-    settings = settings | {"rest.base_estimator": "gdpo"}
+    settings = settings | {"rest.base_estimator": "remax"}
     assert message(settings) == (
-        "rest.base_estimator=gdpo needs the components of the reward, which verl's V1 trainer does not pass to it: "
-        "set one of gae, grpo, rloo"
+        "rest.base_estimator=remax needs rewards of greedy responses, which verl's V1 trainer does not pass to it: "
+        "set one of gae, gdpo, grpo, rloo"
     )
-    assert check(settings, {"trainer.v1.trainer_mode": "my_own_trainer"}).base_estimator == "gdpo"
+    assert check(settings, {"trainer.v1.trainer_mode": "my_own_trainer"}).base_estimator == "remax"
+
+
+GDPO = {**IN_LOSS, "rest.base_estimator": "gdpo", "reward.reward_manager.name": "rest_tool"}
+KEYS = "algorithm.gdpo_reward_keys"
+
+
+def test_gdpo_takes_the_components_of_the_reward():
+    assert check(GDPO).base_estimator == "gdpo"
+    assert check(GDPO, {KEYS: ["acc"], "rest.credit_matrix": {"acc": ["name"]}}).credit_matrix == {"acc": ["name"]}
+    assert check(GDPO, {"rest.rollout.per_turn": True}).rollout.per_turn
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({KEYS: ["acc", "formt"]}, f"{KEYS}: unknown component 'formt': did you mean 'format'?"),
+        ({"algorithm.gdpo_reward_weights": [1.0]}, "algorithm.gdpo_reward_weights=[1.0] has not one weight for each"),
+        ({"rest.credit_matrix": {"acc": ["name"]}}, "rest.credit_matrix: unknown component 'acc'"),
+        ({"rest.credit_matrix": {"format": ["nam"]}}, "rest.credit_matrix.format"),
+        ({"algorithm.use_kl_in_reward": True}, "algorithm.use_kl_in_reward=True puts a penalty into the reward"),
+        ({"reward.custom_reward_function.path": "my.py"}, "rest.base_estimator=gdpo normalises each component"),
+        (
+            {"rest.base_estimator": "grpo", "rest.credit_matrix": {"format": ["name"]}},
+            "rest: rest.credit_matrix is set, but",
+        ),
+    ],
+    ids=str,
+)
+def test_components_that_no_reward_has_are_refused(settings, expected):
+    assert message(GDPO, settings).startswith(expected)
 
 
 @pytest.mark.parametrize("settings", [IN_LOSS, IN_ADVANTAGE])

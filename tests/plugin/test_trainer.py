@@ -5,7 +5,7 @@ import torch
 from memory_queue import KEYS, TEXTS, MemoryQueue, make_trainer, rows_of, run_step
 from verl.trainer.ppo.v1 import PPOTrainer
 
-from rest_verl.core.regions import RegionTagger, TaggedBatch
+from rest_verl.core.regions import Region, RegionTagger, TaggedBatch
 from rest_verl.formats import get_format
 from rest_verl.records.schema import read_step
 from rest_verl.weighting.step_batch import StepBatch
@@ -33,9 +33,12 @@ def make(tokenizer):
 def step(make, tokenizer, monkeypatch):
     """Function from overrides to (trainer, what the queue holds after a step, its metrics)."""
 
-    def run(*overrides, events=("", ""), measured_in=torch.float32):
+    def run(*overrides, events=("", ""), measured_in=torch.float32, parts=({}, {})):
         queue, trainer = MemoryQueue(monkeypatch), make(*overrides)
-        components = [{"acc": 1.0} | ({"rest_events": one} if one else {}) for one in events]
+        components = [
+            {"acc": 1.0} | ({"rest_events": one} if one else {}) | part
+            for one, part in zip(events, parts, strict=True)
+        ]
         fields = [{"reward_extra_info": one} for one in components]
         rows = rows_of(tokenizer)
         for name in ("entropy", "old_log_probs"):
@@ -74,6 +77,27 @@ def test_weights_in_the_advantage_are_written_back(step, weights):
     for key, advantage, weight in zip(KEYS, ADVANTAGES, weights(trainer._rest), strict=True):
         torch.testing.assert_close(rows[key]["advantages"], advantage * weight, atol=1e-4, rtol=0)
         assert "rollout_is_weights" not in rows[key]
+
+
+def test_components_reach_the_regions_of_the_credit_matrix(step, tokenizer):
+    """Correctness is 1 and 0, format 0 and 1: they cancel where both reach, and correctness alone reaches names."""
+    trainer, rows, _ = step(
+        "+rest=routed",
+        "rest.format=rlla",
+        parts=({"correctness": 1.0, "format": 0.0}, {"correctness": 0.0, "format": 1.0}),
+    )
+    ids = torch.tensor(tokenizer(TEXTS[0])["input_ids"])[None]
+    regions = trainer._tagger(ids, torch.ones_like(ids))[0]
+    advantages = rows[KEYS[0]]["advantages"]
+    in_call = (regions == Region.NAME) | (regions == Region.ARGS)
+    assert in_call.any() and (advantages[in_call] > 0).all() and advantages[in_call].unique().numel() == 1
+    # the length of the responses differs, so each component's mean over tokens is not 0, but the sum is
+    torch.testing.assert_close(advantages[~in_call], torch.zeros(int((~in_call).sum())), atol=1e-4, rtol=0)
+
+
+def test_a_component_that_a_row_lacks_ends_the_step(step):
+    with pytest.raises(ValueError, match=r"gdpo_reward_keys names 'correctness', but .* has acc: name components"):
+        step("+rest=routed")
 
 
 # The first trajectory earns 0.75 of its 1 at token 4 and loses a part again at token 9; the second earned nothing.
