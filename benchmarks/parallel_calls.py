@@ -1,4 +1,5 @@
-"""What learns parallel calls in fewer updates than GRPO: credit by span (`rest.credit=span`), token weights, or both?
+"""What learns parallel calls in fewer updates than GRPO: credit by span (`rest.credit=span`), by component, token
+weights, or span and weights at once?
 
 One turn of three parallel calls (evidence/orders.py), with groups so small that noise limits learning: 2 prompts x 4
 responses an update. A run is `STEPS` updates from one half-trained model; runs of a seed see the same orders.
@@ -18,6 +19,7 @@ Written down before the first run of this form:
   call missing) are rare, and no more frequent with credit by span than with `grpo`.
 - H5: weights alone (`entropy_adaptive` with weights by state, `old` with those that it had before, and `paper`) end
   within 0.05 of `grpo`; `paper` and `old` need more updates.
+  `wiener` and `top_fifth` (the 80/20 rule) neither, by their intervals.
 - H6: `entropy_adaptive` on top of `span_0.5` changes neither by more than its interval.
 The target is halfway from the start to GRPO's mean end. Runs that never reach it count as `STEPS`.
 
@@ -38,7 +40,7 @@ import torch
 import typer
 from evidence.clerk import IMITATION_STEPS, Clerk, prepare_clerk
 from evidence.orders import CALLS, Served, draw_wishes, serve, shown_turn
-from evidence.policy import MAX_GRAD_NORM, Rollouts, group_advantages, new_optimizer, response_log_probs, surrogate
+from evidence.policy import MAX_GRAD_NORM, group_advantages, new_optimizer, response_log_probs, surrogate
 from evidence.rates import against_grpo, run_paired
 from evidence.variants import VARIANTS as PRESETS
 from evidence.variants import Variant as Preset
@@ -52,40 +54,49 @@ from rest_verl.core.credit import token_advantages
 from rest_verl.core.regions import TaggedBatch
 from rest_verl.core.states import TAGGERS
 from rest_verl.formats import get_format
-from rest_verl.weighting.step_batch import StepBatch
+from rest_verl.weighting.components import DEFAULT, Components
+from rest_verl.weighting.step_batch import RowKey, StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One side of the comparison: `lam` of credit by span, None for one advantage of the whole response; and the
-    preset whose weights apply on top, None for weight 1."""
+    """One side of the comparison: `lam` of credit by span, None for one advantage of the whole response; the preset
+    whose weights apply on top, None for weight 1; and components by which the advantage is made instead."""
 
     lam: float | None = None
     weights: Preset | None = None
+    components: Components | None = None
 
 
 ADAPTIVE = PRESETS["entropy_adaptive"]
 OLD = replace(ADAPTIVE, changes=("rest.weights_from=token", "rest.normalisation=row", "rest.floor=0"))
+ENTROPY = PRESETS["entropy"]
+FORMAT_OUTSIDE = {"format": ("other", "think", "response", "format")}  # as in the preset `routed`
 VARIANTS = {
     "grpo": Variant(),
     "span": Variant(1.0),
-    "span_0.8": Variant(0.8),
     "span_0.5": Variant(0.5),
     "span_0": Variant(0.0),
     "paper": Variant(weights=PRESETS["paper"]),
     "entropy_adaptive": Variant(weights=ADAPTIVE),
     "entropy_adaptive_old": Variant(weights=OLD),
     "span_0.5_adaptive": Variant(0.5, ADAPTIVE),
+    "top_fifth": Variant(weights=replace(ENTROPY, changes=("rest.scheme=top_fifth",))),
+    "wiener": Variant(weights=replace(ENTROPY, changes=("rest.scheme=wiener", "rest.wiener.min_trajectories=8"))),
+    "gdpo": Variant(components=Components(DEFAULT, (1.0, 1.0), {}, by_std=True)),
+    "routed": Variant(components=Components(DEFAULT, (1.0, 1.0), FORMAT_OUTSIDE, by_std=True)),
 }
 PROMPTS, GROUP, STEPS, EVERY, VALIDATED = 2, 4, 64, 8, 128
 TUNED, RATES = ("grpo", "span_0.5", "entropy_adaptive"), [5e-5, 1e-4, 2e-4, 4e-4]
 LOST = 0.1  # share of responses of a validation that are illegal or lack a call
 
 
-def advantages(served: Served, lam: float | None) -> torch.Tensor:
-    """Advantage of each token, (responses, tokens): of GRPO, or by span with a lambda."""
-    mask = served.rollouts.response_mask
+def advantages(served: Served, variant: Variant, clerk: Clerk) -> Tensor:
+    """Advantage of each token, (responses, tokens): of GRPO, by span, or by component."""
+    lam, mask = variant.lam, served.rollouts.response_mask
+    if variant.components is not None:
+        return variant.components.advantages(step_batch(served, clerk, TAGGERS["state"], 1))
     found = torch.zeros(mask.shape)
     if lam is None:
         return found + group_advantages(served.scores, torch.arange(len(mask)) // GROUP)[:, None]
@@ -97,17 +108,32 @@ def advantages(served: Served, lam: float | None) -> torch.Tensor:
     return found
 
 
-def weights_of(variant: Variant, clerk: Clerk, steps: int) -> Callable[[Rollouts, int], Tensor]:
-    """The weights of a variant: from rollouts and the step, from 1, to (responses, tokens)."""
-    if variant.weights is None:
-        return lambda rollouts, step: rollouts.response_mask.float()
-    settings = load(composed(variant.weights, steps))
-    tagger = TAGGERS[settings.weights_from](clerk.tokenizer, get_format(settings.format))
-    weighting = TokenWeighting(settings, steps)
+def step_batch(served: Served, clerk: Clerk, tagger: Callable[..., Any], step: int) -> StepBatch:
+    """A batch as the trainer hands it to the weighting."""
+    rollouts = served.rollouts
+    tagged = tagger(clerk.tokenizer, get_format("rlla"))(rollouts.responses, rollouts.response_mask)
+    return StepBatch(
+        step,
+        TaggedBatch(tagged, rollouts.response_mask),
+        rollouts.entropy,
+        rollouts.sum_pi_squared,
+        extra_fields=[{"reward_extra_info": one} for one in served.components],
+        keys=[RowKey(str(row // GROUP), row % GROUP, 0) for row in range(len(tagged))],
+        old_log_prob=rollouts.log_probs,
+    )
 
-    def weigh(rollouts: Rollouts, step: int) -> Tensor:
-        tagged = TaggedBatch(tagger(rollouts.responses, rollouts.response_mask), rollouts.response_mask)
-        return weighting(StepBatch(step, tagged, rollouts.entropy, rollouts.sum_pi_squared))
+
+def weights_of(variant: Variant, clerk: Clerk, steps: int) -> Callable[[Served, int, Tensor], Tensor]:
+    """The weights of a variant: from a batch, the step, from 1, and its advantages to (responses, tokens)."""
+    if variant.weights is None:
+        return lambda served, step, advantages: served.rollouts.response_mask.float()
+    settings = load(composed(variant.weights, steps))
+    tagger, weighting = TAGGERS[settings.weights_from], TokenWeighting(settings, steps)
+
+    def weigh(served: Served, step: int, advantages: Tensor) -> Tensor:
+        batch = step_batch(served, clerk, tagger, step)
+        batch.advantages = advantages
+        return weighting(batch)
 
     return weigh
 
@@ -116,16 +142,16 @@ def run(clerk: Clerk, variant: str, rate: float, seed: int, steps: int, validate
     """One run: before and after every `EVERY` updates, the share of exactly right responses and of those that lost a
     line, sampled."""
     in_a_worker()
-    lam, weigh = VARIANTS[variant].lam, weights_of(VARIANTS[variant], clerk, steps)
+    side, weigh = VARIANTS[variant], weights_of(VARIANTS[variant], clerk, steps)
     model, rng = clerk.new_model(), random.Random(seed)
     optimizer = new_optimizer(model, rate)
     curve, lost = ([one] for one in validate(model, clerk, validated))
     for step in range(1, steps + 1):
         orders = [one for _ in range(PROMPTS) for one in [draw_wishes(rng)] * GROUP]
         torch.manual_seed(1000 * seed + step)
-        served = serve(model, clerk, orders, with_events=lam is not None)
-        log_probs, found = response_log_probs(model, served.rollouts), advantages(served, lam)
-        parts = surrogate(log_probs, served.rollouts.log_probs, found, weigh(served.rollouts, step))
+        served = serve(model, clerk, orders, with_events=side.lam is not None)
+        log_probs, found = response_log_probs(model, served.rollouts), advantages(served, side, clerk)
+        parts = surrogate(log_probs, served.rollouts.log_probs, found, weigh(served, step, found))
         optimizer.zero_grad()
         (parts.sum() / served.rollouts.response_mask.sum()).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)

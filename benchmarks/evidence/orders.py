@@ -79,12 +79,14 @@ class Served:
     Attributes:
         rollouts: the responses.
         events: what the score of each consists of.
+        components: of the reward of each.
         scores, exact, legal, calls: of each response: its score, whether its calls are exactly those due, whether it
             is legal, and the number of its calls that can be read.
     """
 
     rollouts: Rollouts
     events: list[Events]
+    components: list[dict[str, float]]
     scores: torch.Tensor
     exact: torch.Tensor
     legal: torch.Tensor
@@ -116,4 +118,4 @@ def serve(model: PreTrainedModel, clerk: Clerk, orders: Sequence[Sequence[Wish]]
         ]
         events.append(events_of(found[-1]["score"], int(mask.sum()), decided))
     columns = (torch.tensor([one[name] for one in found]) for name in ("score", "acc", "legal", "readable"))
-    return Served(drawn, events, *columns)
+    return Served(drawn, events, found, *columns)

@@ -9,7 +9,7 @@ from evidence.clerk import prepare_clerk
 from evidence.orders import CALLS, Served, draw_wishes, serve, shown_turn, taught, written
 from evidence.policy import Rollouts
 from evidence.rates import best_rate
-from parallel_calls import GROUP, VARIANTS, advantages, findings, keeps_lines, weights_of
+from parallel_calls import GROUP, VARIANTS, Variant, advantages, findings, keeps_lines, weights_of
 
 from rest_verl.core.credit import events_of
 from rest_verl.formats import get_format
@@ -31,18 +31,18 @@ def served(decided):
     empty = torch.zeros(GROUP, 5)
     scores = torch.tensor([1.0, 0.0, 0.0, 1.0])
     events = [events_of(float(score), 5, [(1, float(score))] if decided else []) for score in scores]
-    return Served(Rollouts(mask, mask, mask, mask, mask[:, 0], empty, empty, empty), events, *[scores] * 4)
+    return Served(Rollouts(mask, mask, mask, mask, mask[:, 0], empty, empty, empty), events, [], *[scores] * 4)
 
 
 def test_without_events_span_is_grpo_up_to_the_baseline():
     """Leave-one-out over four is the mean over four times 4 / 3."""
-    plain, by_span = advantages(served(False), None), advantages(served(False), 1.0)
+    plain, by_span = (advantages(served(False), Variant(lam), None) for lam in (None, 1.0))
     torch.testing.assert_close(by_span, plain * 4 / 3)
 
 
 @pytest.mark.parametrize("lam", sorted({one.lam for one in VARIANTS.values() if one.lam is not None}))
 def test_tokens_after_the_last_decision_have_no_credit(lam):
-    found = advantages(served(True), lam)
+    found = advantages(served(True), Variant(lam), None)
     assert (found[:, 2:] == 0).all() and (found[0, :2] > 0).all() and (found[1, :2] < 0).all()
 
 
@@ -73,8 +73,11 @@ def test_a_rate_at_which_runs_lose_lines_is_not_taken():
 def test_weights_of_the_old_form_keep_the_sum_of_each_row(tmp_path):
     """`row` keeps it, `batch` does not: the variants differ in what they say."""
     clerk = prepare_clerk(tmp_path, shown_turn, steps=1)
-    rollouts = serve(clerk.new_model(), clerk, [draw_wishes(random.Random(0))] * 4, with_events=False).rollouts
-    old = weights_of(VARIANTS["entropy_adaptive_old"], clerk, 8)(rollouts, 1)
-    torch.testing.assert_close(old.sum(dim=-1), rollouts.response_mask.sum(dim=-1).float())
-    plain = weights_of(VARIANTS["grpo"], clerk, 8)(rollouts, 1)
-    torch.testing.assert_close(plain, rollouts.response_mask.float())
+    batch = serve(clerk.new_model(), clerk, [draw_wishes(random.Random(0))] * GROUP, with_events=False)
+    mask, found = batch.rollouts.response_mask.float(), advantages(batch, VARIANTS["gdpo"], clerk)
+    assert found.shape == mask.shape and not found[mask == 0].any()
+    old, plain, by_entropy = (
+        weights_of(VARIANTS[name], clerk, 8)(batch, 1, found) for name in ("entropy_adaptive_old", "grpo", "top_fifth")
+    )
+    torch.testing.assert_close(old.sum(dim=-1), mask.sum(dim=-1))
+    assert plain.equal(mask) and (by_entropy > by_entropy[mask == 1].min()).sum() == -(-mask.sum() // 5)
