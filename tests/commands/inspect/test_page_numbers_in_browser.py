@@ -188,3 +188,12 @@ def test_groups_without_a_score_come_last_whatever_the_direction(open_page, tmp_
     assert viewer.groups() == ["c", "b", "a"]
     viewer.page.click("#direction")
     assert viewer.groups() == ["b", "c", "a"]
+
+
+def test_what_rounding_leaves_of_zero_has_no_sign(open_page, tmp_path):
+    """Advantages of a group sum to zero, up to the last bit: no colour of a sign, and 0.000 in the turn's line."""
+    row = record([Part("one two three", "think")], tokenise=lambda text: text.encode().split())
+    rows = [row | {"advantage": [-2.7e-8] * 3}, row | {"session": 1, "advantage": [1.0, -0.5, 0.25]}]
+    viewer = open_page(write_page(tmp_path / "page.html", {1: rows}), "step=1&row=0&mode=advantage")
+    assert viewer.page.locator("#main .t.c-other.q0").count() == 3
+    assert viewer.texts(".turn .aside")[0].endswith("advantage 0.000")

@@ -19,14 +19,16 @@ function paintAt(step, mode, i) {
   const value = valueAt(step, mode.scale, i);
   if (mode.key === "region") return step.arrays.region[i] * 32 + levelOf(value ?? 0, step.scales.weight);
   if (value === null || Number.isNaN(value)) return TONE.missing * 32;
+  const level = levelOf(value, step.scales[mode.scale]);
+  if (mode.signed && level === 0) return TONE.other * 32; // neither sign
   const tone = mode.signed ? (value < 0 ? TONE.minus : TONE.plus) : TONE[mode.key];
-  return tone * 32 + levelOf(value, step.scales[mode.scale]);
+  return tone * 32 + level;
 }
 
-/** 0 for zero, LEVELS at the end of the scale and beyond, at least 1 in between. */
+/** 0 for zero and what rounding has left of it, LEVELS at the end of the scale and beyond, at least 1 in between. */
 function levelOf(value, top) {
   const size = Math.abs(value);
-  return size === 0 ? 0 : Math.max(1, Math.round(LEVELS * Math.min(1, size / top)));
+  return size <= 1e-6 * top ? 0 : Math.max(1, Math.round(LEVELS * Math.min(1, size / top)));
 }
 
 /** The classes that paint a token. */

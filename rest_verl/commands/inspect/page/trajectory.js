@@ -83,7 +83,7 @@ function turnElement(row, turn, number) {
   if (turn.user_turn) facts.push(`user turn ${turn.user_turn}`);
   if (turn.seconds !== null) facts.push(`${short(turn.seconds)} s`);
   const advantage = advantageOf(row, turn);
-  if (advantage !== null) facts.push(`advantage ${short(advantage)}`);
+  if (advantage !== null) facts.push(`advantage ${narrow(advantage, false)}`);
   if (turn.calls.length) facts.push(count(turn.calls.length, "call"));
   const errors = turn.calls.filter((call) => call.error).length;
   const summary = make("summary", "", make("span", "label", `Turn ${number + 1}`), make("span", "aside", facts.join(" · ")));
