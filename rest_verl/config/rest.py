@@ -19,7 +19,15 @@ from pydantic.dataclasses import dataclass
 
 from rest_verl.common.errors import raised
 from rest_verl.common.names import closest, unknown_name
-from rest_verl.config.published import TopFifthConfig, WienerConfig
+from rest_verl.config.published import (
+    GigpoConfig,
+    GtpoConfig,
+    MalformedPenaltyConfig,
+    StareConfig,
+    TopFifthConfig,
+    TurnDiscountedConfig,
+    WienerConfig,
+)
 from rest_verl.config.ramp import STRICT
 from rest_verl.config.reward import RewardConfig, reward_preset
 from rest_verl.config.rollout import RolloutConfig
@@ -104,8 +112,9 @@ class RestConfig:
             normalisation=batch, of the mean weight; 0 uses each step alone.
         targets: reasoning target of each region, in schemes `entropy` and `token`.
         curriculum: move from the structural weights to the targets, in schemes `entropy` and `token`.
-        wiener: scheme `wiener`, experimental.
-        top_fifth: scheme `top_fifth`.
+        wiener: settings of scheme `wiener`, which is experimental.
+        top_fifth, gtpo, stare, gigpo, malformed_penalty, turn_discounted: settings of the scheme of that name, a rule
+            published elsewhere (`weighting.published`).
         reward: rules and bounds of the reward manager `rest_tool`: the name of a preset (paper, toolrl, strict), or
             keys.
         rollout: limits of a trajectory in the agent loop `rest_tool_agent`.
@@ -141,6 +150,11 @@ class RestConfig:
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     wiener: WienerConfig = field(default_factory=WienerConfig)
     top_fifth: TopFifthConfig = field(default_factory=TopFifthConfig)
+    gtpo: GtpoConfig = field(default_factory=GtpoConfig)
+    stare: StareConfig = field(default_factory=StareConfig)
+    gigpo: GigpoConfig = field(default_factory=GigpoConfig)
+    malformed_penalty: MalformedPenaltyConfig = field(default_factory=MalformedPenaltyConfig)
+    turn_discounted: TurnDiscountedConfig = field(default_factory=TurnDiscountedConfig)
     reward: Annotated[RewardConfig, BeforeValidator(reward_preset)] = field(default_factory=RewardConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     dump_dir: str | None = Field(default=None, min_length=1)

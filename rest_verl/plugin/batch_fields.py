@@ -77,7 +77,10 @@ class QueueFields:
 
 
 # What verl's agent loops and its reward loop say of a row, which its first trainer spreads over the batch.
-_EXTRA = ("reward_extra_info", "rest_turns", "rest_turn_table", "rest_per_turn", "rest_rollout", "rest_decided")
+_EXTRA = (
+    *("reward_extra_info", "rest_turns", "rest_turn_table", "rest_per_turn", "rest_rollout", "rest_decided"),
+    *("rest_turn_scores", "rest_states"),
+)
 
 
 class ProtoFields:

@@ -22,6 +22,7 @@ from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
 from verl.trainer.ppo.utils import need_critic
 
 from rest_verl.config.rest import ConfigError, RestConfig, model_of
+from rest_verl.core.malformed import MalformedTagger
 from rest_verl.core.regions import TaggedBatch
 from rest_verl.core.states import TAGGERS
 from rest_verl.formats import get_format
@@ -35,7 +36,7 @@ from rest_verl.weighting.credit import credit_advantages, credit_metrics, trajec
 from rest_verl.weighting.metrics import not_finite_metrics, reward_metrics, trajectory_rows, weight_metrics
 from rest_verl.weighting.rows import rows_of
 from rest_verl.weighting.saved_state import ChangedRunError, restore_state, save_state
-from rest_verl.weighting.schemes import Need
+from rest_verl.weighting.schemes import Need, get_scheme
 from rest_verl.weighting.step_batch import RowKey, StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
@@ -68,6 +69,8 @@ else:
 class RestTrainer(Trainer):
     """Mixin for a trainer; list it first among the bases."""
 
+    _malformed_tagger: MalformedTagger | None = None  # where the scheme needs it
+
     def _adopt(self, config: DictConfig) -> None:
         """Check a run's config and give verl the base estimator, before verl reads it: verl compares the estimator
         with its own names in many places. `gdpo` is ours, since not all of verl's trainers pass it its inputs."""
@@ -78,8 +81,10 @@ class RestTrainer(Trainer):
 
     def _open_tagger(self) -> None:
         """Before any worker starts: a tokenizer that cannot be read exactly must not fail an hour later."""
-        tagger = TAGGERS[self._rest.weights_from]
-        self._tagger = tagger(self.tokenizer, get_format(self._rest.format), model_of(self.config))
+        wire_format, model = get_format(self._rest.format), model_of(self.config)
+        self._tagger = TAGGERS[self._rest.weights_from](self.tokenizer, wire_format, model)
+        if "malformed" in get_scheme(self._rest.scheme).needs:
+            self._malformed_tagger = MalformedTagger(self.tokenizer, wire_format, model)
 
     def _open_weighting(self) -> None:
         """Once the number of steps is known."""
@@ -138,6 +143,7 @@ class RestTrainer(Trainer):
             lengths=values["response_mask"].offsets().diff(),
             extra_fields=extra_fields,
             keys=[RowKey.parse(key) for key in fields.keys],
+            malformed=None if self._malformed_tagger is None else self._malformed_tagger(responses, generated),
         )
 
     def _weigh(self, fields: BatchFields, step_batch: StepBatch) -> None:

@@ -190,6 +190,11 @@ def _check_scheme(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
             f"rest.scheme={rest.scheme} needs the log-probabilities of the rollout, which verl does not record with "
             f"{_ROLLOUT_LOG_PROBS}=False: set {_ROLLOUT_LOG_PROBS}=True, or another rest.scheme"
         )
+    if reshaped and "states" in scheme.needs and OmegaConf.select(config, _AGENT) != "rest_tool_agent":
+        raise ConfigError(
+            f"rest.scheme={rest.scheme} needs the names of the environments' states, which {_AGENT}="
+            f"{OmegaConf.select(config, _AGENT)} does not record: set +rest/rollout=multi_turn, or another rest.scheme"
+        )
     if reshaped and scheme.gives_credit and rest.apply_in == "loss":
         raise ConfigError(
             f"rest.scheme={rest.scheme} gives credit, which is added to the advantages, but rest.apply_in=loss "

@@ -81,5 +81,8 @@ def _batch(step: int) -> StepBatch:
         keys=keys,
         old_log_prob=-entropy.flip(dims=(1,)),
         rollout_log_prob=-entropy.flip(dims=(1,)),
-        rows=[Row(key, score, {"acc": score}, (score,)) for key, score in zip(keys, (1.0, 0.0), strict=True)],
+        rows=[
+            Row(key, score, {"acc": score}, (score,), ("start",)) for key, score in zip(keys, (1.0, 0.0), strict=True)
+        ],
+        malformed=(regions == Region.NAME).to(torch.int8),
     )

@@ -33,11 +33,13 @@ from rest_verl.rollout.calls import (
 from rest_verl.rollout.environment import (
     Environment,
     Message,
+    NamesStates,
     ScoresTurns,
     environment_of,
     next_messages_of,
     opening_of,
     score_of,
+    state_name_of,
     turn_scores_of,
 )
 from rest_verl.rollout.per_turn import split_turns
@@ -81,8 +83,9 @@ class RestToolAgentLoop(ExactToolAgentLoop):
 
     Adds to `extra_fields`: `rest_turns`, bounds [start, end) of each generated turn in response tokens;
     `rest_rollout`, numbers for the metrics; `rest_environment`, the score of the environment if the row has one;
-    `rest_decided`, what was decided before the end (`Record.decided`); `rest_tools`, the tools that were offered
-    besides those of the row; and `rest_turn_table`, the turns with their calls, if the run has `rest.dump_dir`.
+    `rest_decided`, what was decided before the end (`Record.decided`); `rest_turn_scores` and `rest_states`, what the
+    environment says of its turns and its states; `rest_tools`, the tools that were offered besides those of the row;
+    and `rest_turn_table`, the turns with their calls, if the run has `rest.dump_dir`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -122,6 +125,8 @@ class RestToolAgentLoop(ExactToolAgentLoop):
                     turn_scores = await turn_scores_of(environment, reached, rollout.max_seconds)
         fields = self._record.fields(output.response_mask, self._settings.records_turns)
         fields["rest_decided"] = self._record.decided(turn_scores, fields["rest_turns"])
+        if turn_scores:
+            fields["rest_turn_scores"] = turn_scores
         tools = {"rest_tools": tools_text(offered)} if offered else {}
         output.extra_fields |= fields | score | tools
         return split_turns(output) if rollout.per_turn else output
@@ -137,11 +142,15 @@ class RestToolAgentLoop(ExactToolAgentLoop):
     async def _handle_generating_state(
         self, agent_data: AgentData, sampling_params: dict[str, Any], ignore_termination: bool = False
     ) -> AgentState:
+        state = None
+        if isinstance(self._environment, NamesStates):
+            name = await state_name_of(self._environment, self._limits.rollout.max_seconds)
+            state = self._settings.make_safe(name)
         start, began = len(agent_data.response_mask), time.monotonic()
         agent_data.tool_calls = []
         await super()._handle_generating_state(agent_data, sampling_params, ignore_termination)
         calls: list[Any] = agent_data.tool_calls
-        turn = GeneratedTurn(start, self._record.user_turn, time.monotonic() - began, calls)
+        turn = GeneratedTurn(start, self._record.user_turn, time.monotonic() - began, calls, state)
         self._record.turns.append(turn)
         if len(agent_data.response_mask) >= self.response_length:
             return self._end("response_length")

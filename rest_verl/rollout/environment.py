@@ -102,6 +102,17 @@ class ScoresTurns(Protocol):
         ...
 
 
+@runtime_checkable
+class NamesStates(Protocol):
+    """An environment that names the state it is in, for schemes that compare the turns of a group which were generated
+    in one state (`weighting.published.gigpo`)."""
+
+    def state_name(self) -> str:
+        """Name the present state. Called before each generation; equal names are equal states, in all trajectories of
+        a row."""
+        ...
+
+
 @dataclass
 class NoEnvironment:
     """Base class with defaults: one user turn, sequential calls, nothing to close."""
@@ -247,6 +258,19 @@ async def turn_scores_of(environment: ScoresTurns, reached: int, seconds: float)
         expected = f"a list of finite numbers, at most one for each of the {reached} user turns that were reached"
         raise EnvironmentProtocolError(environment, "turn_scores", scores, expected)
     return [float(one) for one in scores]
+
+
+async def state_name_of(environment: NamesStates, seconds: float) -> str:
+    """The name of the present state.
+
+    Raises:
+        EnvironmentProtocolError: it is no text.
+        TimeoutError: naming it takes longer than `seconds`.
+    """
+    name: Any = await wait_at_most(seconds, call_in_thread(environment.state_name))
+    if not isinstance(name, str):
+        raise EnvironmentProtocolError(environment, "state_name", name, "a text that names the state")
+    return name
 
 
 def _is_sequence_of_mappings(value: object) -> bool:

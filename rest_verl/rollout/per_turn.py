@@ -15,7 +15,10 @@ from typing import Any
 from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopOutput
 
 # Fields of the last sample only, which stands for the trajectory.
-TRAJECTORY_FIELDS = ("rest_turn_table", "rest_decided", "rest_environment", "rest_rollout", "rest_tools")
+TRAJECTORY_FIELDS = (
+    *("rest_turn_table", "rest_decided", "rest_environment", "rest_rollout", "rest_tools"),
+    *("rest_states", "rest_turn_scores"),
+)
 
 
 def split_turns(output: AgentLoopOutput) -> list[AgentLoopOutput]:

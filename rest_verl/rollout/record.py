@@ -25,12 +25,14 @@ class GeneratedTurn:
         user_turn: number of the user turn that it answers, from 0.
         seconds: duration in seconds.
         calls: its calls.
+        state: name of the environment's state in which it was generated, if the environment names its states.
     """
 
     start: int
     user_turn: int
     seconds: float
     calls: list[Call]
+    state: str | None = None
 
 
 @dataclass
@@ -53,23 +55,28 @@ class Record:
         return max(0.0, self.began + max_seconds - time.monotonic())
 
     def fields(self, response_mask: Sequence[int], with_table: bool) -> dict[str, Any]:
-        """Fields for the reward, the metrics and the records: `rest_turns`, `rest_rollout` and `rest_turn_table`.
+        """Fields for the weights, the reward, the metrics and the records: `rest_turns`, `rest_rollout`, and where
+        there are any `rest_states` and `rest_turn_table`.
 
         Args:
             response_mask: 1 for each generated token of the final response, 0 for all others.
             with_table: whether to add the turn table, which holds the texts of all calls and results.
         """
-        table = []
+        table: list[dict[str, Any]] = []
+        states: list[str] = []
         closed = [*response_mask, 0]
         for turn in self.turns:
             # The mask decides where a turn ends: a chat template may merge its last token into the next message.
             bounds = [turn.start, closed.index(0, turn.start)]
             calls = [call.row() for call in turn.calls]
+            if turn.state is not None and bounds[0] < bounds[1]:
+                states.append(turn.state)
             table.append({"tokens": bounds, "user_turn": turn.user_turn, "seconds": turn.seconds, "calls": calls})
-        return {
-            "rest_turns": [row["tokens"] for row in table],
-            "rest_rollout": self._numbers(),
-        } | ({"rest_turn_table": table} if with_table else {})
+        return (
+            {"rest_turns": [row["tokens"] for row in table], "rest_rollout": self._numbers()}
+            | ({"rest_states": states} if states else {})
+            | ({"rest_turn_table": table} if with_table else {})
+        )
 
     def decided(self, turn_scores: Sequence[float], bounds: Sequence[Sequence[int]]) -> list[list[float]]:
         """What was decided before the end, as [token, amount], with tokens counted over what the policy generated in

@@ -11,7 +11,8 @@ from typing import Any
 
 from rest_verl.weighting.step_batch import Row, RowKey
 
-TURN_SCORES = "rest_turn_scores"  # among the extra fields of a trajectory's last row
+# Among the extra fields of a trajectory's last row, from the agent loop.
+TURN_SCORES, STATES = "rest_turn_scores", "rest_states"
 
 
 def rows_of(
@@ -37,7 +38,8 @@ def rows_of(
             for name, value in (fields.get("reward_extra_info") or {}).items()
             if isinstance(value, Real)
         }
-        rows.append(Row(key, float(score), components, tuple(fields.get(TURN_SCORES, ()))))
+        turn_scores, states = (tuple(fields.get(name) or ()) for name in (TURN_SCORES, STATES))
+        rows.append(Row(key, float(score), components, turn_scores, states))
     return tuple(rows)
 
 

@@ -28,11 +28,15 @@ from rest_verl.weighting.step_batch import StepBatch
 
 # What a scheme can ask for besides regions, mask, turns, keys, step, progress and lam, which every batch has:
 # - entropy: `entropy`, `variance`, `region_variance`, `region_entropy`
-# - old_log_prob, rollout_log_prob, advantages, rows: the field of that name
+# - old_log_prob, rollout_log_prob, advantages, rows, malformed: the field of that name
+# - states: `rows` whose environments name their states
 # - signal: `region_signal`, and with it entropy, old_log_prob and advantages
-Need = Literal["entropy", "old_log_prob", "rollout_log_prob", "advantages", "rows", "signal"]
+Need = Literal["entropy", "old_log_prob", "rollout_log_prob", "advantages", "rows", "malformed", "states", "signal"]
 NEEDS: tuple[Need, ...] = get_args(Need)
-_IMPLIED: dict[Need, frozenset[Need]] = {"signal": frozenset({"entropy", "old_log_prob", "advantages"})}
+_IMPLIED: dict[Need, frozenset[Need]] = {
+    "signal": frozenset({"entropy", "old_log_prob", "advantages"}),
+    "states": frozenset({"rows"}),
+}
 
 
 class Weighed(NamedTuple):
@@ -73,14 +77,16 @@ class Scheme:
         return "entropy" in self.needs
 
 
+# The names of the schemes of that module, which is imported when one of them is asked for.
+PUBLISHED = ("gepo", "gigpo", "gtpo", "malformed_penalty", "stare", "top_fifth", "turn_discounted")
 _PUBLISHED = "rest_verl.weighting.published"
-_SCHEMES: Registry[Scheme] = Registry("scheme", modules=dict.fromkeys(["top_fifth"], _PUBLISHED))
+_SCHEMES: Registry[Scheme] = Registry("scheme", modules=dict.fromkeys(PUBLISHED, _PUBLISHED))
 
 # Settings that only some schemes read.
 SCHEME_SETTINGS = frozenset(
     {
         *("weights", "clamp_min", "clamp_max", "alpha", "eps", "decay", "targets", "curriculum"),
-        *("top_fifth", "wiener"),
+        *("gigpo", "gtpo", "malformed_penalty", "stare", "top_fifth", "turn_discounted", "wiener"),
     }
 )
 

@@ -41,12 +41,15 @@ class Row:
         score: the trajectory's reward.
         components: what the reward manager says of it, numbers only.
         turn_scores: of its user turns, in order, where the environment scores them (`rollout.environment`).
+        states: name of the environment's state in which each turn was generated, in order, where the environment names
+            them; empty where it does not.
     """
 
     key: RowKey
     score: float
     components: Mapping[str, float] = field(default_factory=dict)
     turn_scores: Sequence[float] = ()
+    states: Sequence[str] = ()
 
 
 @dataclass
@@ -83,6 +86,7 @@ class StepBatch:
             loss is taken to. With bypass mode that is the rollout's.
         rollout_log_prob: the same by the inference engine that sampled it.
         rows: one for each row.
+        malformed: 1 for each token of a call that cannot be read (`core.malformed`).
         region_entropy: entropy of every region in nats, averaged over steps, this one included.
         region_signal: t^2 of the regions measured so far, averaged over the steps before this one (`core.signal`).
         token_credit: credit that the scheme adds to the weighted advantages; None if it gives none.
@@ -107,6 +111,7 @@ class StepBatch:
     old_log_prob: Float[Tensor, "batch token"] | None = None
     rollout_log_prob: Float[Tensor, "batch token"] | None = None
     rows: Sequence[Row] = ()
+    malformed: Mask | None = None
     region_entropy: Mapping[Region, float] = field(default_factory=dict)
     region_signal: Mapping[Region, float] = field(default_factory=dict)
     token_credit: Float32[Tensor, "batch token"] | None = None
@@ -137,6 +142,19 @@ class StepBatch:
         begins[:, 1:] &= ~mask[:, :-1]
         numbers = begins.cumsum(dim=-1) - 1
         return (numbers + self._turns_before(begins.sum(dim=-1))[:, None]).masked_fill(~mask, -1)
+
+    @property
+    def turns_to_come(self) -> Int64[Tensor, "batch token"]:
+        """Number of turns after that of each token in its trajectory; 0 where the policy did not generate the
+        token."""
+        turns = self.turns
+        in_row = turns.amax(dim=-1).tolist() if turns.numel() else []
+        trajectories: Sequence[object] = [key.trajectory for key in self.keys] or range(len(in_row))
+        last: dict[object, int] = {}
+        for trajectory, number in zip(trajectories, in_row, strict=True):
+            last[trajectory] = max(number, last.get(trajectory, number))
+        in_all = torch.tensor([last[one] for one in trajectories], dtype=torch.int64)
+        return (in_all[:, None] - turns).masked_fill(turns < 0, 0)
 
     def _turns_before(self, turns: Int64[Tensor, " batch"]) -> Int64[Tensor, " batch"]:
         """Number of turns in the earlier outputs of each row's trajectory, given those of each row."""

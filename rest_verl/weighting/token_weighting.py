@@ -26,13 +26,14 @@ _OF_ONE_BATCH = {  # `batch` is not among them: it has a state
 }
 
 
-# The field of a batch that each need is, and what it is called in messages.
-_FIELDS: Mapping[Need, tuple[str, str]] = {
+# For each need the field of a batch, and what it is called in messages. `signal` and `states` imply others.
+FIELDS: Mapping[Need, tuple[str, str]] = {
     "entropy": ("entropy", "the policy's entropy"),
     "old_log_prob": ("old_log_prob", "the log-probabilities of the old policy"),
     "rollout_log_prob": ("rollout_log_prob", "the log-probabilities of the rollout"),
     "advantages": ("advantages", "the advantages"),
     "rows": ("rows", "what is known of its rows"),
+    "malformed": ("malformed", "the tokens of malformed calls"),
 }
 
 
@@ -73,7 +74,7 @@ class TokenWeighting:
             ValueError: the batch lacks what the scheme needs; the curriculum left [0, 1]; a weight is negative or not
                 finite, or a credit is not finite.
         """
-        for need, (field, meaning) in _FIELDS.items():
+        for need, (field, meaning) in FIELDS.items():
             missing = getattr(batch, field)
             if need in self._scheme.needs and (missing is None or (field == "rows" and not missing)):
                 raise ValueError(f"rest.scheme={self._config.scheme} needs {meaning}, and the batch has none")
@@ -140,6 +141,7 @@ class TokenWeighting:
             rollout_log_prob=numbers("rollout_log_prob", batch.rollout_log_prob),
             advantages=numbers("advantages", batch.advantages),
             rows=finite_rows(batch.rows) if "rows" in needs else (),
+            malformed=batch.malformed if "malformed" in needs else None,
             region_signal=batch.region_signal if "signal" in needs else {},
         )
 

@@ -88,8 +88,9 @@ def test_slope_zero_switches_every_default_ramp_off():
             {"shceme": "paper"},
             "rest: unknown key 'shceme': did you mean 'scheme'? allowed: alpha, apply_in, base_estimator, "
             "cap, clamp_max, clamp_min, credit, credit_lambda, credit_matrix, curriculum, decay, dump, dump_dir, eps, "
-            "floor, format, modules, normalisation, own_losses, resume_changed, reward, rollout, scheme, stall_seconds, targets, "
-            "top_fifth, weights, weights_from, wiener",
+            "floor, format, gigpo, gtpo, malformed_penalty, modules, normalisation, own_losses, resume_changed, "
+            "reward, rollout, scheme, stall_seconds, stare, targets, top_fifth, turn_discounted, weights, "
+            "weights_from, wiener",
         ),
         ({"zzz": 1}, "rest: unknown key 'zzz': allowed: alpha, apply_in, "),
         (

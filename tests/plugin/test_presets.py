@@ -26,7 +26,8 @@ FLOOR = {"floor": 0.1}
 AS_THE_AUTHORS = {"weights_from": "token", "normalisation": "row"}
 AT_FIRST = CurriculumConfig(kind="constant", high=0.0)
 LEVEL, LEVEL_1, OFF, LOW = Ramp(0.6, 0.0, 1.2), Ramp(0.6, 0.0, 1.0), Ramp(0.0, 0.0, 1.0), Ramp(0.1)
-VANILLA = "actor_rollout_ref.actor.policy_loss.loss_mode=vanilla"
+LOSS = "actor_rollout_ref.actor.policy_loss.loss_mode"
+VANILLA = f"{LOSS}=vanilla"
 ROOT = Path(__file__).parents[2]
 COMPOSE = """
 from hydra import compose, initialize
@@ -124,11 +125,43 @@ def test_routed_is_gdpo_with_format_kept_from_names_and_arguments():
     assert list(config.algorithm.gdpo_reward_keys) == ["correctness", "format"]
 
 
+PUBLISHED_PRESETS = {
+    "top_fifth": {"apply_in": "loss"},
+    "stare": {"apply_in": "loss"},
+    "turn_discounted": {"apply_in": "loss"},
+    "gtpo": {},
+    "gigpo": {},
+    "malformed_penalty": {},
+    "gepo": {"cap": None},
+    "wiener": {"apply_in": "loss", "normalisation": "batch", **FLOOR},
+}
+LOSSES = {"loss": "rest", "advantage": "vanilla"}
+
+
+@pytest.mark.parametrize(("preset", "settings"), PUBLISHED_PRESETS.items())
+def test_the_preset_of_a_published_rule_is_its_scheme_in_the_papers_run(preset, settings):
+    """With the papers' constants, and without a normalisation, which they do not have."""
+    config, paper = composed(f"+rest={preset}"), composed("+rest=paper")
+    rest = check_run(config, ADV_ESTIMATOR_REGISTRY)
+    assert rest == RestConfig(**{"scheme": preset, "normalisation": "none"} | settings)
+    actor = config.actor_rollout_ref.actor.policy_loss
+    assert actor.loss_mode == ("gspo" if preset == "gepo" else LOSSES[rest.apply_in])
+    config.rest, actor.loss_mode = paper.rest, "rest"
+    if preset == "gigpo":
+        paper = composed("+rest=paper", "+rest/rollout=multi_turn")
+    assert config == paper
+
+
+@pytest.mark.parametrize("preset", ["gtpo", "gigpo", "malformed_penalty"])
+def test_a_preset_that_gives_credit_needs_the_advantages(preset):
+    with pytest.raises(ConfigError, match=rf"rest\.scheme={preset} gives credit, .* set rest\.apply_in=advantage"):
+        check_run(composed(f"+rest={preset}", "rest.apply_in=loss", f"{LOSS}=rest"), ADV_ESTIMATOR_REGISTRY)
+
+
 def test_there_is_no_preset_without_a_test():
     names = {path.stem for path in (ROOT / "hydra_configs" / "rest").glob("*.yaml")}
     tested = {"paper", "grpo", "entropy", "entropy_adaptive", "token_low", "token_high", "static", "no_think"}
-    tested |= {"routed"}
-    assert names == tested
+    assert names == tested | {"routed"} | PUBLISHED_PRESETS.keys()
 
 
 @pytest.mark.parametrize("preset", preset_names())
@@ -138,7 +171,9 @@ def test_every_preset_refuses_a_verl_that_does_not_fit(preset):
     assert get_class(hydra.callbacks.refuse_verl._target_) is RefuseVerl
 
 
-@pytest.mark.parametrize("preset", ["entropy", "entropy_adaptive", "token_low", "token_high"])
+@pytest.mark.parametrize(
+    "preset", ["entropy", "entropy_adaptive", "token_low", "token_high", "top_fifth", "gtpo", "stare", "wiener"]
+)
 def test_presets_that_need_entropy_refuse_a_run_in_which_verl_computes_none(preset):
     bypass = "algorithm.rollout_correction.bypass_mode=true"
     config = composed(f"+rest={preset}", bypass, "rest.apply_in=advantage", VANILLA)

@@ -24,9 +24,9 @@ from rest_verl.core.tool_calls import ToolSchemas
 from rest_verl.formats import get_format
 from rest_verl.records.schema import RecordMeta, StepRecords, with_meta
 from rest_verl.rollout.safe_text import replace_lone_surrogates
-from rest_verl.weighting.schemes import get_scheme
+from rest_verl.weighting.schemes import NEEDS, get_scheme
 from rest_verl.weighting.step_batch import StepBatch
-from rest_verl.weighting.token_weighting import TokenWeighting
+from rest_verl.weighting.token_weighting import FIELDS, TokenWeighting
 
 
 def text_settings(preset: str, format: str, overrides: Sequence[str] = ()) -> RestConfig:
@@ -38,8 +38,8 @@ def text_settings(preset: str, format: str, overrides: Sequence[str] = ()) -> Re
         overrides: Hydra overrides of the `rest` node, such as rest.weights.think.start=0.3.
 
     Raises:
-        ValueError: the preset is unknown or does not weight tokens, an override is invalid, or the scheme needs the
-            policy's entropy.
+        ValueError: the preset is unknown or does not weight tokens, an override is invalid, or the scheme needs what
+            only a run measures.
     """
     if preset not in (names := preset_names()):
         raise ValueError(f"--preset: {unknown_name('preset', preset, names)}")
@@ -52,9 +52,10 @@ def text_settings(preset: str, format: str, overrides: Sequence[str] = ()) -> Re
     if config.algorithm.adv_estimator != "rest":
         raise ValueError(f"--preset {preset}: all its weights are 1; name one that weights tokens, such as paper")
     rest = load(config)
-    if get_scheme(rest.scheme).measures_entropy:
+    if needs := get_scheme(rest.scheme).needs:
+        first = next(need for need in NEEDS if need in needs)
         raise ValueError(
-            f"--preset {preset}: rest.scheme={rest.scheme} needs the policy's entropy, which texts do not have: use "
+            f"--preset {preset}: rest.scheme={rest.scheme} needs {FIELDS[first][1]}, which texts do not have: use "
             "--preset paper, or inspect the records of a run (rest.dump_dir)"
         )
     return rest
@@ -77,7 +78,7 @@ def text_records(
     Args:
         rows: at least one.
         tokenizer: a Hugging Face tokenizer.
-        rest: settings of a scheme that does not measure entropy.
+        rest: settings of a scheme that needs nothing that only a run measures.
         steps: global steps at which to weight; the last one is the end of training for a curriculum over a fraction
             of it.
 
@@ -85,7 +86,7 @@ def text_records(
         the records of each step; advantage, entropy and log-probs are null.
 
     Raises:
-        ValueError: the scheme measures entropy, or the bytes of the tokenizer's tokens cannot be read exactly.
+        ValueError: the scheme needs more, or the bytes of the tokenizer's tokens cannot be read exactly.
     """
     try:
         pieces = TokenBytes.from_tokenizer(tokenizer, ends=True)

@@ -11,6 +11,7 @@ import torch
 from rest_verl.common.names import unknown_name
 from rest_verl.core.regions import Region, TaggedBatch
 from rest_verl.core.states import OUTSIDE
+from rest_verl.weighting.step_batch import Row, RowKey, StepBatch
 
 ENTROPY = {
     Region.FORMAT: 0.02,
@@ -40,6 +41,23 @@ class Assumed:
     def entropies(self, batch: TaggedBatch) -> torch.Tensor:
         """Entropy of each token of a batch: (B, T) float32, nats."""
         return torch.tensor([self.entropy[region] for region in Region])[batch.regions.int()]
+
+    def step_batch(self, step: int, batch: TaggedBatch) -> StepBatch:
+        """A batch with all that a scheme may need: entropies, log-probabilities that are their negatives, as on
+        average, and rows that are the right answers of one group, of one turn each and without a malformed call."""
+        entropy = self.entropies(batch)
+        keys = [RowKey("prompt", session, 0) for session in range(len(entropy))]
+        return StepBatch(
+            step,
+            batch,
+            entropy,
+            old_log_prob=-entropy,
+            rollout_log_prob=-entropy,
+            advantages=torch.ones(entropy.shape),
+            keys=keys,
+            rows=[Row(key, 1.0, {"acc": 1.0}, (), ("start",)) for key in keys],
+            malformed=torch.zeros(entropy.shape),
+        )
 
     def by_state(self) -> Assumed:
         """The same batch by the state of its tokens (`core.states`): what is outside of all spans is one state. Unless

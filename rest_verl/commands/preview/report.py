@@ -83,6 +83,12 @@ def remarks(found: Timeline) -> Iterator[str]:
             f"assumed: every token has the entropy of its region, in nats, throughout training: {values}; training "
             "measures it (rest/entropy/<region>); --entropy changes it"
         )
+    if weighted and (others := get_scheme(rest.scheme).needs - {"entropy"}):
+        needs = ", ".join(sorted(need.replace("_", " ") for need in others))
+        yield (
+            f"assumed: rest.scheme={rest.scheme} follows what training measures ({needs}): shown are its weights for "
+            "right answers of one turn, with an advantage of 1 and no malformed call, before anything was measured"
+        )
     if weighted and (rest.normalisation != "none" or get_scheme(rest.scheme).measures_entropy):
         rows = "; ".join(row_title(row) for row in found.assumed.rows)
         yield f"assumed: a batch of rows of these tokens: {rows}; --tokens changes it"

@@ -10,7 +10,6 @@ from rest_verl.commands.preview.assumed import Assumed, batch_of
 from rest_verl.config.rest import RestConfig
 from rest_verl.core.regions import Region, TaggedBatch
 from rest_verl.weighting.schemes import get_scheme
-from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 SMALLEST_SHARE = 1e-12  # of the first entropy, for one that has fallen to 0: the first one must be finite
@@ -85,13 +84,13 @@ def _weigh_batch(
     rest: RestConfig, assumed: Assumed, moment: Moment, batch: TaggedBatch
 ) -> tuple[TokenWeighting, torch.Tensor]:
     """The weighting's state at a moment, and its weights of a batch."""
-    weighting, entropy = TokenWeighting(rest, moment.total_steps), assumed.entropies(batch)
+    weighting = TokenWeighting(rest, moment.total_steps)
     if follows_entropy(rest):
-        weighting(StepBatch(moment.step, batch, entropy))
+        weighting(assumed.step_batch(moment.step, batch))
         state = weighting.state()
         now = state["structure"]
         if not isinstance(now, float):
             raise ValueError("--tokens: curriculum adaptive follows format and name tokens: give a row some of them")
         first = now / max(moment.entropy_left, SMALLEST_SHARE)
         weighting.restore(state | {"structure_first": first, "mean_weight": None})
-    return weighting, weighting(StepBatch(moment.step, batch, entropy))
+    return weighting, weighting(assumed.step_batch(moment.step, batch))
