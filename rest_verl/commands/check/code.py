@@ -149,7 +149,7 @@ def _function_tools(path: str) -> str | None:
 
 
 def _resolved(path: str) -> str | None:
-    from verl.utils.import_utils import resolve_config_path
+    from verl.experimental.agent_loop.utils import resolve_config_path
 
     try:
         found = resolve_config_path(path)

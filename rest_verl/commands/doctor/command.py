@@ -29,17 +29,27 @@ def doctor(
     worker: Annotated[
         bool, typer.Option("--worker/--no-worker", help="Check a Ray worker too, which takes most of the time.")
     ] = True,
+    verl: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with another verl/, such as an unpacked wheel, to look for the parts that rest-verl uses.",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print only JSON on standard output.")] = False,
 ) -> None:
     """Check that a verl run with ResT can start here. Exit status 0 only if it can.
 
-    Checks the versions and their requirements; the plugin,
+    Checks the versions, their requirements, and that verl has what
+    rest-verl uses of it; the plugin,
     with the error that verl hides; every name in verl's registries,
     in the driver and in a Ray worker, which also imports the rollout engine;
     GPUs, shared memory, memory and disk; a tokenizer and a wire format.
     """
     from rest_verl.commands.doctor.findings import Level, can_start
     from rest_verl.commands.doctor.machine import check_machine
+    from rest_verl.commands.doctor.parts import check_parts
     from rest_verl.commands.doctor.probe import Request, run_probe
     from rest_verl.commands.doctor.versions import check_versions
     from rest_verl.formats import get_format
@@ -50,7 +60,7 @@ def doctor(
         log = Path(mkstemp(prefix="rest-verl-doctor-", suffix=".log")[1])
     with stages() as on_stage:
         on_stage("versions, machine")
-        found = [*check_versions(), *check_machine()]
+        found = [*check_versions(), *check_parts(verl), *check_machine()]
         probed = list(run_probe(request, log, on_stage))
     found += probed
     starts = can_start(found)
