@@ -3,11 +3,15 @@
 import importlib.util
 import subprocess
 import sys
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from browser import MISSING, chromium
 from page_blocks import ROOT
 from tiers import HANG_GUARD
 
@@ -29,6 +33,28 @@ def site(tmp_path_factory):
     )
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
+def test_search_works_as_the_overview_says_it_is_served(site):
+    """From disk it does not: the theme would fetch a script for it."""
+    handler = partial(QuietHandler, directory=str(site))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, chromium() as browser:
+        Thread(target=server.serve_forever, daemon=True).start()
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{server.server_port}/index.html")
+        page.locator("input[name=query]").fill("advantage", force=True)
+        page.wait_for_selector(".md-search-result__item", state="attached")
+        assert "algorithm.html" in " ".join(
+            page.eval_on_selector_all(".md-search-result__item a", "all => all.map(one => one.href)")
+        )
+        server.shutdown()
+    assert "python -m http.server --directory build/site" in (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format, *args):
+        pass
 
 
 class References(HTMLParser):
