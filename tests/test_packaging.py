@@ -2,11 +2,17 @@
 they run is there, and they may do no more than they need."""
 
 import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
 from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
 import yaml
+from tiers import HANG_GUARD
 
 import rest_verl
 
@@ -29,6 +35,91 @@ def test_every_project_url_is_of_one_repository():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["repository-code"] == urls["Source"]
     assert urls["Issues"].startswith(urls["Source"]) and urls["Changelog"].startswith(urls["Source"])
+
+
+# What a build reads of a checkout.
+SOURCES = ("rest_verl", "hydra_configs", "setup.py", "pyproject.toml", "README.md", "LICENSE")
+BUILD = "import sys, setuptools.build_meta as backend; getattr(backend, 'build_' + sys.argv[1])(sys.argv[2])"
+
+
+def build(kind, source, out):
+    """Build `wheel` or `sdist` from a folder, as pip does, and return its path."""
+    command = [sys.executable, "-c", BUILD, kind, str(out)]
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=HANG_GUARD)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (made,) = out.glob("*.whl" if kind == "wheel" else "*.tar.gz")
+    return made
+
+
+def names_in(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The wheel, and the one that is built from the sdist."""
+    folder = tmp_path_factory.mktemp("build")
+    checkout = folder / "checkout"
+    checkout.mkdir()
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / name, checkout / name, symlinks=True, ignore=ignored)
+        else:
+            shutil.copy(ROOT / name, checkout)
+    sdist = build("sdist", checkout, folder)
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder / "unpacked", filter="data")
+    (unpacked,) = (folder / "unpacked").iterdir()
+    (folder / "again").mkdir()
+    return build("wheel", checkout, folder), build("wheel", unpacked, folder / "again")
+
+
+def test_the_wheel_has_all_that_a_run_reads(built):
+    """Presets, templates, the viewer's page, py.typed and Hydra's plugin, and every module; nothing besides."""
+    names = names_in(built[0])
+    read = [path for path in ROOT.glob("rest_verl/**/*") if path.suffix in (".py", ".jinja", ".js", ".css")]
+    wanted = {str(path.relative_to(ROOT)) for path in read if "hydra_configs" not in path.parts}
+    wanted |= {f"rest_verl/{path.relative_to(ROOT)}" for path in ROOT.glob("hydra_configs/**/*.yaml")}
+    moved = {name for name in wanted if name.startswith("rest_verl/plugin/hydra/")}
+    wanted = (wanted - moved) | {name.replace("rest_verl/plugin/hydra", "hydra_plugins/rest_verl") for name in moved}
+    assert wanted | {"rest_verl/py.typed"} <= names
+    assert {name.partition("/")[0] for name in names} <= {
+        "rest_verl",
+        "hydra_plugins",
+        f"rest_verl-{rest_verl.__version__}.dist-info",
+    }
+    assert not [name for name in names if re.search(r"(^|/)(tests|examples|benchmarks)/|\.pyc$", name)]
+
+
+def test_the_wheel_has_this_version_and_its_entry_points(built):
+    with zipfile.ZipFile(built[0]) as archive:
+        folder = f"rest_verl-{rest_verl.__version__}.dist-info"
+        entries = archive.read(f"{folder}/entry_points.txt").decode()
+        assert f"\nVersion: {rest_verl.__version__}\n" in archive.read(f"{folder}/METADATA").decode()
+    assert "rest_verl = rest_verl.plugin.hooks" in entries and "rest-verl = rest_verl.__main__:main" in entries
+
+
+def test_the_sdist_builds_the_same_wheel(built):
+    first, again = built
+    with zipfile.ZipFile(first) as one, zipfile.ZipFile(again) as other:
+        assert sorted(one.namelist()) == sorted(other.namelist())
+        for name in one.namelist():
+            assert name.endswith("/RECORD") or one.read(name) == other.read(name), name
+
+
+def test_the_newest_section_of_the_changes_is_this_version():
+    sections = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sections[0] == rest_verl.__version__
+
+
+def test_a_tag_builds_what_has_its_version():
+    workflow = load(ROOT / ".github" / "workflows" / "release.yml")
+    assert workflow["on"]["push"]["tags"] == ["v*"]
+    runs = [step.get("run", "") for step in workflow["jobs"]["build"]["steps"]]
+    assert any('= "$GITHUB_REF_NAME"' in run for run in runs) and "python -m build" in runs
+    assert workflow["jobs"]["publish"]["needs"] == ["test", "build"]
 
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
