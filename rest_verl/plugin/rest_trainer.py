@@ -32,7 +32,7 @@ from rest_verl.records.recorder import Recorder
 from rest_verl.resilience.resume import CheckpointError, check_found, unreadable_message
 from rest_verl.weighting.advantage import reshape_advantages
 from rest_verl.weighting.components import Components
-from rest_verl.weighting.credit import credit_advantages, credit_metrics, trajectories_of
+from rest_verl.weighting.credit import credit_advantages, credit_metrics, event_places, trajectories_of
 from rest_verl.weighting.metrics import not_finite_metrics, reward_metrics, trajectory_rows, weight_metrics
 from rest_verl.weighting.rows import rows_of
 from rest_verl.weighting.saved_state import ChangedRunError, restore_state, save_state
@@ -187,6 +187,8 @@ class RestTrainer(Trainer):
         rewards = values.get("token_level_rewards", values["rm_scores"]).sum(dim=-1)
         groups = trajectories_of(fields.keys, step_batch.generated, rewards, step_batch.extra_fields)
         step_batch.credit = credit_metrics(groups)
+        if self._recorder is not None and self._recorder.wants(step_batch.step):
+            step_batch.events = event_places(groups, step_batch.generated)
         by_std = self._rest.base_estimator == "grpo" and self.config.algorithm.norm_adv_by_std_in_grpo
         return credit_advantages(groups, step_batch.generated, self._rest.credit_lambda, by_std).masked_fill(
             ~step_batch.tagged.generated, 0.0

@@ -35,6 +35,7 @@ class Rows:
         generated, trained: (N,) bool; see `schema`.
         regions: (N,) int8 of `Region`.
         numbers: those of `schema.TOKEN_NUMBERS` that are available, (N,) float32 each.
+        events: what each row's score consists of, as (token, amount) with tokens counted in the row; None for none.
     """
 
     outputs: Sequence[Output]
@@ -49,6 +50,7 @@ class Rows:
     trained: np.ndarray
     regions: np.ndarray
     numbers: Mapping[str, np.ndarray]
+    events: Sequence[Sequence[tuple[int, float]]] | None = None
 
 
 def build_table(rows: Rows, pieces: TokenBytes, meta: RecordMeta) -> pa.Table:
@@ -85,6 +87,7 @@ def build_table(rows: Rows, pieces: TokenBytes, meta: RecordMeta) -> pa.Table:
         "turns": [
             _turns(fields, length) for fields, length in zip(rows.extra_fields, rows.lengths.tolist(), strict=True)
         ],
+        "events": [None] * len(rows.outputs) if rows.events is None else [_events(row) for row in rows.events],
     }
     for name in TOKEN_NUMBERS:
         found = rows.numbers.get(name)
@@ -112,6 +115,10 @@ def _turns(fields: Mapping[str, Any], length: int) -> list[dict[str, Any]]:
     if table is None:
         return [_turn([0, length], {})]
     return [_turn(row["tokens"], row) for row in table]
+
+
+def _events(row: Sequence[tuple[int, float]]) -> list[dict[str, Any]]:
+    return [{"token": token, "amount": amount} for token, amount in row]
 
 
 def _turn(bounds: Sequence[int], entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -102,6 +102,7 @@ class Recorder:
             trained=flat(batch.response_mask.bool()),
             regions=flat(batch.regions),
             numbers=numbers,
+            events=None if batch.events is None else [batch.events[row] for row in chosen],
         )
         meta = RecordMeta(
             step=batch.step,

@@ -36,6 +36,12 @@ TURN = pa.struct(
         "calls": pa.list_(CALL),
     }
 )
+EVENT = pa.struct(
+    {
+        "token": pa.int32(),  # position of the token that decided it
+        "amount": pa.float64(),  # in units of the reward
+    }
+)
 TOKEN_NUMBERS = ("entropy", "weight", "advantage", "old_log_prob", "rollout_log_prob")
 PER_TOKEN = ("ids", "bytes", "generated", "trained", "region", *TOKEN_NUMBERS)
 SCHEMA = pa.schema(
@@ -58,12 +64,14 @@ SCHEMA = pa.schema(
         "region": pa.list_(pa.string()),  # names of core.regions.Region, in lower case
         "entropy": pa.list_(pa.float32()),  # nats; null if verl computed none
         "weight": pa.list_(pa.float32()),  # after normalisation; 0 where not trained
-        "advantage": pa.list_(pa.float32()),  # advantage of the base estimator, without the weight
+        "advantage": pa.list_(pa.float32()),  # of the base estimator, by events or by component, without the weight
         "old_log_prob": pa.list_(pa.float32()),  # nats, by the actor
         "rollout_log_prob": pa.list_(pa.float32()),  # nats, by the rollout engine
         "turns": pa.list_(TURN),
+        "events": pa.list_(EVENT),  # what the score consists of; null with rest.credit=trajectory
     }
 )
+_ADDED = ("events",)  # columns that files of earlier releases lack: read as null
 
 
 @dataclass(frozen=True)
@@ -122,7 +130,7 @@ def step_files(folder: Path) -> dict[int, Path]:
 
 # Columns in which no row may be null, and columns of lists in which no item may be.
 _ALWAYS = ("step", "uid", "session", "output", "picked", *PER_TOKEN[: -len(TOKEN_NUMBERS)])
-_LISTS = ("ids", "bytes", "generated", "trained", "region", "prompt_ids", "turns")
+_LISTS = ("ids", "bytes", "generated", "trained", "region", "prompt_ids", "turns", "events")
 
 
 def read_step(path: Path) -> StepRecords:
@@ -161,13 +169,16 @@ def meta_of(schema: pa.Schema) -> RecordMeta:
 
 
 def checked_table(table: pa.Table) -> pa.Table:
-    """The columns of `SCHEMA`, in its order and types.
+    """The columns of `SCHEMA`, in its order and types; null where the file is older than the column.
 
     Raises:
         ValueError: the table is damaged, or a column is missing or of another type.
     """
     table.validate(full=True)
-    if missing := [name for name in SCHEMA.names if name not in table.column_names]:
+    missing = [name for name in SCHEMA.names if name not in table.column_names]
+    for name in [name for name in _ADDED if name in missing]:
+        table = table.append_column(SCHEMA.field(name), pa.nulls(len(table), SCHEMA.field(name).type))
+    if missing := [name for name in missing if name not in _ADDED]:
         raise ValueError(
             f"it has no column {', '.join(missing)}: the file is damaged, or of another release of rest-verl; use the "
             "release that wrote it"
@@ -186,8 +197,8 @@ def check_rows(table: pa.Table) -> None:
     """Check the rows of a table that has the columns of `SCHEMA`.
 
     Raises:
-        ValueError: an entry is null that must not be, a row's lists differ in length, or a turn lies outside of its
-            row.
+        ValueError: an entry is null that must not be, a row's lists differ in length, or a turn or an event lies
+            outside of its row.
     """
     for name in _ALWAYS:
         if table.column(name).null_count:
@@ -206,6 +217,10 @@ def check_rows(table: pa.Table) -> None:
     for row, (turns, length) in enumerate(zip(table.column("turns").to_pylist(), lengths, strict=True)):
         for turn in turns or []:
             _check_turn(row, turn, length)
+    for row, (events, length) in enumerate(zip(table.column("events").to_pylist(), lengths, strict=True)):
+        for event in events or []:
+            if None in event.values() or not 0 <= event["token"] < length:
+                raise ValueError(f"row {row}: an event {event} of {length} tokens: the file is damaged")
 
 
 def _check_turn(row: int, turn: Mapping[str, Any], length: int) -> None:

@@ -96,6 +96,28 @@ def credit_advantages(
     return advantages
 
 
+def event_places(groups: Sequence[Sequence[Trajectory]], generated: Mask) -> list[list[tuple[int, float]]]:
+    """The events of each row, as (token, amount) with tokens counted in the row, masked ones included. What the end
+    alone decides is in the amount of a trajectory's last token, so that the amounts of all its rows sum to its reward.
+
+    Args:
+        groups: from `trajectories_of`.
+        generated: 1 where the policy generated the token.
+    """
+    mask = generated.bool()
+    places: list[list[tuple[int, float]]] = [[] for _ in range(len(mask))]
+    for trajectory in (one for group in groups for one in group):
+        events = trajectory.events
+        amounts = events.amounts.copy()
+        amounts[-1] += events.outcome
+        at = mask[torch.tensor(trajectory.rows)].nonzero()  # of each generated token: its row, its place there
+        for token, amount in zip(events.tokens.tolist(), amounts.tolist(), strict=True):
+            if token >= 0:  # -1: nothing was generated
+                row, place = at[token].tolist()
+                places[trajectory.rows[row]].append((place, amount))
+    return places
+
+
 def credit_metrics(groups: Sequence[Sequence[Trajectory]]) -> dict[str, float]:
     """`rest/credit/events`: mean number of events of a trajectory; `rest/credit/decided`: mean sum of their amounts;
     `rest/credit/outcome`: mean of what is decided at the end alone."""

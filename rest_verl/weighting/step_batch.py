@@ -77,6 +77,8 @@ class StepBatch:
         lengths: number of tokens of each response.
         extra_fields: extra fields of each row, from the agent loop and the reward manager.
         credit: metrics of `rest.credit=turn`.
+        events: of each row, the tokens that decided a part of the reward, with what they decided; None for a step
+            that is not recorded, and with `rest.credit=trajectory`.
         advantages: advantages without weights, by `rest.credit`; None where the weights are stored next to the
             advantages instead of multiplied into them, unless the scheme needs them.
 
@@ -105,6 +107,7 @@ class StepBatch:
     lengths: Int64[Tensor, " batch"] | None = None
     extra_fields: Sequence[Mapping[str, Any]] = ()
     credit: Mapping[str, float] = field(default_factory=dict)
+    events: Sequence[Sequence[tuple[int, float]]] | None = None
     advantages: Float[Tensor, "batch token"] | None = None
     keys: Sequence[RowKey] = ()
     progress: float = 0.0

@@ -51,7 +51,7 @@ def table_of(rows=ROWS):
     return records_of(rows, 1).table
 
 
-@pytest.mark.parametrize("column", SCHEMA.names)
+@pytest.mark.parametrize("column", [name for name in SCHEMA.names if name != "events"])
 def test_a_missing_column_is_named(tmp_path, column):
     path = written(tmp_path, table_of().drop_columns([column]))
     assert f"it has no column {column}: " in error_of(path, tmp_path)
@@ -95,7 +95,7 @@ def test_metadata_with_more_keys_is_read(tmp_path):
     assert read_step(path).meta.step == 7
 
 
-OPTIONAL = ("data_source", "score", "group_scores", "reward", "prompt_ids", "prompt", "turns")
+OPTIONAL = ("data_source", "score", "group_scores", "reward", "prompt_ids", "prompt", "turns", "events")
 NUMBERS = ("entropy", "weight", "advantage", "old_log_prob", "rollout_log_prob")
 
 
@@ -119,6 +119,17 @@ def test_a_null_in_a_list_is_named(tmp_path, column):
 def test_a_null_among_numbers_is_shown(tmp_path, column):
     path = written(tmp_path, table_of([ROWS[0] | {column: [*ROWS[0][column][:-1], None]}]))
     assert inspect(path, "--out", tmp_path / "page.html").exit_code == 0
+
+
+def test_a_null_among_events_is_named(tmp_path):
+    path = written(tmp_path, table_of([ROWS[0] | {"events": [None]}]))
+    assert "row 0: null in events" in error_of(path, tmp_path)
+
+
+@pytest.mark.parametrize("event", [{"token": -1}, {"token": 9_999}, {"token": None}, {"amount": None}])
+def test_an_event_outside_of_its_row_is_named(tmp_path, event):
+    table = table_of([ROWS[0] | {"events": [{"token": 0, "amount": 0.5} | event]}])
+    assert "row 0: an event {'token': " in error_of(written(tmp_path, table), tmp_path)
 
 
 TURN = {"begin": 0, "end": 1, "user_turn": 0, "seconds": 0.1, "calls": []}

@@ -152,6 +152,23 @@ def test_records_hold_the_advantage_without_its_weight(step, tmp_path, overrides
         assert max(row["weight"]) > 1
 
 
+@pytest.mark.parametrize("overrides", [[], IN_ADVANTAGE], ids=["loss", "advantage"])
+def test_records_hold_the_events_and_the_advantage_by_them(step, tmp_path, overrides):
+    """The end decides the rest of the score: 1 - 0.75 + 0.25 of the first trajectory, nothing of the second."""
+    step("+rest=paper", "rest.credit=turn", f"rest.dump_dir={tmp_path}", *overrides, events=EVENTS)
+    first, second = read_step(tmp_path / f"step_{STEP:06d}.parquet").table.to_pylist()
+    last = len(first["ids"]) - 1
+    assert [tuple(event.values()) for event in first["events"]] == [(4, 0.75), (9, -0.25), (last, 0.5)]
+    assert [event["amount"] for event in second["events"]] == [0.0, 0.0]
+    expected = [BY_TURN[(token > 4) + (token > 9)] for token in range(last + 1)]
+    assert first["advantage"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_without_credit_by_events_records_have_none(step, tmp_path):
+    step("+rest=paper", f"rest.dump_dir={tmp_path}", events=EVENTS)
+    assert read_step(tmp_path / f"step_{STEP:06d}.parquet").table["events"].null_count == 2
+
+
 def test_records_hold_what_an_actor_measures_in_bf16(step, tmp_path):
     """numpy has no bf16: what the queue holds is recorded in float32."""
     _, held, _ = step("+rest=entropy", f"rest.dump_dir={tmp_path}", measured_in=torch.bfloat16)

@@ -3,6 +3,7 @@ that a model or a tool can write."""
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -196,6 +197,20 @@ def test_components_of_the_reward_are_its_numbers():
     fields = [{"reward_extra_info": {"acc": 1, "score": -2.5, "note": "text"}}, {"reward_extra_info": None}]
     first, second = build_table(rows(fields), PIECES, META).to_pylist()
     assert (dict(first["reward"]), second["reward"]) == ({"acc": 1.0, "score": -2.5}, [])
+
+
+def test_events_are_those_of_the_row_and_null_without_any():
+    with_events = replace(rows(), events=[[(0, 0.5), (2, 1.0)], []])
+    first, second = build_table(with_events, PIECES, META).to_pylist()
+    assert first["events"] == [{"token": 0, "amount": 0.5}, {"token": 2, "amount": 1.0}]
+    assert second["events"] == []
+    assert build_table(rows(), PIECES, META)["events"].null_count == 2
+
+
+def test_a_file_older_than_events_is_read_without_them(tmp_path):
+    path = tmp_path / "step_000007.parquet"
+    parquet.write_table(build_table(rows(), PIECES, META).drop_columns(["events"]), path)
+    assert read_step(path).table["events"].to_pylist() == [None, None]
 
 
 def test_a_file_says_what_run_and_step_it_is_of(tmp_path):

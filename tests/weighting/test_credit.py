@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from rest_verl.weighting.credit import EVENTS, credit_advantages, credit_metrics, trajectories_of, write_events
+from rest_verl.weighting.credit import (
+    EVENTS,
+    credit_advantages,
+    credit_metrics,
+    event_places,
+    trajectories_of,
+    write_events,
+)
 
 
 def fields(*decided):
@@ -33,6 +40,23 @@ def test_rows_of_single_turns_are_one_trajectory():
     assert [one.rows for one in groups[0]] == [[2, 0], [1]]
     found = credit_advantages(groups, generated, lam=1.0, by_std=False)
     assert found.tolist() == [[0, 0, 0], [-1, -1, -1], [1, 0, 0]]
+
+
+def test_events_are_placed_in_their_rows_and_sum_to_the_score():
+    """Tokens of a row count masked ones: the tool's text between the turns. The end has what is left of the score."""
+    generated = torch.tensor([[1, 1, 0, 0, 1, 1, 0], [1, 1, 1, 0, 0, 0, 0]])
+    groups = trajectories_of(
+        ["p_0_0", "p_1_0"], generated, torch.tensor([1.5, 0.25]), [fields((1, 1.0), (2, -0.5)), {}]
+    )
+    assert event_places(groups, generated) == [[(1, 1.0), (4, -0.5), (5, 1.0)], [(2, 0.25)]]
+
+
+def test_events_of_a_trajectory_lie_in_the_rows_of_its_turns():
+    """With per_turn; the second trajectory generated nothing, and has nowhere to place an event."""
+    generated = torch.tensor([[1, 1, 0], [0, 0, 0], [0, 1, 1]])
+    extra = [fields((1, 1.0), (3, 2.0)), {}, {"reward_extra_info": {}}]
+    groups = trajectories_of(["p_0_1", "p_1_0", "p_0_0"], generated, torch.tensor([3.0, 0.0, 3.0]), extra)
+    assert event_places(groups, generated) == [[(1, 2.0)], [], [(2, 1.0)]]
 
 
 def test_prompts_are_groups_of_their_own():

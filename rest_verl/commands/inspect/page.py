@@ -22,6 +22,7 @@ SCRIPTS = (
     "filter.js",
     "overview.js",
     "trajectory.js",
+    "events.js",
     "side_by_side.js",
     "copy.js",
     "tokens.js",

@@ -166,6 +166,7 @@ def _rows(table: pa.Table, lengths: np.ndarray) -> list[dict[str, Any]]:
     """Each trajectory without its tokens; `begin` and `end` are its bounds in the arrays."""
     ends = lengths.cumsum()
     small = table.select(["uid", "session", "output", "picked", "data_source", "score", "group_scores", "reward"])
+    nested = [table.column(name).to_pylist() for name in ("turns", "events")]
     return [
         {
             **{name: _line(row[name]) for name in ("uid", "picked", "data_source")},
@@ -177,10 +178,9 @@ def _rows(table: pa.Table, lengths: np.ndarray) -> list[dict[str, Any]]:
             "begin": int(end - length),
             "end": int(end),
             "turns": [_turn(turn) for turn in turns or []],
+            "events": events and [[event["token"], _number(event["amount"])] for event in events],
         }
-        for row, turns, length, end in zip(
-            small.to_pylist(), table.column("turns").to_pylist(), lengths, ends, strict=True
-        )
+        for row, turns, events, length, end in zip(small.to_pylist(), *nested, lengths, ends, strict=True)
     ]
 
 

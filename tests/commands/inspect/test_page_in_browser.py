@@ -210,6 +210,30 @@ def test_each_turn_says_its_advantage(open_page, file):
         assert f"advantage {shown(float(kept.astype(float).mean()))}" in viewer.texts(".turn > summary")[place]
 
 
+def test_events_stand_where_they_were_decided(open_page, tmp_path):
+    """Two turns: the first earned 1 at its last token but lost a quarter, the second decided 0 alone."""
+    parts = [Part("go"), Part("back"), Part("done"), Part("heard", generated=False), Part("bye")]
+    events = [{"token": 1, "amount": -0.25}, {"token": 2, "amount": 1.0}, {"token": 4, "amount": 1e-17}]
+    file = write_page(tmp_path / "page.html", {1: [record(parts, events=events), record(parts)]})
+    viewer = open_page(file, "step=1&row=0&token=1")
+    read = "all => all.map(one => [one.textContent, one.dataset.decided])"
+    assert viewer.page.eval_on_selector_all("#main .t[data-decided]", read) == [
+        ["back", "minus"],
+        ["done", "plus"],
+        ["bye", "zero"],
+    ]
+    assert viewer.panel()["decided"] == "\u22120.25"
+    viewer.page.hover('.t[data-i="2"]')
+    assert viewer.texts("#tip")[0].endswith("decided +1.000") and viewer.panel()["decided"] == "+1"
+    viewer.page.hover('.t[data-i="0"]')
+    assert "decided" not in viewer.texts("#tip")[0] and viewer.panel()["decided"] == "nothing"
+    first, second = viewer.texts(".turn > summary")
+    assert "decided +0.750" in first and "decided 0" in second
+    other = open_page(file, "step=1&row=1&token=5")
+    assert "decided" not in other.panel() and other.page.locator("[data-decided]").count() == 0
+    assert not any("decided" in text for text in other.texts(".turn > summary"))
+
+
 @pytest.mark.parametrize("view", ["step=1", "step=1&row=0"])
 def test_a_window_of_500_pixels_loses_nothing(open_page, file, view):
     viewer = open_page(file, view)

@@ -65,6 +65,12 @@ def test_text_of_tools_is_made_safe_and_missing_text_stays_missing():
     assert header["rows"][0]["turns"] == [{**turn, "calls": [shown]}]
 
 
+def test_events_are_pairs_of_token_and_amount_or_none():
+    events = [{"token": 0, "amount": 0.5}, {"token": 0, "amount": math.inf}]
+    header, _ = data_of(record([Part("abc")], events=events), record([Part("abc")]))
+    assert [row["events"] for row in header["rows"]] == [[[0, 0.5], [0, "inf"]], None]
+
+
 def test_a_score_that_json_cannot_hold_is_named():
     header, _ = data_of(record([Part("abc")]) | {"score": math.nan, "group_scores": [math.inf], "reward": None})
     assert (header["rows"][0]["score"], header["rows"][0]["group_scores"]) == ("nan", ["inf"])

@@ -334,4 +334,18 @@ FAULTS = (
         "np.where(reasoned, advantages, advantages)",
         "tests/core/test_credit.py::test_everything_after_reasoning_reaches_back_to_it",
     ),
+    Planted(
+        "the event at the end lacks the outcome",
+        "weighting/credit.py",
+        "amounts[-1] += events.outcome",
+        "amounts[-1] += 0.0",
+        "tests/weighting/test_credit.py::test_events_are_placed_in_their_rows_and_sum_to_the_score",
+    ),
+    Planted(
+        "events are counted in generated tokens, not in those of the row",
+        "weighting/credit.py",
+        "places[trajectory.rows[row]].append((place, amount))",
+        "places[trajectory.rows[row]].append((token, amount))",
+        "tests/weighting/test_credit.py::test_events_are_placed_in_their_rows_and_sum_to_the_score",
+    ),
 )

@@ -9,7 +9,7 @@ const MODES = [
   { key: "region", label: "Region", scale: "weight", title: "hue by region, strength by weight" },
   { key: "weight", label: "Weight", scale: "weight", title: "weight after normalisation" },
   { key: "entropy", label: "Entropy", scale: "entropy", title: "entropy of the policy, in nats" },
-  { key: "advantage", label: "Advantage", scale: "advantage", signed: true, title: "of the base estimator, unweighted" },
+  { key: "advantage", label: "Advantage", scale: "advantage", signed: true, title: "without the weight" },
   { key: "gap", label: "Log-prob gap", scale: "gap", signed: true, title: "rollout − old log-prob, in nats" },
 ];
 

@@ -13,6 +13,7 @@ function jsonOf(row) {
     reward: Object.fromEntries(row.reward),
     prompt: writtenText(state.step.prompts[uid].shown),
     turns: turnsOf(row).map((turn) => ({ ...turn, text: responseText(row, turn), calls: turn.calls.map(jsonCall) })),
+    events: row.events && row.events.map(([token, amount]) => ({ token, amount })),
     ids: places.map((i) => tokenAt(i).id),
     bytes: places.map((i) => tokenAt(i).hex),
     generated: places.map((i) => isGenerated(state.step, i)),

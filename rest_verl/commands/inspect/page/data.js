@@ -49,7 +49,7 @@ function asStep(buffer) {
   }
   arrays.gap = gapsOf(arrays, bits);
   bits.gap = new Uint32Array(arrays.gap.buffer);
-  return { ...step, meta: step.metas[0], arrays, bits };
+  return { ...step, meta: step.metas[0], arrays, bits, decided: decidedOf(step.rows) };
 }
 
 /** rollout - old log-prob of each token; null if either is. */

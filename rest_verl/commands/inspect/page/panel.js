@@ -19,7 +19,7 @@ function showPanel(i) {
   }
   const row = rowOf(state.step, i);
   const list = make("dl", "panel");
-  for (const [name, label, value] of [...identity(row, i), ...PANEL_NUMBERS.map(([key, label]) => [key, label, numberText(key, i)])]) {
+  for (const [name, label, value] of [...identity(row, i), ...PANEL_NUMBERS.map(([key, label]) => [key, label, numberText(key, i)]), ...decidedFacts(row, i)]) {
     const shown = make("dd", value === "not computed" ? "none" : "", value);
     shown.dataset.name = name;
     list.append(make("dt", "", label), shown);
@@ -59,6 +59,7 @@ function showTip(span) {
     make("span", "", `id ${token.id}`),
     make("span", "", region),
     make("span", "", `${state.mode.scale} ${short(value)}`),
+    ...(span.dataset.decided ? [make("span", "", `decided ${signed(state.step.decided.get(i), short)}`)] : []),
   );
   tip.hidden = false;
   const box = span.getClientRects()[0];

@@ -29,6 +29,7 @@ function ended(chunk) {
 function tokenSpan(i) {
   const span = make("span", paintClasses(state.step, state.mode, i), ...shownNodes(tokenAt(i).shown));
   span.dataset.i = i;
+  markDecided(span, i);
   return span;
 }
 

@@ -82,6 +82,7 @@ function turnElement(row, turn, number) {
   const facts = [count(turn.end - turn.begin, "token")];
   if (turn.user_turn) facts.push(`user turn ${turn.user_turn}`);
   if (turn.seconds !== null) facts.push(`${short(turn.seconds)} s`);
+  facts.push(...turnDecided(row, turn));
   const advantage = advantageOf(row, turn);
   if (advantage !== null) facts.push(`advantage ${narrow(advantage, false)}`);
   if (turn.calls.length) facts.push(count(turn.calls.length, "call"));
