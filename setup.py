@@ -74,6 +74,7 @@ setup(
     ],
     extras_require={
         "eval": ["openai>=2", "matplotlib>=3.8"],
+        "mcp": ["mcp>=2"],
         "test": [
             "pytest>=8",
             "pytest-timeout>=2.3",
@@ -84,6 +85,7 @@ setup(
             "playwright>=1.49",
             "tensorboard>=2.15",
             "wandb",
+            "mcp>=2",
         ],
         "dev": [
             "ruff>=0.8",

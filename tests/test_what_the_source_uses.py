@@ -94,7 +94,7 @@ RUNS = re.compile(
     r"|(_?pickle|marshal|shelve|dill|cloudpickle|joblib|runpy|code|codeop|ctypes|pty)(\..+)?"
     r"|\.(load_module|exec_module|read_pickle|to_pickle)|pandas\.(read|to)_pickle|importlib\.import_module"
     r"|torch\.(load|save|hub\..+|jit\.load)|yaml\.(\w*load\w*|\w*Loader)|numpy\.(load|save|memmap)"
-    r"|subprocess\.\w+|os\.(system|popen|exec\w+|spawn\w+|posix_spawn\w*|fork\w*)|asyncio\.create_subprocess_\w+"
+    r"|subprocess\.\w+|os\.(system|popen|exec\w+|spawn\w+|posix_spawn\w*|fork\w*)|asyncio\.create_subprocess_\w+|mcp\.client\.stdio\.\w+"
     r"|typer\.launch|webbrowser(\..+)?"
     r"|(shell|trust_remote_code|allow_pickle)=True|weights_only=False"
 )
@@ -116,16 +116,18 @@ MAY_RUN = {
     "rest_verl/plugin/hooks.py: importlib.import_module": OWN,
     "rest_verl/bfcl/multi_turn/apis.py: importlib.import_module": OWN,
     "rest_verl/plugin/registries.py: importlib.import_module": OWN,
+    "rest_verl/rollout/mcp/session.py: mcp.client.stdio.stdio_client": "the row's own server, a list without a shell",
     "rest_verl/commands/inspect/command.py: typer.launch": "inspect --open: the page that the command just wrote",
 }
 
 CONNECTS = re.compile(
-    r"(socket|socketserver|http|urllib|urllib3|requests|httpx|aiohttp|openai|zmq|grpc|ftplib|smtplib|xmlrpc)(\..+)?"
-    r"|asyncio\.(open_connection|start_server)|torch\.distributed\.(\w*Store|ProcessGroup\w*|init_process_group)"
+    r"(socket|socketserver|http|urllib|urllib3|requests|httpx2?|aiohttp|openai|zmq|grpc|ftplib|smtplib|xmlrpc)(\..+)?"
+    r"|mcp\.(Client|client\.streamable_http\..+)|asyncio\.(open_connection|start_server)|torch\.distributed\.(\w*Store|ProcessGroup\w*|init_process_group)"
 )
 MAY_CONNECT = {
     "rest_verl/eval/endpoint.py": "rest-verl eval asks the server of --base-url",
     "rest_verl/cpu/gloo_weights.py": "weights between processes of a run on CPUs",
+    "rest_verl/rollout/mcp/session.py": "environment mcp talks to the servers that the row names",
 }
 
 PRINTS = re.compile(
@@ -169,7 +171,7 @@ def test_nothing_that_runs_text_or_unpickles_a_file_is_used_but_where_it_is_allo
     assert used(RUNS) == set(MAY_RUN)
 
 
-def test_no_module_but_two_can_open_a_connection():
+def test_no_module_but_three_can_open_a_connection():
     assert {one.path for one in sources() if found(CONNECTS, one.names)} == set(MAY_CONNECT)
 
 

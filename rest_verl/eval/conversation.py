@@ -24,7 +24,7 @@ from rest_verl.reward.response import Response, read_response
 from rest_verl.reward.scorers import get_scorer
 from rest_verl.reward.tool_reward import RewardAtStep, ToolReward
 from rest_verl.rollout.calls import UNREADABLE, Call, Failure, read_calls, run_tool_call, text_of
-from rest_verl.rollout.environment import Environment, Message, get_environment
+from rest_verl.rollout.environment import Environment, LeftToScorer, Message, get_environment
 
 # BFCL ends a dialogue after more than MAXIMUM_STEP_LIMIT = 20 steps with calls in one user turn; the calls of the 21st
 # are still run.
@@ -189,6 +189,10 @@ class _Dialogue:
 
     async def result(self) -> dict[str, float]:
         judged = await self._environment.score()
+        if isinstance(judged, LeftToScorer):
+            raise ValueError(
+                f"{type(self._environment).__name__}.score() leaves the dialogue to a scorer: return a score"
+            )
         steps = [step for turn in self._turns for step in turn]
         response = _response([step.text for step in steps], self._wire_format, self._tools)
         calls = [call for step in steps for call in step.calls]

@@ -2,7 +2,7 @@
 
 verl's loop handles token ids, masks and log-probs: generated tokens are never decoded and encoded again. This module
 adds the parser of calls (`rest.format`), the environment that a row names, limits, and a record of the trajectory.
-Rows without an environment use verl's tools (function tools, `BaseTool` classes, MCP) as in verl's loop.
+Rows without an environment use verl's tools (function tools, `BaseTool` classes) as in verl's loop.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class RestToolAgentLoop(ExactToolAgentLoop):
     """Loop of one trajectory.
 
     Adds to `extra_fields`: `rest_turns`, bounds [start, end) of each generated turn in response tokens;
-    `rest_rollout`, numbers for the metrics; `rest_environment`, the score of the environment if the row has one;
+    `rest_rollout`, numbers for the metrics; `rest_environment`, the score of the environment if it gives one;
     `rest_decided`, what was decided before the end (`Record.decided`); `rest_turn_scores` and `rest_states`, what the
     environment says of its turns and its states; `rest_tools`, the tools that were offered besides those of the row;
     and `rest_turn_table`, the turns with their calls, if the run has `rest.dump_dir`.
@@ -119,7 +119,8 @@ class RestToolAgentLoop(ExactToolAgentLoop):
             self._reader.tools = {**tools_of_row(extra_info), **offered}
             output = await super().run(sampling_params, **kwargs)
             if environment is not None:
-                score = {"rest_environment": await score_of(environment, rollout.max_seconds)}
+                scored = await score_of(environment, rollout.max_seconds)
+                score = {} if scored is None else {"rest_environment": scored}
                 if isinstance(environment, ScoresTurns):
                     reached = self._record.user_turn + 1
                     turn_scores = await turn_scores_of(environment, reached, rollout.max_seconds)

@@ -38,6 +38,11 @@ class Opening:
     tools: Sequence[Mapping[str, Any]] = ()
 
 
+@dataclass(frozen=True)
+class LeftToScorer:
+    """In place of a score: the scorer of the row's data source judges the response by the row's ground truth."""
+
+
 class ToolError(Exception):
     """A failed call whose error the model should read; the text becomes the tool's message."""
 
@@ -78,10 +83,11 @@ class Environment(Protocol):
         """Return the user's next messages once a turn has no call, or None if the user is done."""
         ...
 
-    async def score(self) -> dict[str, float]:
+    async def score(self) -> dict[str, float] | LeftToScorer:
         """Score the trajectory: `score` in [0, 1] is the share of the correctness reward, `acc` the number that
         validation reports (default: 1 if `score` is 1, else 0), and any other number is logged as
-        `rest/environment/<name>`. All are finite. Called once, at the end of every trajectory, whatever ended it."""
+        `rest/environment/<name>`. All are finite. Called once, at the end of every trajectory, whatever ended it.
+        `LeftToScorer()` leaves the trajectory to the scorer of the row's data source."""
         ...
 
     async def close(self) -> None:
@@ -127,7 +133,11 @@ class NoEnvironment:
 
 
 ENVIRONMENTS: Registry[Callable[..., Environment]] = Registry(
-    "environment", modules={"bfcl_multi_turn": "rest_verl.bfcl.multi_turn.environment"}
+    "environment",
+    modules={
+        "bfcl_multi_turn": "rest_verl.bfcl.multi_turn.environment",
+        "mcp": "rest_verl.rollout.mcp.environment",
+    },
 )
 
 
@@ -222,14 +232,16 @@ async def next_messages_of(environment: Environment, seconds: float) -> Sequence
     return messages
 
 
-async def score_of(environment: Environment, seconds: float) -> dict[str, float]:
-    """The score of a trajectory as plain numbers, with `acc`.
+async def score_of(environment: Environment, seconds: float) -> dict[str, float] | None:
+    """The score of a trajectory as plain numbers, with `acc`; None if it is left to the row's scorer.
 
     Raises:
         EnvironmentProtocolError: the score violates the protocol.
         TimeoutError: scoring takes longer than `seconds`.
     """
     score = await wait_at_most(seconds, environment.score())
+    if isinstance(score, LeftToScorer):
+        return None
     is_valid = isinstance(score, Mapping) and all(
         isinstance(key, str) and isinstance(value, Real) and math.isfinite(value) for key, value in score.items()
     )

@@ -116,6 +116,17 @@ class GradedDesk(Desk):
         return self.grades
 
 
+def bare(output):
+    """An output without what a clock measured."""
+    fields = dict(output.extra_fields)
+    fields["rest_rollout"] = {key: value for key, value in fields["rest_rollout"].items() if "seconds" not in key}
+    fields["rest_turn_table"] = [
+        {**turn, "seconds": 0, "calls": [{**call, "seconds": 0} for call in turn["calls"]]}
+        for turn in fields["rest_turn_table"]
+    ]
+    return output.prompt_ids, output.response_ids, output.response_mask, fields
+
+
 @pytest.fixture(scope="session")
 def chat():
     """A small tokenizer with a chat template."""

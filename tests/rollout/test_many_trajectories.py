@@ -8,6 +8,7 @@ import tracemalloc
 import weakref
 
 import pytest
+from desk import bare
 from tiers import HANG_GUARD, in_full
 from transformers.utils import get_json_schema
 from verl.tools.function_tool import FunctionTool
@@ -28,17 +29,6 @@ def story(call, number):
         call("fly") if number % 3 else call("read", key="a"),
         "done",
     ]
-
-
-def bare(output):
-    """An output without what a clock measured."""
-    fields = dict(output.extra_fields)
-    fields["rest_rollout"] = {key: value for key, value in fields["rest_rollout"].items() if "seconds" not in key}
-    fields["rest_turn_table"] = [
-        {**turn, "seconds": 0, "calls": [{**call, "seconds": 0} for call in turn["calls"]]}
-        for turn in fields["rest_turn_table"]
-    ]
-    return output.prompt_ids, output.response_ids, output.response_mask, fields
 
 
 def test_many_trajectories_are_those_run_one_by_one(start, call):

@@ -393,4 +393,18 @@ FAULTS = (
         "reward.read_open(before, text[: found.end() + 9], tools, known)",
         "tests/reward/test_progress.py::test_a_part_depends_on_the_text_up_to_it_alone",
     ),
+    Planted(
+        "a model can call the tool that grades it",
+        "rollout/mcp/environment.py",
+        "        if name in self._settings.hidden:\n            raise KeyError(name)\n",
+        "",
+        "tests/rollout/test_mcp.py::test_the_model_is_offered_and_can_call_allowed_tools_alone",
+    ),
+    Planted(
+        "a server's program outlives its trajectory",
+        "rollout/mcp/session.py",
+        "            self._closing.set()\n",
+        "            return\n",
+        "tests/rollout/test_mcp.py::test_sessions_over_stdio_have_a_program_each_and_leave_none",
+    ),
 )

@@ -1,0 +1,1 @@
+"""Environment `mcp`: tools of MCP servers, with a session for every trajectory."""
