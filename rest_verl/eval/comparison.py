@@ -13,6 +13,7 @@ import numpy as np
 from rest_verl.data.files import write_whole
 from rest_verl.eval.chart import draw_bars
 from rest_verl.eval.formulas import asked_groups
+from rest_verl.eval.repeats import Measure
 from rest_verl.eval.report import percent, read_verdicts, scores_of, sections
 from rest_verl.eval.score import outcomes_of
 from rest_verl.eval.statistics import LEVEL, Difference, Estimate, Run, paired_bootstrap
@@ -42,6 +43,7 @@ class Comparison:
     Attributes:
         differences: by score, in the order of reports.
         settings: the settings in which the runs differ, one line each.
+        measure: what is compared: acc, or pass@k or pass^k.
     """
 
     base: Side
@@ -50,6 +52,7 @@ class Comparison:
     settings: Sequence[str]
     resamples: int
     seed: int
+    measure: str = "acc"
 
 
 def read_side(folders: Sequence[Path]) -> Side:
@@ -63,8 +66,14 @@ def read_side(folders: Sequence[Path]) -> Side:
     )
 
 
-def compare(base: Side, other: Side, resamples: int, seed: int) -> Comparison:
-    """Compare two models; raises as `statistics.paired_bootstrap`."""
+def compare(base: Side, other: Side, resamples: int, seed: int, measure: Measure | None = None) -> Comparison:
+    """Compare two models, by the share of right answers or by a measure of several answers.
+
+    Raises:
+        ValueError: as `statistics.paired_bootstrap`; or questions have too few answers for the measure.
+    """
+    if measure is not None:
+        base, other = (replace(side, runs=[measure.of(run) for run in side.runs]) for side in (base, other))
     first = base.runs[0]
     questions = {source: len(one.ids) for source, one in first.items()}
     groups = {
@@ -73,7 +82,7 @@ def compare(base: Side, other: Side, resamples: int, seed: int) -> Comparison:
     weights = groups | {source: {source: 1.0} for source in first}
     differences = paired_bootstrap(base.runs, other.runs, weights, resamples, seed)
     settings = _different_settings([*base.settings, *other.settings])
-    return Comparison(base, other, differences, settings, resamples, seed)
+    return Comparison(base, other, differences, settings, resamples, seed, "acc" if measure is None else str(measure))
 
 
 def write_comparison(comparison: Comparison, out: Path) -> None:
@@ -85,6 +94,7 @@ def write_comparison(comparison: Comparison, out: Path) -> None:
     sides = {"base": comparison.base, "other": comparison.other}
     report = {
         **{key: {"model": side.name, "runs": len(side.runs)} for key, side in sides.items()},
+        "measure": comparison.measure,
         "level": LEVEL,
         "resamples": comparison.resamples,
         "seed": comparison.seed,
@@ -132,8 +142,9 @@ def _as_markdown(comparison: Comparison) -> str:
     lines = [
         f"# {other.name} against {base.name}",
         "",
-        f"Correct answers in %, and the difference with bounds that contain {LEVEL:.0%} of {comparison.resamples} "
-        "resamples of the same questions. If they include 0, it is unclear which model is better.",
+        f"{'Correct answers' if comparison.measure == 'acc' else comparison.measure} in %, and the difference with "
+        f"bounds that contain {LEVEL:.0%} of {comparison.resamples} resamples of the same questions. If they include "
+        "0, it is unclear which model is better.",
         "",
         "| score | first | second | difference | low | high | second ahead | p | |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---|",

@@ -13,6 +13,7 @@ from rest_verl.eval.answers import Answer
 from rest_verl.eval.chart import draw_bars
 from rest_verl.eval.formulas import GROUPS, asked_groups
 from rest_verl.eval.predictions import Predictions
+from rest_verl.eval.repeats import measures
 from rest_verl.eval.score import Scored, outcomes_of
 from rest_verl.eval.statistics import LEVEL, Estimate, Run, combine, estimate
 
@@ -51,16 +52,23 @@ def scores_of(outcomes: Run) -> Scores:
     return Scores(groups, partial, categories)
 
 
+def repeated_scores(outcomes: Run) -> dict[str, Scores]:
+    """All scores as pass@k and pass^k, by the name of the measure; empty if each question has one answer."""
+    answers = min((one.accuracy.shape[1] for one in outcomes.values()), default=0)
+    return {str(measure): scores_of(measure.of(outcomes)) for measure in measures(answers)}
+
+
 def write_report(predictions: Predictions, scored: Sequence[Scored], out: Path) -> Scores:
     """Write verdicts.jsonl, scores.json, scores.md, scores.png and scores.svg into a folder.
 
     Raises:
         ModuleNotFoundError: matplotlib is missing; everything but the chart is written.
     """
-    scores = scores_of(outcomes_of(scored))
+    outcomes = outcomes_of(scored)
+    scores, repeated = scores_of(outcomes), repeated_scores(outcomes)
     write_whole(out / VERDICTS, "".join(json.dumps(asdict(one)) + "\n" for one in scored))
-    write_whole(out / SCORES, json.dumps(_as_json(predictions, scored, scores), indent=2) + "\n")
-    write_whole(out / "scores.md", _as_markdown(predictions, scores))
+    write_whole(out / SCORES, json.dumps(_as_json(predictions, scored, scores, repeated), indent=2) + "\n")
+    write_whole(out / "scores.md", _as_markdown(predictions, scores, repeated))
     shown = scores.all()
     draw_bars({predictions.model: shown}, sections(shown), predictions.model, out / "scores")
     return scores
@@ -125,7 +133,9 @@ def counts_of(answers: Iterable[Answer]) -> dict[str, int]:
     }
 
 
-def _as_json(predictions: Predictions, scored: Sequence[Scored], scores: Scores) -> dict[str, Any]:
+def _as_json(
+    predictions: Predictions, scored: Sequence[Scored], scores: Scores, repeated: Mapping[str, Scores]
+) -> dict[str, Any]:
     numbers = dict.fromkeys(number for one in scored for number in one.numbers)
     means: dict[str, dict[str, float]] = {source: {} for source in scores.categories}
     for number in numbers:
@@ -143,10 +153,13 @@ def _as_json(predictions: Predictions, scored: Sequence[Scored], scores: Scores)
         "groups": {name: asdict(one) for name, one in scores.groups.items()},
         "partial": {name: {"missing": list(missing)} for name, missing in scores.partial.items()},
         "categories": {name: {**asdict(one), "numbers": means[name]} for name, one in scores.categories.items()},
+        "repeated": {
+            measure: {name: asdict(one) for name, one in found.all().items()} for measure, found in repeated.items()
+        },
     }
 
 
-def _as_markdown(predictions: Predictions, scores: Scores) -> str:
+def _as_markdown(predictions: Predictions, scores: Scores, repeated: Mapping[str, Scores]) -> str:
     counts = counts_of(predictions.answers)
     settings = ", ".join(f"{key} {json.dumps(value)}" for key, value in predictions.settings.items())
     lines = [
@@ -162,6 +175,7 @@ def _as_markdown(predictions: Predictions, scores: Scores) -> str:
             for name, one in scores.all().items()
         ),
         "",
+        *_repeated_table(repeated),
         *(
             f"- {name}: not computed, since {', '.join(lacks)} was not asked."
             for name, lacks in scores.partial.items()
@@ -171,3 +185,24 @@ def _as_markdown(predictions: Predictions, scores: Scores) -> str:
         f"- Settings: {settings}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _repeated_table(repeated: Mapping[str, Scores]) -> list[str]:
+    """pass@k and pass^k of every score, if questions have several answers."""
+    if not repeated:
+        return []
+    columns = {measure: found.all() for measure, found in repeated.items()}
+    names = next(iter(columns.values()))
+    return [
+        "One of k answers right (pass@k), and all k of them (pass^k), in %:",
+        "",
+        f"| score | {' | '.join(columns)} |",
+        f"|---|{'---:|' * len(columns)}",
+        *(
+            f"| {name} | "
+            + " | ".join(f"{percent(found[name].mean)} ({interval(found[name])})" for found in columns.values())
+            + " |"
+            for name in names
+        ),
+        "",
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,15 +59,19 @@ def compare(
     ] = None,
     resamples: Annotated[int, typer.Option(min=100, help="Number of bootstrap resamples.")] = 10_000,
     seed: Annotated[int, typer.Option(min=0, help="Bootstrap seed.")] = 0,
+    measure: Annotated[
+        str | None, typer.Option(help="Compare pass@K (one of K answers right) or pass^K (all K), not the mean.")
+    ] = None,
 ) -> None:
     """Compare two models by paired bootstrap: is the second better than the first by more than chance?"""
     with one_line_errors():
         from rest_verl.eval.comparison import compare as compare_sides
         from rest_verl.eval.comparison import read_side, write_comparison
+        from rest_verl.eval.repeats import Measure
 
         require("matplotlib", "eval", "charts of scores")
         sides = read_side([base, *(more_base or [])]), read_side([other, *(more_other or [])])
-        comparison = compare_sides(*sides, resamples, seed)
+        comparison = compare_sides(*sides, resamples, seed, None if measure is None else Measure.parse(measure))
         Console().print(_comparison_table(comparison))
         write_comparison(comparison, out)
 
@@ -108,14 +113,17 @@ def score_and_show(predictions: Predictions, out: Path) -> None:
     Raises:
         ValueError: as `eval.score.score_answers`.
     """
-    from rest_verl.eval.report import scores_of, write_report
+    from rest_verl.eval.report import repeated_scores, scores_of, write_report
     from rest_verl.eval.score import outcomes_of, score_answers
 
     with progress_bar("scoring") as on_progress:
         scored = asyncio.run(
             score_answers(predictions.questions, predictions.answers, predictions.wire_format, on_progress)
         )
-    Console().print(_score_table(predictions.model, scores_of(outcomes_of(scored))))
+    outcomes = outcomes_of(scored)
+    Console().print(_score_table(predictions.model, scores_of(outcomes)))
+    if repeated := repeated_scores(outcomes):
+        Console().print(_repeated_table(repeated))
     write_report(predictions, scored, out)
 
 
@@ -147,6 +155,21 @@ def _score_table(model: str, scores: Scores) -> Table:
     for name, missing in scores.partial.items():
         lacks = f"{len(missing)} part{'s' * (len(missing) > 1)} not asked"  # the report names them
         table.add_row(plain_text(name), "", "", plain_text(lacks, "dim"))
+    return table
+
+
+def _repeated_table(repeated: Mapping[str, Scores]) -> Table:
+    """The largest k alone, to fit into 80 columns; the report has the others."""
+    from rest_verl.eval.report import interval, percent
+
+    last = list(repeated)[-2:]
+    table = Table("score", title="several answers to each question")
+    for measure in last:
+        table.add_column(measure, justify="right")
+        table.add_column("95 %", justify="right")
+    for name in repeated[last[0]].all():
+        shown = [repeated[measure].all()[name] for measure in last]
+        table.add_row(plain_text(name), *(cell for one in shown for cell in (percent(one.mean), interval(one))))
     return table
 
 

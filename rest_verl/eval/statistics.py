@@ -35,10 +35,12 @@ class Outcomes:
     Attributes:
         ids: ids of the questions.
         accuracy: [question, seed], each in [0, 1].
+        repeats: number of independent answers in each value; several where it is itself estimated from some.
     """
 
     ids: tuple[str, ...]
     accuracy: NDArray[np.float64]
+    repeats: int = 1
 
     def question_means(self) -> NDArray[np.float64]:
         """The mean over seeds, [question]."""
@@ -96,7 +98,7 @@ def estimate(outcomes: Outcomes) -> Estimate:
     n, mean, variance = len(answers), float(answers.mean()), float(answers.var())
     error = float(answers.std(ddof=1)) / math.sqrt(n) if n > 1 else None
     # the variance of one seed is mean * (1 - mean), and that of averages over seeds is smaller
-    one_seed, seeds = mean * (1 - mean), outcomes.accuracy.shape[1]
+    one_seed, seeds = mean * (1 - mean), outcomes.accuracy.shape[1] * outcomes.repeats
     more = min(seeds, one_seed / variance) if variance > 0 else seeds if 0 < mean < 1 else 1
     return Estimate(mean, error, n, *wilson(mean, n * more))
 

@@ -33,7 +33,13 @@ from rest_verl.resilience.resume import CheckpointError, check_found, unreadable
 from rest_verl.weighting.advantage import reshape_advantages
 from rest_verl.weighting.components import Components
 from rest_verl.weighting.credit import credit_advantages, credit_metrics, event_places, trajectories_of
-from rest_verl.weighting.metrics import not_finite_metrics, reward_metrics, trajectory_rows, weight_metrics
+from rest_verl.weighting.metrics import (
+    group_metrics,
+    not_finite_metrics,
+    reward_metrics,
+    trajectory_rows,
+    weight_metrics,
+)
 from rest_verl.weighting.rows import rows_of
 from rest_verl.weighting.saved_state import ChangedRunError, restore_state, save_state
 from rest_verl.weighting.schemes import Need, get_scheme
@@ -213,7 +219,10 @@ class RestTrainer(Trainer):
         metrics |= not_finite_metrics(
             step_batch.tagged, {name: found for name, found in measured.items() if found is not None}
         )
-        metrics |= reward_metrics(step_batch.extra_fields[row] for row in trajectory_rows(fields.keys, fields.tags))
+        rows = trajectory_rows(fields.keys, fields.tags)
+        trajectories = [step_batch.extra_fields[row] for row in rows]
+        metrics |= reward_metrics(trajectories)
+        metrics |= group_metrics([RowKey.parse(fields.keys[row]).uid for row in rows], trajectories)
         if self._recorder is not None and self._recorder.wants(step_batch.step):
             self._recorder.take(fields.keys, fields.tags, step_batch, fields.read)
         return metrics

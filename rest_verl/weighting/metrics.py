@@ -85,6 +85,34 @@ def reward_metrics(trajectories: Iterable[Mapping[str, Any]]) -> dict[str, float
     return metrics | {"rest/not_finite/reward": float(not_finite)}
 
 
+def group_metrics(uids: Sequence[str], trajectories: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """What a step's groups, the trajectories of one prompt, can teach: a group whose rewards are all the same has no
+    advantage. Shares of the groups of two and more trajectories: `rest/groups/no_spread`, all `score`s the same;
+    `no_spread_in/<component>`, the same for each component of the reward; `all_right` and `all_wrong`, every `acc` 1,
+    or none. A group with a value that is missing or not finite is not counted in its share.
+
+    Args:
+        uids: prompt of each trajectory.
+        trajectories: extra fields of each, as for `reward_metrics`.
+    """
+    groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for uid, row in zip(uids, trajectories, strict=True):
+        groups[uid].append(row.get("reward_extra_info", {}))
+    shares: dict[str, list[bool]] = defaultdict(list)
+    for rows in groups.values():
+        if len(rows) < 2:
+            continue
+        for key in rows[0]:
+            values = [row.get(key) for row in rows]
+            if "/" in key or not all(isinstance(value, Real) and math.isfinite(value) for value in values):
+                continue
+            shares["no_spread" if key == "score" else f"no_spread_in/{key}"].append(len(set(values)) == 1)
+            if key == "acc":
+                shares["all_right"].append(set(values) == {1})
+                shares["all_wrong"].append(1 not in values)
+    return {f"rest/groups/{name}": sum(found) / len(found) for name, found in shares.items()}
+
+
 def rename_actor_metrics(metrics: dict[str, Any]) -> None:
     """Move the metrics of the policy loss `rest` to `rest/`: verl prefixes all metrics of the actor's workers with
     `actor/`."""

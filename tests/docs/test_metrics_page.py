@@ -11,9 +11,16 @@ from rest_verl.rollout.calls import ERRORS
 from rest_verl.rollout.record import REASONS
 
 PAGE = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
-# What stands for several names.
-PLACES = {"region": [region.name.lower() for region in Region], "kind": ERRORS, "reason": REASONS}
 ROWS = re.findall(r"^\| `((?:rest|actor|timing_s)/[^`]*)` \|(.*)\|$", PAGE, re.MULTILINE)
+# What stands for several names.
+PLACES = {
+    "region": [region.name.lower() for region in Region],
+    "kind": ERRORS,
+    "reason": REASONS,
+    "component": [
+        row.removeprefix("rest/reward/") for row, _ in ROWS if re.fullmatch("rest/reward/(?!score$).+", row)
+    ],
+}
 
 
 def names_of(row):

@@ -59,6 +59,25 @@ def test_a_report_has_every_score_with_its_error_and_its_questions(tmp_path):
     assert any("121 requests; the endpoint refused 1" in line and "3 answers were cut" in line for line in lines)
 
 
+def test_several_answers_to_a_question_are_reported_as_pass_measures(tmp_path):
+    """With seeds 0 and 1, 20 of 40 questions are right once and 10 twice."""
+    scored = [
+        Scored("apibank_level1", f"q{number}", seed, {"acc": float(number < (30, 10)[seed])})
+        for number in range(40)
+        for seed in range(2)
+    ]
+    answers = [Answer("apibank_level1", one.id, one.seed, 0, "a") for one in scored]
+    save_answers(tmp_path / "answers.jsonl", answers)
+    write_report(Predictions("m", "rlla", [], answers, {}, tmp_path / "answers.jsonl"), scored, tmp_path)
+    report = json.loads((tmp_path / "scores.json").read_text())
+    shares = {name: found["apibank_level1"]["mean"] for name, found in report["repeated"].items()}
+    assert shares == {"pass@2": 0.75, "pass^2": 0.25}
+    assert report["categories"]["apibank_level1"]["mean"] == 0.5
+    lines = (tmp_path / "scores.md").read_text().splitlines()
+    assert "| score | pass@2 | pass^2 |" in lines
+    assert "| apibank_level1 | 75.00 (59.81 to 85.81) | 25.00 (14.19 to 40.19) |" in lines
+
+
 def test_the_same_answers_give_the_same_files(tmp_path):
     for name in ("one", "other"):
         scored_run(tmp_path / name, right=7)

@@ -1,6 +1,7 @@
 """`rest-verl eval score`, `compare` and `export-bfcl`, on answers that were saved."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import typer
@@ -9,7 +10,7 @@ from saved_answers import answers_to, right_texts
 from typer.testing import CliRunner
 
 from rest_verl.data.data_set import file_source
-from rest_verl.eval.answers import save_answers
+from rest_verl.eval.answers import load_answers, save_answers
 from rest_verl.eval.manifest import Run, begin_run
 from rest_verl.eval.questions import apibank_questions, bfcl_questions
 from rest_verl.eval.score_commands import compare, export_bfcl, score
@@ -56,6 +57,31 @@ def test_saved_answers_are_scored_without_an_endpoint_and_compared(apibank, tmp_
     assert "better" in done.stdout
     report = json.loads((tmp_path / "both" / "comparison.json").read_text())
     assert report["scores"]["apibank_level1"]["mean"] == pytest.approx(0.5)
+
+
+def test_runs_with_several_answers_are_compared_by_pass_measures(apibank, tmp_path):
+    """Each of 30 questions is answered twice: 10 right both times in the one run, 20 once in the other."""
+    questions = apibank_questions([apibank])
+    for name, right in (("steady", (10, 10)), ("lucky", (20, 0))):
+        for seed, count in enumerate(right):
+            saved(tmp_path / f"{name}{seed}.jsonl", questions, count)
+        answers = [
+            replace(answer, seed=seed)
+            for seed in range(2)
+            for answer in load_answers(tmp_path / f"{name}{seed}.jsonl")
+        ]
+        save_answers(tmp_path / name / "answers.jsonl", answers)
+        done = run("score", tmp_path / name / "answers.jsonl", "--format", "rlla", "--apibank", apibank)
+        assert done.exit_code == 0, done.output
+        assert "pass@2" in done.stdout and "pass^2" in done.stdout
+    for measure, difference in (("pass@2", 1 / 3), ("pass^2", -1 / 3)):
+        done = run("compare", tmp_path / "steady", tmp_path / "lucky", "--measure", measure, "--out", tmp_path / "out")
+        assert done.exit_code == 0, done.output
+        report = json.loads((tmp_path / "out" / "comparison.json").read_text())
+        assert report["measure"] == measure
+        assert report["scores"]["apibank_level1"]["mean"] == pytest.approx(difference)
+    error = one_error_line(run("compare", tmp_path / "steady", tmp_path / "lucky", "--measure", "pass@3"))
+    assert "pass@3 needs 3 answers to each question and apibank_level1 has 2" in error
 
 
 def run_of(folder, file):

@@ -1,6 +1,7 @@
 """Statistics of answers, and the formulas behind them."""
 
 import math
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from rest_verl.eval import statistics
 from rest_verl.eval.formulas import BFCL_V3, GROUPS, Group, asked_groups
+from rest_verl.eval.repeats import Measure, measures
 from rest_verl.eval.statistics import Estimate, Outcomes, combine, estimate, wilson
 
 ALONE = {"score": {"a": 1.0}}
@@ -259,3 +261,55 @@ def test_a_group_in_a_group_counts_with_all_its_questions_where_questions_count(
         "b": 0.375,
         "c": 0.25,
     }
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=8), st.data())
+def test_pass_measures_are_shares_of_all_choices_of_answers(answers, data):
+    """Counted choice by choice."""
+    k = data.draw(st.integers(1, len(answers)))
+    chosen = list(combinations(answers, k))
+    one, every = (Measure(k, every).share(sum(answers), len(answers)) for every in (False, True))
+    assert one == pytest.approx(sum(map(any, chosen)) / len(chosen))
+    assert every == pytest.approx(sum(map(all, chosen)) / len(chosen))
+
+
+def test_pass_at_two_of_four_answers_worked_out_by_hand():
+    """Of the 6 pairs of 4 answers, 2 of them right, 5 hold a right one and 1 holds no wrong one."""
+    run = {"a": outcomes([[1, 1, 0, 0], [0, 0, 0, 0]])}
+    means = [estimate(Measure(2, every).of(run)["a"]).mean for every in (False, True)]
+    assert means == pytest.approx([5 / 12, 1 / 12])
+    alone = {str(measure): estimate(measure.of(run)["a"]) for measure in (Measure(1, False), Measure(1, True))}
+    assert alone["pass@1"] == alone["pass^1"] == estimate(run["a"])
+
+
+def test_pass_measures_have_an_interval_where_all_or_none_are_right():
+    """Wilson's of 40 questions: more answers to a question are no further questions."""
+    run = {"a": outcomes([[1, 0]] * 40)}
+    one, every = (estimate(Measure(2, every).of(run)["a"]) for every in (False, True))
+    assert (one.mean, one.high, every.mean, every.low) == (1, 1, 0, 0)
+    assert (1 - one.low, every.high) == pytest.approx((0.0876, 0.0876), abs=5e-5)
+
+
+def test_pass_measures_of_powers_of_two_and_of_all_are_reported():
+    assert [str(one) for one in measures(6)] == ["pass@2", "pass^2", "pass@4", "pass^4", "pass@6", "pass^6"]
+    assert [str(one) for one in measures(2)] == ["pass@2", "pass^2"]
+    assert list(measures(1)) == []
+
+
+def test_a_measure_that_cannot_be_had_says_what_to_do():
+    assert [str(Measure.parse(name)) for name in ("pass@3", "pass^12")] == ["pass@3", "pass^12"]
+    for name in ("pass@0", "pass@", "pass 3", "acc"):
+        with pytest.raises(ValueError, match=r"allowed: pass@K and pass\^K"):
+            Measure.parse(name)
+    with pytest.raises(ValueError, match="pass@3 needs 3 answers to each question and a has 2: ask with --seeds 3"):
+        Measure(3, False).of({"a": outcomes([[1, 0]])})
+
+
+def test_models_are_compared_by_a_measure_on_the_same_questions():
+    """The same mean, but one model is right on half of the questions always, the other half of the time on all."""
+    steady, lucky = {"a": outcomes([[1, 1], [0, 0]] * 50)}, {"a": outcomes([[1, 0], [0, 1]] * 50)}
+    mean = paired_bootstrap([steady], [lucky], ALONE)["score"]
+    assert (mean.mean, mean.is_significant) == (0, False)
+    for measure, difference in ((Measure(2, False), 0.5), (Measure(2, True), -0.5)):
+        found = paired_bootstrap([measure.of(steady)], [measure.of(lucky)], ALONE)["score"]
+        assert found.mean == difference and found.is_significant

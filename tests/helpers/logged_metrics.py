@@ -26,7 +26,13 @@ from rest_verl.reward.manager import RestToolRewardManager
 from rest_verl.rollout.calls import Call
 from rest_verl.rollout.record import GeneratedTurn, Record
 from rest_verl.weighting.credit import credit_metrics, trajectories_of
-from rest_verl.weighting.metrics import not_finite_metrics, rename_actor_metrics, reward_metrics, weight_metrics
+from rest_verl.weighting.metrics import (
+    group_metrics,
+    not_finite_metrics,
+    rename_actor_metrics,
+    reward_metrics,
+    weight_metrics,
+)
 from rest_verl.weighting.policy_loss import compute_policy_loss_rest
 from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
@@ -50,7 +56,9 @@ def logged_metrics(tokenizer: Any) -> dict[str, float]:
         metrics |= weight_metrics(batch) | weighting.metrics(5)
     measured = ("entropy", "sum_pi_squared", "old_log_prob", "advantage")
     metrics |= not_finite_metrics(tagged, dict.fromkeys(measured, entropy))
-    metrics |= reward_metrics([{"reward_extra_info": row} for row in _scored(tokenizer)])
+    rewarded = [{"reward_extra_info": row} for row in _scored(tokenizer)]
+    metrics |= reward_metrics(rewarded)
+    metrics |= group_metrics([str(number) for number in range(len(rewarded))] * 2, rewarded * 2)
     metrics |= credit_metrics(trajectories_of(["prompt_0_0"], torch.ones(1, 1, dtype=torch.int8), torch.ones(1), [{}]))
     return metrics | _policy_loss() | _timers()
 

@@ -1,10 +1,12 @@
 """What is logged each step."""
 
+import math
+
 import pytest
 import torch
 
 from rest_verl.core.regions import Region, TaggedBatch
-from rest_verl.weighting.metrics import rename_actor_metrics, reward_metrics, weight_metrics
+from rest_verl.weighting.metrics import group_metrics, rename_actor_metrics, reward_metrics, weight_metrics
 from rest_verl.weighting.step_batch import StepBatch
 
 OTHER, THINK, RESPONSE, FORMAT, ARGS, NAME = Region
@@ -66,6 +68,30 @@ def test_reward_components_are_averaged_over_trajectories_that_have_them():
     ]
     expected = {"rest/reward/acc": 0.5, "rest/reward/legal": 1.0, "rest/not_finite/reward": 0.0}
     assert reward_metrics(rows) == expected
+
+
+def test_groups_without_spread_are_counted_as_shares():
+    """Of four groups one is all right, one all wrong though its format differs, one differs, one has no partner."""
+    groups = {
+        "right": [{"score": 4.0, "format": 1.0, "acc": 1.0}] * 3,
+        "wrong": [{"score": 0.0, "format": 0.0, "acc": 0.0}, {"score": 1.0, "format": 1.0, "acc": 0.0}],
+        "mixed": [{"score": 4.0, "format": 1.0, "acc": 1.0}, {"score": 1.0, "format": 1.0, "acc": 0.0}],
+        "alone": [{"score": 4.0, "format": 1.0, "acc": 1.0}],
+    }
+    rows = [(uid, {"reward_extra_info": row}) for uid, members in groups.items() for row in members]
+    assert group_metrics(*zip(*rows, strict=True)) == {
+        "rest/groups/no_spread": 1 / 3,
+        "rest/groups/no_spread_in/format": 2 / 3,
+        "rest/groups/no_spread_in/acc": 2 / 3,
+        "rest/groups/all_right": 1 / 3,
+        "rest/groups/all_wrong": 1 / 3,
+    }
+
+
+def test_a_group_with_a_value_missing_or_nan_is_left_out():
+    rows = [{"score": 1.0, "acc": 1.0, "note": "x"}, {"score": math.nan}]
+    assert group_metrics(["a", "a"], [{"reward_extra_info": row} for row in rows]) == {}
+    assert group_metrics(["a", "a"], [{}, {}]) == {}
 
 
 def test_what_the_agent_loop_counted_is_logged_under_its_own_name():

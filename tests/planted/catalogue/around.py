@@ -245,4 +245,18 @@ FAULTS = (
         "((found[-1][step], read_step(found[-1][step])) for step in chosen)",
         "tests/commands/inspect/test_inspect_command.py::test_two_runs_stand_side_by_side_at_the_steps_of_both",
     ),
+    Planted(
+        "pass^k asks for one right answer",
+        "eval/repeats.py",
+        "        if self.every:\n",
+        "        if not self.every:\n",
+        "tests/eval/test_statistics.py::test_pass_at_two_of_four_answers_worked_out_by_hand",
+    ),
+    Planted(
+        "a group that differs counts as one without spread",
+        "weighting/metrics.py",
+        "len(set(values)) == 1)",
+        "len(set(values)) <= 2)",
+        "tests/weighting/test_metrics.py::test_groups_without_spread_are_counted_as_shares",
+    ),
 )
