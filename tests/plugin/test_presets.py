@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hydra import compose, initialize_config_module
@@ -11,6 +12,7 @@ from hydra.errors import MissingConfigException
 from hydra.utils import get_class
 from tiers import HANG_GUARD
 from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
+from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 from verls_config import composed
 
 from rest_verl.config.ramp import Ramp
@@ -20,6 +22,7 @@ from rest_verl.config.rollout import RolloutConfig
 from rest_verl.config.weights import CurriculumConfig, RegionWeights
 from rest_verl.plugin.run_checks import check_run
 from rest_verl.plugin.version import RefuseVerl
+from rest_verl.reward.tool_reward import skipped_components
 
 PAPER = RewardConfig(rules="toolrl")
 FLOOR = {"floor": 0.1}
@@ -90,6 +93,14 @@ def test_a_composed_preset_of_the_reward_can_be_changed():
     rest = load(composed("+rest=paper", "+rest/reward=toolrl", "rest.reward.correctness_max.start=1"))
     assert (rest.reward.rules, rest.reward.reading) == ("toolrl", None)
     assert (rest.reward.correctness_max, rest.reward.format_max) == (Ramp(1.0), Ramp(1.0))
+
+
+def test_verl_can_leave_out_groups_without_spread():
+    """Its V1 trainer reads the metric among the components that our reward manager returns."""
+    keys = ("algorithm.filter_groups.enable=true", "algorithm.filter_groups.metric=acc")
+    config = composed("+rest=paper", *keys, "actor_rollout_ref.model.path=m")
+    assert PPOTrainer._resolve_filter_groups_metric(SimpleNamespace(config=config)) == "acc"
+    assert "acc" in skipped_components()
 
 
 def test_multi_turn_rollouts_are_composed_beside_any_preset():
