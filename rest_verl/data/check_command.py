@@ -34,7 +34,9 @@ def check(
     ] = None,
     modules: Annotated[
         str | None,
-        typer.Option(help="Modules that register your own scorers, separated by commas, as in rest.modules."),
+        typer.Option(
+            help="Modules that register your own scorers and environments, separated by commas, as in rest.modules."
+        ),
     ] = None,
     show_all: Annotated[
         bool, typer.Option("--all", help="Show all problems instead of 20 per kind and file.")

@@ -4,9 +4,13 @@ import asyncio
 import json
 
 import custom_environment as shop
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import train_shop
+from typer.testing import CliRunner
 
+from rest_verl.cli import app
 from rest_verl.rollout.environment import ToolError, get_environment
 
 
@@ -99,3 +103,19 @@ def test_the_clerk_of_the_example_answers_every_wish_of_a_row(monkeypatch):
         made = [[(call["name"], call["parameters"])] for call in calls]
         assert len(turns) == 2 * len(wanted)
         assert play(wanted, made)[2]["score"] == 1.0
+
+
+def test_rows_of_a_custom_environment_are_checked_before_a_run(tmp_path):
+    """As docs/rollout.md shows it; the module is imported by its name."""
+    sound, wrong = shop.row(0, [["fig", 1]]), shop.row(1, [["plum", 2]])
+    wrong["extra_info"]["environment_kwargs"] = json.dumps({"whishes": [["plum", 2]]})
+    for name, rows in (("sound", [sound]), ("wrong", [sound, wrong])):
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{name}.parquet")
+
+    def check(name):
+        arguments = ["data", "check", str(tmp_path / f"{name}.parquet"), "--modules", "custom_environment"]
+        return CliRunner().invoke(app, arguments)
+
+    assert check("sound").exit_code == 0, check("sound").output
+    refused = check("wrong")
+    assert refused.exit_code == 1 and "whishes" in refused.output
