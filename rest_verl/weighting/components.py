@@ -8,7 +8,7 @@ from numbers import Real
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
@@ -50,11 +50,13 @@ class Components:
                 last[key.trajectory] = row
         numbers = {trajectory: number for number, trajectory in enumerate(last)}
         uids = {uid: number for number, uid in enumerate(dict.fromkeys(uid for uid, _ in last))}
-        values = torch.tensor([self._values(batch.extra_fields[row]) for row in last.values()])
+        # In double precision: in single, what rounding leaves of equal components is divided by 1e-6, and whitening
+        # makes advantages of about 1 of it in a batch without differences.
+        values = torch.tensor([self._values(batch.extra_fields[row]) for row in last.values()], dtype=torch.float64)
         groups = torch.tensor([uids[uid] for uid, _ in last])
         found = normalised_components(values, groups, self.weights, self.by_std)
         rows = found[torch.tensor([numbers[key.trajectory] for key in batch.keys])]
-        return routed_advantages(rows, batch.regions, batch.response_mask, self.reach)
+        return routed_advantages(rows, batch.regions, batch.response_mask, self.reach).float()
 
     @classmethod
     def of_run(cls, config: DictConfig) -> Components:
@@ -66,8 +68,8 @@ class Components:
         return cls([*names], [*weights], {str(name): [*regions] for name, regions in matrix.items()}, bool(by_std))
 
     @property
-    def reach(self) -> torch.Tensor:
-        """Whether a component reaches a region, (component, region) bool."""
+    def reach(self) -> Bool[Tensor, "component region"]:
+        """Whether a component reaches a region."""
         everywhere = [region.label for region in Region]
         return torch.tensor(
             [[region.label in self.matrix.get(name, everywhere) for region in Region] for name in self.names]

@@ -131,7 +131,9 @@ class TokenWeighting:
         """A batch as the scheme sees it: with finite numbers, and without what the scheme does not need."""
         needs, tagged = self._scheme.needs, batch.tagged
 
-        def numbers(need: Need, values: Tensor | None, averages: Mapping | None = None) -> Tensor | None:
+        def numbers(
+            need: Need, values: Float[Tensor, "batch token"] | None, averages: Mapping | None = None
+        ) -> Float[Tensor, "batch token"] | None:
             return finite(values, tagged, averages) if need in needs and values is not None else None
 
         return replace(

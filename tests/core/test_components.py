@@ -9,7 +9,9 @@ from omegaconf import OmegaConf
 from verl.trainer.ppo.core_algos import compute_gdpo_outcome_advantage
 
 from rest_verl.core.components import normalised_components, routed_advantages
-from rest_verl.core.regions import Region
+from rest_verl.core.regions import Region, TaggedBatch
+from rest_verl.weighting.components import Components
+from rest_verl.weighting.step_batch import RowKey, StepBatch
 
 ROOT = 0.5**0.5
 ALL = torch.ones(2, len(Region), dtype=torch.bool)
@@ -21,6 +23,17 @@ def test_each_component_is_normalised_in_its_group():
     found = normalised_components(components, torch.tensor([0, 0, 1, 1]), [1.0, 2.0])
     expected = torch.tensor([[ROOT, 0.0], [-ROOT, 0.0], [-ROOT, -2 * ROOT], [ROOT, 2 * ROOT]])
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("value", [0.1, 0.3, 1000 / 7])
+def test_rounding_of_equal_components_is_no_advantage(value):
+    """Seven trajectories that score alike: in single precision their mean is not quite their value."""
+    regions = torch.zeros(7, 3, dtype=torch.int8)
+    extra = [{"reward_extra_info": {"correctness": value, "format": 1.0}}] * 7
+    keys = [RowKey("p", session, 0) for session in range(7)]
+    batch = StepBatch(1, TaggedBatch(regions, torch.ones(7, 3)), extra_fields=extra, keys=keys)
+    found = Components(["correctness", "format"], [1.0, 1.0], {}, by_std=True).advantages(batch)
+    assert found.dtype == torch.float32 and found.abs().max() < 1e-5
 
 
 def test_without_the_deviation_a_component_keeps_its_unit():

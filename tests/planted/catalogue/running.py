@@ -229,7 +229,7 @@ FAULTS = (
     Planted(
         "turns are samples under any estimator",
         "plugin/run_checks.py",
-        'if base != "grpo":',
+        'if base not in (("grpo", "gdpo") if reshaped else ("grpo",)):',
         'if base == "":',
         "tests/faults/test_training_start.py::test_turns_as_samples_need_grpo",
     ),
