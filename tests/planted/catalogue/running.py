@@ -18,8 +18,8 @@ FAULTS = (
     Planted(
         "a scheme that returns no tensor is not tried",
         "plugin/trial.py",
-        "if not isinstance(given, Tensor):",
-        "if given is None:",
+        "if not isinstance(values, Tensor):",
+        "if values is None:",
         "tests/faults/test_messages.py::test_a_scheme_is_tried_before_the_run",
     ),
     Planted(
