@@ -128,6 +128,13 @@ def test_the_variants_of_toolrl_on_the_page_are_legal_settings():
         assert rest.reward != load({"rest": {"reward": "toolrl"}}).reward
 
 
+def test_credit_is_grpo_by_turn_and_span_with_weight_one():
+    config = composed("+rest=credit")
+    rest = check_run(config, ADV_ESTIMATOR_REGISTRY)
+    expected = RestConfig(scheme="uniform", apply_in="loss", credit="span", credit_lambda=0.5, reward=rest.reward)
+    assert rest == expected and rest.reward.rules == "strict"
+
+
 def test_routed_is_gdpo_with_format_kept_from_names_and_arguments():
     config = composed("+rest=routed")
     rest = check_run(config, ADV_ESTIMATOR_REGISTRY)
@@ -172,7 +179,7 @@ def test_a_preset_that_gives_credit_needs_the_advantages(preset):
 def test_there_is_no_preset_without_a_test():
     names = {path.stem for path in (ROOT / "hydra_configs" / "rest").glob("*.yaml")}
     tested = {"paper", "grpo", "entropy", "entropy_adaptive", "token_low", "token_high", "static", "no_think"}
-    assert names == tested | {"routed"} | PUBLISHED_PRESETS.keys()
+    assert names == tested | {"credit", "routed"} | PUBLISHED_PRESETS.keys()
 
 
 @pytest.mark.parametrize("preset", preset_names())
