@@ -18,8 +18,8 @@ from rest_verl.weighting.step_batch import RowKey, StepBatch
 
 def weight_metrics(batch: StepBatch) -> dict[str, float]:
     """Metrics of a weighted batch. Per region: number of tokens, mean weight, mean entropy in nats. Over all tokens:
-    effective share of tokens, Gini coefficient and maximum of the weights, and share of rows without any token of
-    reasoning, answer, name or arguments.
+    effective share of tokens, Gini coefficient and maximum of the weights, mean size of the credit that the scheme
+    gives, if it gives any, and share of rows without any token of reasoning, answer, name or arguments.
 
     Args:
         batch: a batch with `weights`.
@@ -36,6 +36,9 @@ def weight_metrics(batch: StepBatch) -> dict[str, float]:
     metrics["rest/weight_ess"] = effective_share(batch.weights, batch.response_mask)
     metrics["rest/weight_gini"] = gini(batch.weights, batch.response_mask)
     metrics["rest/weight_max"] = float(batch.weights.max()) if batch.weights.numel() else 0.0
+    if batch.token_credit is not None:
+        tokens = tagged.generated.sum().clamp_min(1)
+        metrics["rest/token_credit"] = float(batch.token_credit.abs().sum() / tokens)
     return metrics
 
 

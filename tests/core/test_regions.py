@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiers import examples
 
+from rest_verl.core.malformed import MalformedTagger
 from rest_verl.core.regions import Region, RegionTagger, TaggedBatch, paint_tokens, turn_edges
 from rest_verl.formats import get_format
 
@@ -271,3 +272,25 @@ def test_sums_of_many_tokens_keep_double_precision():
     values[0, 0] = 1e6
     means = TaggedBatch(torch.ones_like(values, dtype=torch.int8), torch.ones_like(values).bool()).means(values)
     assert means[Region.THINK] == pytest.approx((1e6 + 1e6 * float(torch.tensor(0.1))) / 1_000_001, rel=1e-9)
+
+
+MALFORMED = '<think> a < b </think>\n<tool_call>\n{"name": "x", "parameters": {}}\n{"name": "y", \n</tool_call>'
+
+
+@pytest.mark.parametrize(
+    ("text", "broken"),
+    [
+        (MALFORMED, '{"name": "y", '),
+        ('<tool_call>\n{"name": "x", "parameters": {}}\n</tool_call>', ""),
+        ("<think> I say <tool_call> </think>\n<response> Noon. </response>", ""),
+        ("<think> t </think>\n<tool_cal", "\n<tool_cal"),
+    ],
+)
+def test_the_tokens_of_a_malformed_call_are_marked(tokenizer_of, text, broken):
+    """The call that cannot be read; in a turn that holds no call but begins like one, all after its reasoning."""
+    characters = sorted(set(text))
+    tokenizer = tokenizer_of([character.encode() for character in characters])
+    ids = torch.tensor([[characters.index(character) for character in text]])
+    marked = MalformedTagger(tokenizer, get_format("rlla"))(ids, torch.ones_like(ids))
+    found = "".join(character for character, mark in zip(text, marked[0].tolist(), strict=True) if mark)
+    assert found.strip() == broken.strip() and set(marked.unique().tolist()) <= {0, 1}

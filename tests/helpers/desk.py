@@ -127,6 +127,17 @@ def bare(output):
     return output.prompt_ids, output.response_ids, output.response_mask, fields
 
 
+@register_environment("named desk")
+@dataclass(eq=False)
+class NamedDesk(Desk):
+    """A desk whose state is how many notes lie on it."""
+
+    name: object = None
+
+    def state_name(self):
+        return self.name or f"{len(self.notes)} notes"
+
+
 @pytest.fixture(scope="session")
 def chat():
     """A small tokenizer with a chat template."""

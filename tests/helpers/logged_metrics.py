@@ -38,23 +38,25 @@ from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 # not by the registry: tests of the same process register schemes of their own
-BUILT_IN = ("uniform", "paper", "entropy", "token")
+BUILT_IN = ("uniform", "paper", "entropy", "token", "wiener", "malformed_penalty")
 
 
 def logged_metrics(tokenizer: Any) -> dict[str, float]:
     """Name and value of each metric that some run logs, as it reaches verl's loggers."""
-    # a row with all regions, and one without any
-    tagged = TaggedBatch(
-        torch.tensor([list(Region), [Region.OTHER] * 6], dtype=torch.int8), torch.ones(2, 6, dtype=torch.int8)
-    )
-    entropy = torch.linspace(0.0, 1.1, 12).reshape(2, 6)
+    # two rows with all regions, and one without any
+    regions = torch.tensor([list(Region), list(Region), [Region.OTHER] * 6], dtype=torch.int8)
+    tagged = TaggedBatch(regions, torch.ones(3, 6, dtype=torch.int8))
+    entropy = torch.linspace(0.0, 1.7, 18).reshape(3, 6)
     metrics: dict[str, float] = {}
     for scheme in BUILT_IN:
-        weighting = TokenWeighting(load({"rest": {"scheme": scheme}}), total_steps=10)
-        batch = StepBatch(5, tagged, entropy)
-        weighting(batch)
+        wiener = {"min_trajectories": 2, "min_squares": 0.0}
+        weighting = TokenWeighting(load({"rest": {"scheme": scheme, "wiener": wiener}}), total_steps=10)
+        fields = {"old_log_prob": -entropy.flip(1), "advantages": 1 - entropy, "malformed": torch.eye(3, 6)}
+        for step in (4, 5):  # a signal is known from the step before
+            batch = StepBatch(step, tagged, entropy, **fields)
+            weighting(batch)
         metrics |= weight_metrics(batch) | weighting.metrics(5)
-    measured = ("entropy", "sum_pi_squared", "old_log_prob", "advantage")
+    measured = ("entropy", "sum_pi_squared", "old_log_prob", "rollout_log_prob", "advantage")
     metrics |= not_finite_metrics(tagged, dict.fromkeys(measured, entropy))
     rewarded = [{"reward_extra_info": row} for row in _scored(tokenizer)]
     metrics |= reward_metrics(rewarded)

@@ -1,11 +1,12 @@
 """Settings of verl and of ResT that only make sense together."""
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from rest_verl.config.rest import ConfigError, RestConfig
 from rest_verl.plugin.run_checks import check_run
-from rest_verl.weighting.schemes import register_scheme
+from rest_verl.weighting.schemes import Weighed, register_scheme
 
 ESTIMATORS = ["gae", "gdpo", "grpo", "remax", "rest", "rloo"]
 
@@ -13,6 +14,7 @@ ESTIMATORS = ["gae", "gdpo", "grpo", "remax", "rest", "rloo"]
 PLAIN = {
     "algorithm.adv_estimator": "grpo",
     "algorithm.rollout_correction.bypass_mode": False,
+    "actor_rollout_ref.rollout.calculate_log_probs": True,
     "trainer.use_v1": True,
     "trainer.v1.trainer_mode": "sync",
     "actor_rollout_ref.actor.policy_loss.loss_mode": "vanilla",
@@ -288,3 +290,53 @@ def test_credit_by_events_needs_a_group_and_someone_who_names_them():
 def test_a_lambda_that_nothing_reads_is_refused():
     assert "rest.credit_lambda=0.5 is set, but" in message(IN_LOSS, {"rest.credit_lambda": 0.5})
     assert check(BY_TURN, {"rest.credit_lambda": 0.5}).credit_lambda == 0.5
+
+
+def test_a_scheme_that_needs_what_the_run_does_not_record_is_refused():
+    """What the rollout does not record, and names of states without the agent loop that asks for them."""
+    log_probs = {"actor_rollout_ref.rollout.calculate_log_probs": False}
+    assert message(IN_ADVANTAGE, log_probs, {"rest.scheme": "gepo"}) == (
+        "rest.scheme=gepo needs the log-probabilities of the rollout, which verl does not record with "
+        "actor_rollout_ref.rollout.calculate_log_probs=False: set actor_rollout_ref.rollout.calculate_log_probs=True, "
+        "or another rest.scheme"
+    )
+    assert check(log_probs, {"rest.scheme": "gepo"}).scheme == "gepo"  # stock GRPO
+    found = message(IN_ADVANTAGE, {"rest.scheme": "gigpo"})
+    assert "default_agent_loop=single_turn_agent does not record: set +rest/rollout=multi_turn" in found
+
+
+def test_settings_of_another_scheme_are_refused():
+    found = message(IN_ADVANTAGE, {"rest.scheme": "stare", "rest.wiener": {"base": 0.5}})
+    assert found == (
+        "rest.wiener is set, but rest.scheme=stare does not read it: remove it, or set rest.scheme to one that does: "
+        "wiener"
+    )
+
+
+@pytest.mark.parametrize(
+    ("returned", "fault"),
+    [
+        ("torch.ones(1)", "returns a tensor of torch.float32 of shape (1,) as credit for a batch of shape (2, 6)"),
+        ("None", "returns NoneType as credit: return a float tensor"),
+        ("batch.regions.float() / 0", "gave a credit that is not finite at step 1"),
+    ],
+)
+def test_credit_that_is_none_is_found_before_the_run(own_names, returned, fault):
+    def weigh(batch, settings):
+        return Weighed(torch.ones(batch.regions.shape), eval(returned))
+
+    register_scheme("generous", gives_credit=True)(weigh)
+    assert fault in message(IN_ADVANTAGE, {"rest.scheme": "generous"})
+
+
+def test_a_scheme_may_need_all_that_there_is(own_names):
+    """The batch of the trial has it."""
+
+    def weigh(batch, settings):
+        assert len(batch.rows) == len(batch.rows[0].states) + 1 == 2 and batch.region_entropy
+        used = batch.old_log_prob + batch.rollout_log_prob + batch.advantages + batch.entropy + batch.malformed
+        return used.abs()
+
+    needs = {"entropy", "old_log_prob", "rollout_log_prob", "advantages", "rows", "malformed", "signal"}
+    register_scheme("nosy", needs=needs)(weigh)
+    assert check(IN_LOSS, {"rest.scheme": "nosy"}).scheme == "nosy"

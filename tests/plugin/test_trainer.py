@@ -7,7 +7,9 @@ from verl.trainer.ppo.v1 import PPOTrainer
 
 from rest_verl.core.regions import Region, RegionTagger, TaggedBatch
 from rest_verl.formats import get_format
+from rest_verl.plugin.batch_fields import QueueFields
 from rest_verl.records.schema import read_step
+from rest_verl.weighting.schemes import Weighed, register_scheme
 from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
@@ -169,6 +171,38 @@ def test_without_credit_by_events_records_have_none(step, tmp_path):
     assert read_step(tmp_path / f"step_{STEP:06d}.parquet").table["events"].null_count == 2
 
 
+@pytest.mark.parametrize(
+    ("scheme", "fields"),
+    [("stare", {"entropy", "sum_pi_squared", "old_log_probs", "advantages"}), ("turn_discounted", None)],
+)
+def test_the_trainer_reads_what_the_scheme_declares(step, monkeypatch, scheme, fields):
+    """And no other field: each is megabytes."""
+    asked, read = [], QueueFields.read
+    monkeypatch.setattr(QueueFields, "read", lambda self, names: asked.append(names) or read(self, names))
+    step(f"+rest={scheme}")
+    weighing = asked[1:-1]  # between the tokens at first, and the metrics at last
+    assert [set(names) for names in weighing] == ([fields] if fields else [])
+
+
+def test_credit_of_a_scheme_is_added_to_the_weighted_advantages(step, own_names, tmp_path):
+    """Weights of 2, which normalisation makes 1, and a credit of the row's score less 0.25."""
+
+    def weigh(batch, settings):
+        scores = torch.tensor([row.score for row in batch.rows])[:, None]
+        return Weighed(torch.full(batch.regions.shape, 2.0), (scores - 0.25).expand(batch.regions.shape))
+
+    register_scheme("generous", needs={"rows"}, gives_credit=True)(weigh)
+    overrides = ["rest.scheme=generous", "rest.normalisation=batch", f"rest.dump_dir={tmp_path}"]
+    _, rows, metrics = step("+rest=paper", *IN_ADVANTAGE, *overrides)
+    for key, advantage, credit in zip(KEYS, ADVANTAGES, [0.75, -0.25], strict=True):
+        assert rows[key]["advantages"].tolist() == pytest.approx(
+            [advantage + credit] * len(rows[key]["advantages"]), abs=1e-4
+        )
+    assert 0.25 < metrics["rest/token_credit"] < 0.75
+    recorded = read_step(tmp_path / f"step_{STEP:06d}.parquet").table.to_pylist()
+    assert recorded[0]["advantage"][0] == pytest.approx(ADVANTAGES[0], abs=1e-4)
+
+
 def test_records_hold_what_an_actor_measures_in_bf16(step, tmp_path):
     """numpy has no bf16: what the queue holds is recorded in float32."""
     _, held, _ = step("+rest=entropy", f"rest.dump_dir={tmp_path}", measured_in=torch.bfloat16)
@@ -182,6 +216,19 @@ def test_the_metrics_of_a_step_are_there_at_its_end(step):
     _, _, metrics = step("+rest=paper")
     assert metrics["rest/tokens/name"] > 0 and metrics["rest/reward/acc"] == 1.0
     assert metrics["rest/schedule/args"] == pytest.approx(0.6 + 0.002 * STEP)
+
+
+def test_a_resumed_trainer_has_the_signal_that_was_measured(step, make, tmp_path, monkeypatch):
+    monkeypatch.setattr(PPOTrainer, "_save_checkpoint", lambda self: None)
+    monkeypatch.setattr(PPOTrainer, "_load_checkpoint", lambda self: None)
+    wiener = ["rest.wiener.min_trajectories=2", "rest.wiener.min_squares=0"]
+    overrides = ["+rest=wiener", *wiener, f"trainer.default_local_dir={tmp_path}"]
+    first, _, _ = step(*overrides)
+    first._save_checkpoint()
+    second = make(*overrides)
+    second._load_checkpoint()
+    assert second._weighting.state() == first._weighting.state()
+    assert {"THINK", "FORMAT"} <= set(first._weighting.state()["signal"])
 
 
 def test_a_resumed_trainer_continues_with_what_was_measured(step, make, tmp_path, monkeypatch):

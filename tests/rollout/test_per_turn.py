@@ -151,3 +151,27 @@ def test_without_turn_scores_nothing_is_decided_before_the_end(play, call):
 def test_turn_scores_that_break_the_protocol_are_named(play, call, grades):
     with pytest.raises(EnvironmentProtocolError, match=r"turn_scores.*a list of finite numbers, at most one for each"):
         graded(play, [call("say", text="one"), "ok", "bye"], grades)
+
+
+@pytest.mark.parametrize("overrides", [[], ["rest.rollout.per_turn=true"]], ids=["whole", "per_turn"])
+def test_the_state_of_each_turn_is_told_in_the_last_output(play, call, overrides):
+    turns = [call("write", key="a", text="x"), call("say", text="hi"), "bye"]
+    played = play(turns, *overrides, desk=None, environment="named desk", environment_kwargs="{}")
+    assert played.fields["rest_states"] == ["0 notes", "1 notes", "1 notes"]
+    outputs = played.output if overrides else [played.output]
+    assert all("rest_states" not in output.extra_fields for output in outputs[:-1])
+
+
+def test_a_state_without_a_text_for_a_name_is_an_error(play, call):
+    kwargs = json.dumps({"name": 7})
+    with pytest.raises(EnvironmentProtocolError, match=r"state_name\(\) returned 7: return a text"):
+        play([call("say", text="hi"), "bye"], desk=None, environment="named desk", environment_kwargs=kwargs)
+
+
+def test_an_environment_that_names_no_state_tells_none(play, call):
+    assert "rest_states" not in play([call("say", text="hi"), "bye"]).fields
+
+
+def test_turn_scores_are_told_to_the_weights_too(play, call):
+    fields = graded(play, [call("say", text="one"), "ok", "bye"], [0.25, 0.5]).fields
+    assert fields["rest_turn_scores"] == [0.25, 0.5]

@@ -263,6 +263,7 @@ def test_a_preset_gives_its_settings_with_the_texts_format_and_overrides():
         ("papr", "hermes", [], "--preset: unknown preset 'papr': did you mean 'paper'?"),
         ("grpo", "hermes", [], "--preset grpo: all its weights are 1"),
         ("entropy", "hermes", [], "rest.scheme=entropy needs the policy's entropy.*use --preset paper"),
+        ("malformed_penalty", "hermes", [], "rest.scheme=malformed_penalty needs the tokens of malformed calls"),
         ("paper", "hermse", [], "rest.format: unknown wire format 'hermse': did you mean 'hermes'?"),
         ("paper", "hermes", ["rest.wieghts=1"], "--set: .*wieghts"),
         ("paper", "hermes", ["="], "--set: "),
