@@ -5,6 +5,7 @@ from planting import Planted
 REGIONS = "tests/core/test_regions.py::"
 STATES = "tests/core/test_states.py::"
 WEIGHTS = "tests/core/test_weights.py::"
+HOOK = "tests/weighting/test_hook.py::"
 
 FAULTS = (
     Planted(
@@ -354,5 +355,40 @@ FAULTS = (
         "places[trajectory.rows[row]].append((place, amount))",
         "places[trajectory.rows[row]].append((token, amount))",
         "tests/weighting/test_credit.py::test_events_are_placed_in_their_rows_and_sum_to_the_score",
+    ),
+    Planted(
+        "the signal of a step is known in the step itself",
+        "weighting/token_weighting.py",
+        "batch.region_signal = self._signal.before",
+        "batch.region_signal = self._signal.latest()",
+        HOOK + "test_wiener_weights_are_known_before_the_batch",
+    ),
+    Planted(
+        "the signal is not in the checkpoint",
+        "weighting/token_weighting.py",
+        'self._signal.restore(state["signal"])',
+        "self._signal.restore({})",
+        HOOK + "test_a_resumed_wiener_run_continues_exactly",
+    ),
+    Planted(
+        "a scheme sees what it did not declare",
+        "weighting/token_weighting.py",
+        "return finite(values, tagged, averages) if need in needs and values is not None else None",
+        "return finite(values, tagged, averages) if values is not None else None",
+        HOOK + "test_a_scheme_does_not_see_what_it_does_not_declare",
+    ),
+    Planted(
+        "credit reaches tokens that the policy did not generate",
+        "weighting/token_weighting.py",
+        "credit = credit.float().masked_fill(~batch.tagged.generated, 0.0)",
+        "credit = credit.float().nan_to_num()",
+        "tests/weighting/test_published.py::test_the_penalty_falls_on_the_broken_tokens_alone",
+    ),
+    Planted(
+        "the credit of a scheme is lost on its way to training",
+        "plugin/rest_trainer.py",
+        "written[channel] = written[channel] + step_batch.token_credit",
+        "written[channel] = written[channel]",
+        "tests/plugin/test_trainer.py::test_credit_of_a_scheme_is_added_to_the_weighted_advantages",
     ),
 )
