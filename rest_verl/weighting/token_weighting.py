@@ -26,14 +26,14 @@ _OF_ONE_BATCH = {  # `batch` is not among them: it has a state
 }
 
 
-# For each need the field of a batch, and what it is called in messages. `signal` and `states` imply others.
-FIELDS: Mapping[Need, tuple[str, str]] = {
-    "entropy": ("entropy", "the policy's entropy"),
-    "old_log_prob": ("old_log_prob", "the log-probabilities of the old policy"),
-    "rollout_log_prob": ("rollout_log_prob", "the log-probabilities of the rollout"),
-    "advantages": ("advantages", "the advantages"),
-    "rows": ("rows", "what is known of its rows"),
-    "malformed": ("malformed", "the tokens of malformed calls"),
+# What each need is called in messages. `signal` and `states` imply others.
+MEANINGS: Mapping[Need, str] = {
+    "entropy": "the policy's entropy",
+    "old_log_prob": "the log-probabilities of the old policy",
+    "rollout_log_prob": "the log-probabilities of the rollout",
+    "advantages": "the advantages",
+    "rows": "what is known of its rows",
+    "malformed": "the tokens of malformed calls",
 }
 
 
@@ -74,9 +74,16 @@ class TokenWeighting:
             ValueError: the batch lacks what the scheme needs; the curriculum left [0, 1]; a weight is negative or not
                 finite, or a credit is not finite.
         """
-        for need, (field, meaning) in FIELDS.items():
-            missing = getattr(batch, field)
-            if need in self._scheme.needs and (missing is None or (field == "rows" and not missing)):
+        held: Mapping[Need, object] = {
+            "entropy": batch.entropy,
+            "old_log_prob": batch.old_log_prob,
+            "rollout_log_prob": batch.rollout_log_prob,
+            "advantages": batch.advantages,
+            "rows": batch.rows or None,
+            "malformed": batch.malformed,
+        }
+        for need, meaning in MEANINGS.items():
+            if need in self._scheme.needs and held[need] is None:
                 raise ValueError(f"rest.scheme={self._config.scheme} needs {meaning}, and the batch has none")
         if batch.entropy is not None and self.needs_entropy:
             self._measure(batch, batch.entropy)

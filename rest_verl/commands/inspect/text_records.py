@@ -26,7 +26,7 @@ from rest_verl.records.schema import RecordMeta, StepRecords, with_meta
 from rest_verl.rollout.safe_text import replace_lone_surrogates
 from rest_verl.weighting.schemes import NEEDS, get_scheme
 from rest_verl.weighting.step_batch import StepBatch
-from rest_verl.weighting.token_weighting import FIELDS, TokenWeighting
+from rest_verl.weighting.token_weighting import MEANINGS, TokenWeighting
 
 
 def text_settings(preset: str, format: str, overrides: Sequence[str] = ()) -> RestConfig:
@@ -55,7 +55,7 @@ def text_settings(preset: str, format: str, overrides: Sequence[str] = ()) -> Re
     if needs := get_scheme(rest.scheme).needs:
         first = next(need for need in NEEDS if need in needs)
         raise ValueError(
-            f"--preset {preset}: rest.scheme={rest.scheme} needs {FIELDS[first][1]}, which texts do not have: use "
+            f"--preset {preset}: rest.scheme={rest.scheme} needs {MEANINGS[first]}, which texts do not have: use "
             "--preset paper, or inspect the records of a run (rest.dump_dir)"
         )
     return rest
