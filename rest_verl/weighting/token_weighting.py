@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from jaxtyping import Float, Float32
 from torch import Tensor
@@ -130,8 +131,9 @@ class TokenWeighting:
             "defaults, or mend the scheme if it is your own"
         )
 
-    def given(self, batch: StepBatch) -> Float[Tensor, "batch token"] | Weighed:
-        """What the scheme returns for a batch that has all but the results of the weighting."""
+    def given(self, batch: StepBatch) -> Any:
+        """What the scheme returns for a batch that has all but the results of the weighting: weights or `Weighed`, but
+        a scheme of the user's own may return anything."""
         return self._scheme.weigh(self._seen(batch), self._config)
 
     def _seen(self, batch: StepBatch) -> StepBatch:
