@@ -4,6 +4,7 @@ from planting import Planted
 
 RUN_CHECKS = "tests/plugin/test_run_checks.py::"
 WATCHDOG = "tests/resilience/test_watchdog.py::"
+FIRST = "tests/plugin/test_first_trainer.py::"
 TRAINER = "tests/plugin/test_trainer.py::"
 RESUME = "tests/resilience/test_resume.py::"
 
@@ -77,6 +78,41 @@ FAULTS = (
         "variance = exact.where(exact.isfinite(), variance)",
         "variance = variance.where(variance.isfinite(), exact)",
         "tests/weighting/test_token_weighting.py::test_the_sum_of_squared_probabilities_goes_before_the_entropy",
+    ),
+    Planted(
+        "the first trainer tells rows no step",
+        "plugin/first_trainer.py",
+        'rollouts.non_tensor_batch["global_steps"] = np.full(len(rollouts), self.global_steps)',
+        'rollouts.non_tensor_batch["global_steps"] = np.full(len(rollouts), 0)',
+        FIRST + "test_rows_are_told_their_step",
+    ),
+    Planted(
+        "the first trainer's fields keep their padding",
+        "plugin/batch_fields.py",
+        'kept = attention[:, :prompt] if name == "prompts" else attention[:, prompt:]',
+        'kept = attention[:, :prompt] if name == "prompts" else torch.ones_like(attention[:, prompt:])',
+        FIRST + "test_records_of_both_trainers_are_the_same",
+    ),
+    Planted(
+        "entropy is lost on the first trainer",
+        "plugin/first_trainer.py",
+        'self._beside = {"entropy": found.batch["entropys"]}',
+        "self._beside = {}",
+        FIRST + "test_both_trainers_write_and_log_the_same",
+    ),
+    Planted(
+        "components are centred over rows and not over tokens",
+        "core/components.py",
+        "means = (components * tokens[:, None]).sum(dim=0) / total",
+        "means = components.mean(dim=0)",
+        "tests/core/test_components.py::test_all_to_all_is_verls_gdpo",
+    ),
+    Planted(
+        "a parameter that is gone goes unseen",
+        "plugin/contract_check.py",
+        "if missing and not (arguments.kwarg and arguments.vararg):",
+        "if missing and not arguments.args:",
+        "tests/plugin/test_contract.py::test_a_part_that_moved_is_named_with_where_it_is_used",
     ),
     Planted(
         "weighted advantages are not written back",
