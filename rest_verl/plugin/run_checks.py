@@ -13,11 +13,10 @@ from omegaconf import DictConfig, OmegaConf
 from rest_verl.common.names import closest, unknown_name
 from rest_verl.config.rest import ConfigError, RestConfig, load, preset_names
 from rest_verl.plugin.policy_losses import KEEPS_WEIGHTS, why_not
+from rest_verl.plugin.run_credit import ESTIMATOR, MANAGER, MODE, USE_V1, check_credit
 from rest_verl.plugin.run_data import check_data
 from rest_verl.plugin.run_model import check_model
 from rest_verl.plugin.trial import try_scheme
-from rest_verl.reward.tool_reward import COMPONENTS
-from rest_verl.weighting.components import Components
 from rest_verl.weighting.schemes import SCHEME_SETTINGS, get_scheme, scheme_names
 
 # Modes of verl's V1 trainer that ResT extends; any other name is the user's own trainer.
@@ -30,18 +29,12 @@ NOT_IN_V1 = {
     "tir_optimal_token_baseline": "sums of squared probabilities",
 }
 
-_ESTIMATOR = "algorithm.adv_estimator"
-_MODE = "trainer.v1.trainer_mode"
-_USE_V1 = "trainer.use_v1"
 _LOSS = "actor_rollout_ref.actor.policy_loss.loss_mode"
 _AGENT = "actor_rollout_ref.rollout.agent.default_agent_loop"
-_MANAGER = "reward.reward_manager.name"
 _REST_MODES = [f"rest_{mode}" for mode in STOCK_MODES]
 _SUM_PI_SQUARED = "actor_rollout_ref.actor.calculate_sum_pi_squared"
 _MIXED_PRECISION = "actor_rollout_ref.actor.fsdp_config.mixed_precision"
-_CUSTOM = "reward.custom_reward_function.path"
 _ROLLOUT_LOG_PROBS = "actor_rollout_ref.rollout.calculate_log_probs"
-_COMPONENTS = "algorithm.gdpo_reward_keys"
 _BYPASS = "algorithm.rollout_correction.bypass_mode"
 _GROUPS = ("rest", "platform")
 
@@ -83,7 +76,7 @@ def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:
     problems += _unknown_names(config, set(estimators))
     if problems:
         raise ConfigError("\n".join(problems))
-    reshaped = OmegaConf.select(config, _ESTIMATOR) == "rest"
+    reshaped = OmegaConf.select(config, ESTIMATOR) == "rest"
     for check in (
         lambda: _check_estimator(config, rest, set(estimators) - {"rest"}, reshaped),
         lambda: _check_scheme(config, rest, reshaped),
@@ -109,22 +102,19 @@ def _check_parts(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
     and the remedy of the first mends them all."""
     _check_trainer(config, reshaped)
     _check_loss(config, rest, reshaped)
-    _check_per_turn(config, rest, reshaped)
-    _check_credit(config, rest, reshaped)
-    if reshaped and rest.base_estimator == "gdpo":
-        _check_components(config, rest)
+    check_credit(config, rest, reshaped)
     if rest.dump_dir is not None and not reshaped:
         raise ConfigError(
-            f"rest.dump_dir={rest.dump_dir} needs a rest trainer mode, which writes the records, but {_ESTIMATOR}="
-            f"{OmegaConf.select(config, _ESTIMATOR)}: set +rest=paper rest.scheme=uniform for plain GRPO with "
+            f"rest.dump_dir={rest.dump_dir} needs a rest trainer mode, which writes the records, but {ESTIMATOR}="
+            f"{OmegaConf.select(config, ESTIMATOR)}: set +rest=paper rest.scheme=uniform for plain GRPO with "
             "records, or remove rest.dump_dir"
         )
 
 
 def _check_agent_loop(config: DictConfig) -> None:
-    if OmegaConf.select(config, _MANAGER) == "rest_tool" and OmegaConf.select(config, _AGENT) == "tool_agent":
+    if OmegaConf.select(config, MANAGER) == "rest_tool" and OmegaConf.select(config, _AGENT) == "tool_agent":
         raise ConfigError(
-            f"{_MANAGER}=rest_tool scores only the policy's own turns, but verl's tool_agent does not record where "
+            f"{MANAGER}=rest_tool scores only the policy's own turns, but verl's tool_agent does not record where "
             f"they begin: set {_AGENT}=rest_tool_agent"
         )
 
@@ -143,10 +133,10 @@ def _misspelt_groups(config: DictConfig) -> Iterator[str]:
 def _unknown_names(config: DictConfig, estimators: set[str]) -> Iterator[str]:
     """Names that nobody registered, each with the closest one; of verl's estimator only what was meant for ours, since
     verl knows best which others it takes."""
-    given = OmegaConf.select(config, _ESTIMATOR)
-    in_rest_mode = OmegaConf.select(config, _MODE) in _REST_MODES
+    given = OmegaConf.select(config, ESTIMATOR)
+    in_rest_mode = OmegaConf.select(config, MODE) in _REST_MODES
     if given is not None and given not in estimators and (in_rest_mode or closest(str(given), ["rest"])):
-        yield f"{_ESTIMATOR}: {unknown_name('estimator', str(given), estimators)}"
+        yield f"{ESTIMATOR}: {unknown_name('estimator', str(given), estimators)}"
     base = OmegaConf.select(config, "rest.base_estimator")
     if isinstance(base, str) and base not in estimators:
         yield f"rest.base_estimator: {unknown_name('estimator', base, estimators - {'rest'})}"
@@ -156,7 +146,7 @@ def _unknown_names(config: DictConfig, estimators: set[str]) -> Iterator[str]:
 
 
 def _check_estimator(config: DictConfig, rest: RestConfig, allowed: set[str], reshaped: bool) -> None:
-    in_rest_mode = OmegaConf.select(config, _USE_V1) and OmegaConf.select(config, _MODE) in _REST_MODES
+    in_rest_mode = OmegaConf.select(config, USE_V1) and OmegaConf.select(config, MODE) in _REST_MODES
     if reshaped and rest.base_estimator in NOT_IN_V1 and in_rest_mode:
         raise ConfigError(
             f"rest.base_estimator={rest.base_estimator} needs {NOT_IN_V1[rest.base_estimator]}, which verl's V1 "
@@ -203,19 +193,19 @@ def _check_scheme(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
 
 
 def _check_trainer(config: DictConfig, reshaped: bool) -> None:
-    mode = OmegaConf.select(config, _MODE)
-    if reshaped and not OmegaConf.select(config, _USE_V1):
+    mode = OmegaConf.select(config, MODE)
+    if reshaped and not OmegaConf.select(config, USE_V1):
         _check_first_trainer(config, mode)
     elif reshaped and mode in STOCK_MODES:
         raise ConfigError(
-            f"{_ESTIMATOR}=rest needs token weights, which only a rest trainer mode computes, but {_MODE}={mode}: "
-            f"set {_MODE}=rest_{mode}"
+            f"{ESTIMATOR}=rest needs token weights, which only a rest trainer mode computes, but {MODE}={mode}: "
+            f"set {MODE}=rest_{mode}"
         )
     if not reshaped and mode in _REST_MODES:
-        given = OmegaConf.select(config, _ESTIMATOR)
+        given = OmegaConf.select(config, ESTIMATOR)
         raise ConfigError(
-            f"{_MODE}={mode} reshapes the advantages of {_ESTIMATOR}=rest, but {_ESTIMATOR}={given}: set "
-            f"{_ESTIMATOR}=rest rest.base_estimator={given}, or {_MODE}={mode.removeprefix('rest_')}"
+            f"{MODE}={mode} reshapes the advantages of {ESTIMATOR}=rest, but {ESTIMATOR}={given}: set "
+            f"{ESTIMATOR}=rest rest.base_estimator={given}, or {MODE}={mode.removeprefix('rest_')}"
         )
 
 
@@ -223,13 +213,13 @@ def _check_first_trainer(config: DictConfig, mode: str | None) -> None:
     """What verl's first trainer (`plugin.first_trainer`) does not have."""
     if mode not in (None, "sync", "rest_sync"):
         raise ConfigError(
-            f"{_USE_V1}=False is verl's first trainer, whose rollouts are synchronous, but {_MODE}={mode}: set "
-            f"{_MODE}=rest_sync, or {_USE_V1}=True"
+            f"{USE_V1}=False is verl's first trainer, whose rollouts are synchronous, but {MODE}={mode}: set "
+            f"{MODE}=rest_sync, or {USE_V1}=True"
         )
     if OmegaConf.select(config, "algorithm.use_pf_ppo"):
         raise ConfigError(
             "algorithm.use_pf_ppo=True draws the rows of a batch again after their regions are read: set it to False, "
-            f"or {_ESTIMATOR}=gae without ResT"
+            f"or {ESTIMATOR}=gae without ResT"
         )
 
 
@@ -239,8 +229,8 @@ def _check_loss(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
     if loss == "rest" and not in_loss:
         raise ConfigError(
             f"{_LOSS}=rest applies the token weights of rest.apply_in=loss, but the run has "
-            f"{_ESTIMATOR}={OmegaConf.select(config, _ESTIMATOR)} and rest.apply_in={rest.apply_in}: set "
-            f"{_LOSS}=vanilla, or {_ESTIMATOR}=rest and rest.apply_in=loss"
+            f"{ESTIMATOR}={OmegaConf.select(config, ESTIMATOR)} and rest.apply_in={rest.apply_in}: set "
+            f"{_LOSS}=vanilla, or {ESTIMATOR}=rest and rest.apply_in=loss"
         )
     if in_loss and loss != "rest":
         raise ConfigError(
@@ -276,76 +266,4 @@ def _check_measurement(config: DictConfig, rest: RestConfig, reshaped: bool) -> 
             f"which is {known} in this run: the variance of tokens of low entropy is lost. Set "
             f"{_SUM_PI_SQUARED}=False to bound it by the entropy instead; or, with fsdp or fsdp2, "
             f"+{_MIXED_PRECISION}.param_dtype=fp32"
-        )
-
-
-def _check_per_turn(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
-    if not rest.rollout.per_turn:
-        return
-    manager, estimator = OmegaConf.select(config, _MANAGER), OmegaConf.select(config, _ESTIMATOR)
-    if not OmegaConf.select(config, _USE_V1):
-        raise ConfigError(
-            f"rest.rollout.per_turn=True makes each turn a separate output, but with {_USE_V1}=False verl takes one "
-            f"output of a trajectory: set rest.rollout.per_turn=False, or {_USE_V1}=True"
-        )
-    if manager != "rest_tool":
-        raise ConfigError(
-            f"rest.rollout.per_turn=True makes each turn a separate output, but {_MANAGER}={manager} scores only the "
-            f"last one: set {_MANAGER}=rest_tool"
-        )
-    base = rest.base_estimator if reshaped else estimator
-    if base not in (("grpo", "gdpo") if reshaped else ("grpo",)):
-        key = "rest.base_estimator" if reshaped else _ESTIMATOR
-        raise ConfigError(
-            f"rest.rollout.per_turn=True makes each turn a separate sample, but {key}={base} would take its baseline "
-            f"over turns, so that long trajectories count more: verl groups samples by trajectory for grpo only. Set "
-            f"{key}=grpo, or rest.rollout.per_turn=False"
-        )
-
-
-def _check_credit(config: DictConfig, rest: RestConfig, reshaped: bool) -> None:
-    if rest.credit == "trajectory":
-        return
-    if not reshaped:
-        raise ConfigError(
-            f"rest.credit={rest.credit} is computed by a rest trainer mode, but {_ESTIMATOR}="
-            f"{OmegaConf.select(config, _ESTIMATOR)}: set {_ESTIMATOR}=rest {_MODE}=rest_sync"
-        )
-    if OmegaConf.select(config, _MANAGER) != "rest_tool":
-        raise ConfigError(
-            f"rest.credit={rest.credit} needs to know what was earned where, but {_MANAGER}="
-            f"{OmegaConf.select(config, _MANAGER)} does not say it: set {_MANAGER}=rest_tool"
-        )
-    if OmegaConf.select(config, _CUSTOM) is not None:
-        raise ConfigError(
-            f"{_CUSTOM} scores whole trajectories, so rest.credit={rest.credit} cannot tell what was earned where: "
-            "remove it, or set rest.credit=trajectory"
-        )
-
-
-def _check_components(config: DictConfig, rest: RestConfig) -> None:
-    """The components of rest.base_estimator=gdpo."""
-    found = Components.of_run(config)
-    of_rest = OmegaConf.select(config, _MANAGER) == "rest_tool" and OmegaConf.select(config, _CUSTOM) is None
-    if OmegaConf.select(config, _COMPONENTS) is None and not of_rest:
-        raise ConfigError(
-            f"rest.base_estimator=gdpo normalises each component of the reward, but only your reward function knows "
-            f"them: set +{_COMPONENTS}=[names of the numbers that it returns]"
-        )
-    if len(found.weights) != len(found.names):
-        raise ConfigError(
-            f"algorithm.gdpo_reward_weights={found.weights} has not one weight for each of {_COMPONENTS}="
-            f"{found.names}: set as many"
-        )
-    if of_rest and not rest.modules:  # a scorer of one's own may return others
-        for name in found.names:
-            if name not in COMPONENTS:
-                raise ConfigError(f"{_COMPONENTS}: {unknown_name('component', name, COMPONENTS)}")
-    for name in rest.credit_matrix:
-        if name not in found.names:
-            raise ConfigError(f"rest.credit_matrix: {unknown_name('component', name, found.names)}")
-    if OmegaConf.select(config, "algorithm.use_kl_in_reward"):
-        raise ConfigError(
-            "algorithm.use_kl_in_reward=True puts a penalty into the reward that no component of "
-            "rest.base_estimator=gdpo has: set actor_rollout_ref.actor.use_kl_loss=True instead"
         )

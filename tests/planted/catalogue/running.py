@@ -174,7 +174,7 @@ FAULTS = (
     Planted(
         "an error names no override",
         "plugin/run_checks.py",
-        '            f"set {_MODE}=rest_{mode}"\n',
+        '            f"set {MODE}=rest_{mode}"\n',
         '            "choose another one"\n',
         RUN_CHECKS + "test_rest_needs_a_rest_trainer_mode",
     ),
@@ -264,7 +264,7 @@ FAULTS = (
     ),
     Planted(
         "turns are samples under any estimator",
-        "plugin/run_checks.py",
+        "plugin/run_credit.py",
         'if base not in (("grpo", "gdpo") if reshaped else ("grpo",)):',
         'if base == "":',
         "tests/faults/test_training_start.py::test_turns_as_samples_need_grpo",
