@@ -7,7 +7,7 @@ THINK.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -198,6 +198,12 @@ class TaggedBatch:
 
 
 CHUNK = 1 << 17
+
+
+def numbered(names: Sequence[Hashable]) -> Int64[Tensor, " name"]:
+    """A number for each name, from 0 in order of first appearance; equal names have equal numbers."""
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return torch.tensor([numbers[name] for name in names], dtype=torch.int64)
 
 
 def sum_by(

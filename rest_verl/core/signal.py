@@ -21,7 +21,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from rest_verl.core.entropy import average, region_of
-from rest_verl.core.regions import Region, TaggedBatch, sum_by
+from rest_verl.core.regions import Region, TaggedBatch, numbered, sum_by
 
 
 @dataclass
@@ -50,14 +50,21 @@ class StepSums:
         entropy: Float[Tensor, "batch token"],
         advantages: Float[Tensor, "batch token"],
     ) -> None:
-        """Take in a batch; tokens for which one of the quantities is not finite are left out."""
+        """Take in a batch; tokens for which one of the quantities is not finite are left out.
+
+        Args:
+            trajectories: the trajectory of each row.
+            log_prob: of the sampled tokens, in nats.
+            entropy: in nats.
+            advantages: without weights.
+        """
         surplus = log_prob.double() + entropy
         product = surplus * advantages
         kept = batch.generated & product.isfinite() & surplus.isfinite()
-        numbers = {one: number for number, one in enumerate(dict.fromkeys(trajectories))}
-        rows = torch.tensor([numbers[one] for one in trajectories], dtype=torch.int64)
+        rows = numbered(trajectories)
         index = (rows[:, None] * len(Region) + batch.regions.long())[kept]
-        shape, bins = (len(numbers), len(Region)), len(numbers) * len(Region)
+        count = len(set(trajectories))
+        shape, bins = (count, len(Region)), count * len(Region)
         counts = sum_by(index, None, bins).reshape(shape)
         u = sum_by(index, surplus[kept], bins).reshape(shape)
         au = sum_by(index, product[kept], bins).reshape(shape)
@@ -85,41 +92,24 @@ class SignalAverages:
         min_trajectories: trajectories of a step that a region needs to be measured.
         min_squares: sum of u^2 over a step that a region needs to be measured, in nats^2.
         before: average t^2 of each region measured before this step.
+        present: sums of the present step, which take in its batches.
     """
 
     decay: float
     min_trajectories: int
     min_squares: float
     before: dict[Region, float] = field(default_factory=dict)
+    present: StepSums = field(default_factory=StepSums, repr=False)
     _step: int | None = field(default=None, repr=False)
-    _sums: StepSums = field(default_factory=StepSums, repr=False)
 
     def begin(self, step: int) -> None:
         """Begin a step, if it has not begun: from now on `before` includes the last one."""
         if step != self._step:
-            self.before, self._step, self._sums = self.latest(), step, StepSums()
-
-    def add(
-        self,
-        batch: TaggedBatch,
-        trajectories: Sequence[Hashable],
-        log_prob: Float[Tensor, "batch token"],
-        entropy: Float[Tensor, "batch token"],
-        advantages: Float[Tensor, "batch token"],
-    ) -> None:
-        """Take a batch of the present step into the averages of the steps to come.
-
-        Args:
-            trajectories: the trajectory of each row.
-            log_prob: of the sampled tokens, in nats.
-            entropy: in nats.
-            advantages: without weights.
-        """
-        self._sums.add(batch, trajectories, log_prob, entropy, advantages)
+            self.before, self._step, self.present = self.latest(), step, StepSums()
 
     def latest(self) -> dict[Region, float]:
         """The averages with what the present step has shown so far."""
-        found = self._sums.measured(self.min_trajectories, self.min_squares)
+        found = self.present.measured(self.min_trajectories, self.min_squares)
         return self.before | {
             region: now if region not in self.before else self.decay * self.before[region] + (1 - self.decay) * now
             for region, now in found.items()
@@ -133,4 +123,4 @@ class SignalAverages:
         """Continue from what `state` gave; ValueError if it holds what is no average or no region, and nothing was
         changed."""
         self.before = {region_of(name): average(f"signal of {name}", value) for name, value in state.items()}
-        self._step, self._sums = None, StepSums()
+        self._step, self.present = None, StepSums()

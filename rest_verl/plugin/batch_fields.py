@@ -76,11 +76,8 @@ class QueueFields:
         return self._mask if self._mask is not None else self.read(["response_mask"])["response_mask"]
 
 
-# What verl's agent loops and its reward loop say of a row, which its first trainer spreads over the batch.
-_EXTRA = (
-    *("reward_extra_info", "rest_turns", "rest_turn_table", "rest_per_turn", "rest_rollout", "rest_decided"),
-    *("rest_turn_scores", "rest_states"),
-)
+# What the reward loop and our agent loop say of a row: verl's first trainer spreads it over the batch.
+_REWARD, _OURS = "reward_extra_info", "rest_"
 
 
 class ProtoFields:
@@ -118,8 +115,9 @@ class ProtoFields:
             self._batch.batch[name] = torch.nn.functional.pad(values, (0, width - values.shape[1]))
 
     def _extra_of(self, row: int) -> dict[str, Any]:
-        columns = self._batch.non_tensor_batch
-        return {name: columns[name][row] for name in _EXTRA if name in columns and columns[name][row] is not None}
+        columns = self._batch.non_tensor_batch.items()
+        found = {name: column[row] for name, column in columns if name == _REWARD or name.startswith(_OURS)}
+        return {name: value for name, value in found.items() if value is not None}
 
     def _nested(self, name: str, values: Tensor, rows: Sequence[int]) -> Tensor:
         attention = self._batch.batch["attention_mask"].bool()

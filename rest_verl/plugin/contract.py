@@ -29,6 +29,16 @@ class Part:
     attributes: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
 
+    @property
+    def module(self) -> str:
+        """The module that has it."""
+        return self.name.partition(":")[0]
+
+    @property
+    def package(self) -> str:
+        """The package that has it."""
+        return self.module.partition(".")[0]
+
 
 _V1 = "verl.trainer.ppo.v1"
 _TRAINER = f"{_V1}.trainer_base:PPOTrainer"

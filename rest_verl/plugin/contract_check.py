@@ -26,6 +26,7 @@ class Sources:
 
     def __init__(self, roots: Sequence[Path]):
         self._roots = [*roots]
+        self.text = lru_cache(maxsize=None)(self._text)
         self.tree = lru_cache(maxsize=None)(self._tree)
 
     def has_package(self, name: str) -> bool:
@@ -41,9 +42,13 @@ class Sources:
                 return next((path for path in found if path.is_file()), None)
         return None
 
-    def _tree(self, module: str) -> ast.Module | None:
+    def _text(self, module: str) -> str | None:
         path = self.path(module)
-        return None if path is None else ast.parse(path.read_text(encoding="utf-8", errors="replace"))
+        return None if path is None else path.read_text(encoding="utf-8", errors="replace")
+
+    def _tree(self, module: str) -> ast.Module | None:
+        text = self.text(module)
+        return None if text is None else ast.parse(text)
 
     def find(self, module: str, name: str, depth: int = 0) -> tuple[str, _Definition] | None:
         """Where a name of a module is defined: that module and the definition; a module counts as its own."""
@@ -100,12 +105,13 @@ def check_contract(sources: Sources, contract: Sequence[Part] = CONTRACT) -> lis
 
 
 def _problems(sources: Sources, part: Part) -> Iterator[str]:
-    module, _, path = part.name.partition(":")
-    if sources.path(module) is None:
+    module, path = part.module, part.name.partition(":")[2]
+    text = sources.text(module)
+    if text is None:
         yield "there is no such module"
         return
     for field in part.fields:
-        if not _has_text(sources, module, field):
+        if field not in text:
             yield f"{field!r} occurs nowhere in it"
     if not path:
         return
@@ -131,11 +137,6 @@ def _problems(sources: Sources, part: Part) -> Iterator[str]:
         missing = [name for name in part.attributes if name not in owned]
         if missing:
             yield f"its instances have no {', '.join(missing)}"
-
-
-def _has_text(sources: Sources, module: str, text: str) -> bool:
-    path = sources.path(module)
-    return path is not None and text in path.read_text(encoding="utf-8", errors="replace")
 
 
 def _missing_parameters(definition: _Definition, wanted: Sequence[str]) -> Iterator[str]:

@@ -219,10 +219,10 @@ class RestTrainer(Trainer):
         metrics |= not_finite_metrics(
             step_batch.tagged, {name: found for name, found in measured.items() if found is not None}
         )
-        rows = trajectory_rows(fields.keys, fields.tags)
+        rows = trajectory_rows(step_batch.keys, fields.tags)
         trajectories = [step_batch.extra_fields[row] for row in rows]
         metrics |= reward_metrics(trajectories)
-        metrics |= group_metrics([RowKey.parse(fields.keys[row]).uid for row in rows], trajectories)
+        metrics |= group_metrics([step_batch.keys[row].uid for row in rows], trajectories)
         if self._recorder is not None and self._recorder.wants(step_batch.step):
             self._recorder.take(fields.keys, fields.tags, step_batch, fields.read)
         return metrics

@@ -178,19 +178,15 @@ class Guard:
     def __init__(self, always: Liveness, servers: Liveness, stall_seconds: float | None):
         self._always, self._servers = always, servers
         self._stall_seconds = stall_seconds
-        self._transfer_since: float | None = None
-        self._rollouts_since: float | None = None
+        self._since: dict[str, float] = {}  # beginning of each wait that is under way
 
     def watch_transfers(self, manager: CheckpointEngineManager) -> None:
         """Note the start and end of each transfer of weights of a manager."""
         update = manager.update_weights
 
         def timed_update(global_steps: int | None = None) -> dict[str, Any]:
-            self._transfer_since = time.monotonic()
-            try:
+            with self._waiting("transfer"):
                 return update(global_steps)
-            finally:
-                self._transfer_since = None
 
         manager.update_weights = timed_update
 
@@ -199,11 +195,8 @@ class Guard:
         generate = manager.generate_sequences
 
         def timed_generate(prompts: DataProto) -> DataProto:
-            self._rollouts_since = time.monotonic()
-            try:
+            with self._waiting("rollouts"):
                 return generate(prompts)
-            finally:
-                self._rollouts_since = None
 
         manager.generate_sequences = timed_generate
 
@@ -211,7 +204,7 @@ class Guard:
         """Why the trainer would wait forever, or None."""
         if (death := self._always.look()) is not None:
             return death
-        if (since := self._transfer_since) is not None:
+        if (since := self._since.get("transfer")) is not None:
             if (death := self._servers.look()) is not None:
                 return death
             if self._too_long(seconds := time.monotonic() - since):
@@ -220,13 +213,21 @@ class Guard:
                     "See their logs for the cause, or raise rest.stall_seconds (null disables) if a transfer really "
                     f"takes this long. {RESUME}"
                 )
-        if (since := self._rollouts_since) is not None and self._too_long(seconds := time.monotonic() - since):
+        if (since := self._since.get("rollouts")) is not None and self._too_long(seconds := time.monotonic() - since):
             return (
                 f"a batch of rollouts has not finished in {seconds:.0f} s, and every worker is alive. A tool, a "
                 "reward function or an inference server does not respond: limit its time, or raise rest.stall_seconds "
                 f"(null disables) if a batch really takes this long. {RESUME}"
             )
         return None
+
+    @contextmanager
+    def _waiting(self, what: str) -> Iterator[None]:
+        self._since[what] = time.monotonic()
+        try:
+            yield
+        finally:
+            self._since.pop(what, None)
 
     def _too_long(self, seconds: float) -> bool:
         return self._stall_seconds is not None and seconds >= self._stall_seconds

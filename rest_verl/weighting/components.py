@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from rest_verl.core.components import normalised_components, routed_advantages
-from rest_verl.core.regions import Region
-from rest_verl.weighting.step_batch import StepBatch
+from rest_verl.core.regions import Region, numbered
+from rest_verl.weighting.step_batch import StepBatch, last_rows
 
 DEFAULT = ("correctness", "format")  # of `rest.reward`
 
@@ -44,18 +44,13 @@ class Components:
         Raises:
             ValueError: a trajectory has no such component.
         """
-        last: dict[tuple[str, int], int] = {}
-        for row, key in enumerate(batch.keys):
-            if key.output >= batch.keys[last.setdefault(key.trajectory, row)].output:
-                last[key.trajectory] = row
-        numbers = {trajectory: number for number, trajectory in enumerate(last)}
-        uids = {uid: number for number, uid in enumerate(dict.fromkeys(uid for uid, _ in last))}
+        last = last_rows(batch.keys)
         # In double precision: in single, what rounding leaves of equal components is divided by 1e-6, and whitening
         # makes advantages of about 1 of it in a batch without differences.
         values = torch.tensor([self._values(batch.extra_fields[row]) for row in last.values()], dtype=torch.float64)
-        groups = torch.tensor([uids[uid] for uid, _ in last])
+        groups = numbered([uid for uid, _ in last])
         found = normalised_components(values, groups, self.weights, self.by_std)
-        rows = found[torch.tensor([numbers[key.trajectory] for key in batch.keys])]
+        rows = found[numbered(batch.trajectories)]
         return routed_advantages(rows, batch.regions, batch.response_mask, self.reach).float()
 
     @classmethod

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rest_verl.core.regions import Region, TaggedBatch
 from rest_verl.core.weights import effective_share, gini
-from rest_verl.weighting.step_batch import RowKey, StepBatch
+from rest_verl.weighting.step_batch import RowKey, StepBatch, last_rows
 
 
 def weight_metrics(batch: StepBatch) -> dict[str, float]:
@@ -48,20 +48,15 @@ def not_finite_metrics(tagged: TaggedBatch, values: Mapping[str, Float[Tensor, "
     return {f"rest/not_finite/{name}": float(tagged.not_finite(found)) for name, found in values.items()}
 
 
-def trajectory_rows(keys: Sequence[str], tags: Sequence[Mapping[str, Any]]) -> list[int]:
-    """The row that stands for each trajectory of a batch: its last output. A trajectory has several outputs with
-    `rest.rollout.per_turn`.
+def trajectory_rows(keys: Sequence[RowKey], tags: Sequence[Mapping[str, Any]]) -> list[int]:
+    """The row that stands for each trajectory of a batch: its last output.
 
     Args:
-        keys: verl's key of each row, `<uid>_<session>_<output>`.
+        keys: verl's key of each row.
         tags: verl's tags of each row; padding rows are skipped.
     """
-    last: dict[tuple[str, int], tuple[int, int]] = {}
-    for row, (key, tag) in enumerate(zip(keys, tags, strict=True)):
-        if not tag.get("is_padding", False):
-            uid, session, output = RowKey.parse(key)
-            last[uid, session] = max(last.get((uid, session), (-1, -1)), (output, row))
-    return [row for _, row in last.values()]
+    real = [row for row, tag in enumerate(tags) if not tag.get("is_padding", False)]
+    return [*last_rows(keys, real).values()]
 
 
 def reward_metrics(trajectories: Iterable[Mapping[str, Any]]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from rest_verl.config.rest import RestConfig
-from rest_verl.core.regions import sum_by
+from rest_verl.core.regions import numbered, sum_by
 from rest_verl.weighting.schemes import Weighed, register_scheme
 from rest_verl.weighting.step_batch import StepBatch
 
@@ -64,7 +64,7 @@ def gepo(batch: StepBatch, settings: RestConfig) -> Float[Tensor, "batch token"]
     """
     assert batch.old_log_prob is not None and batch.rollout_log_prob is not None
     generated = batch.response_mask.bool()
-    trajectories = [key.trajectory for key in batch.keys] or [("", row) for row in range(len(generated))]
+    trajectories = batch.trajectories
     p, q = (_mean_by(values, generated, trajectories) for values in (batch.old_log_prob, batch.rollout_log_prob))
     groups: dict[str, dict[Hashable, float]] = defaultdict(dict)
     for trajectory, log_q in zip(trajectories, q.tolist(), strict=True):
@@ -120,13 +120,13 @@ def gtpo(batch: StepBatch, settings: RestConfig) -> Weighed:
     place = generated.cumsum(dim=-1) - 1
     sides = [(row.key.uid, bool(is_right)) for row, is_right in zip(batch.rows, right[:, 0], strict=True)]
     outputs = [(*side, row.key.output) for side, row in zip(sides, batch.rows, strict=True)]
-    at = _numbers(outputs)[:, None] * generated.shape[1] + place
+    at = numbered(outputs)[:, None] * generated.shape[1] + place
     bins = len(sides) * generated.shape[1]
     sums, counts = (sum_by(at[generated], values, bins) for values in (share[generated], None))
     index = at.clamp_min(0)
     reward = own.alpha_1 + own.alpha_2 * share * counts[index] / sums[index].clamp_min(1e-300)
     shaped = torch.where(right, reward, -reward)
-    of_side = _numbers(sides)[:, None].expand(generated.shape)
+    of_side = numbered(sides)[:, None].expand(generated.shape)
     advantages = _standardised(shaped, of_side, generated)
     return Weighed(torch.ones(batch.regions.shape), (advantages - batch.advantages).float())
 
@@ -175,17 +175,11 @@ def _largest(
     return chosen.reshape(among.shape)
 
 
-def _numbers(names: Sequence[Hashable]) -> Int64[Tensor, " row"]:
-    """A number for each name, from 0; equal names have equal numbers."""
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    return torch.tensor([numbers[name] for name in names], dtype=torch.int64)
-
-
 def _mean_by(
     values: Float[Tensor, "batch token"], generated: Bool[Tensor, "batch token"], names: Sequence[Hashable]
 ) -> Float[Tensor, " batch"]:
     """For each row the mean over the tokens of all rows of its name; minus infinity without any."""
-    index = _numbers(names)
+    index = numbered(names)
     sums = torch.zeros(len(names), dtype=torch.float64).index_add_(0, index, (values.double() * generated).sum(dim=-1))
     counts = torch.zeros(len(names), dtype=torch.float64).index_add_(0, index, generated.double().sum(dim=-1))
     return (sums / counts).where(counts > 0, -math.inf)[index]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from numbers import Real
 from typing import Any
 
-from rest_verl.weighting.step_batch import Row, RowKey
+from rest_verl.weighting.step_batch import Row, RowKey, last_rows
 
 # Among the extra fields of a trajectory's last row, from the agent loop.
 TURN_SCORES, STATES = "rest_turn_scores", "rest_states"
@@ -25,12 +25,7 @@ def rows_of(
         scores: reward of each row's trajectory.
         extra_fields: of each row, from the agent loop and the reward manager.
     """
-    last: dict[tuple[str, int], int] = {}
-    for row, key in enumerate(keys):
-        before = last.setdefault(key.trajectory, row)
-        if key.output > keys[before].output:
-            last[key.trajectory] = row
-    rows = []
+    last, rows = last_rows(keys), []
     for key, score in zip(keys, scores, strict=True):
         fields = extra_fields[last[key.trajectory]]
         components = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -30,6 +30,22 @@ class RowKey(NamedTuple):
     def trajectory(self) -> tuple[str, int]:
         """The trajectory to which the row belongs."""
         return self.uid, self.session
+
+
+def last_rows(keys: Sequence[RowKey], rows: Iterable[int] | None = None) -> dict[tuple[str, int], int]:
+    """The row of each trajectory's last output, which holds what is said of the whole: several rows are of one
+    trajectory with `rest.rollout.per_turn`.
+
+    Args:
+        keys: of each row.
+        rows: those that count; all by default.
+    """
+    last: dict[tuple[str, int], int] = {}
+    for row in range(len(keys)) if rows is None else rows:
+        key = keys[row]
+        if key.output >= keys[last.setdefault(key.trajectory, row)].output:
+            last[key.trajectory] = row
+    return last
 
 
 @dataclass(frozen=True)
@@ -130,6 +146,11 @@ class StepBatch:
         return self.tagged.response_mask
 
     @property
+    def trajectories(self) -> list[tuple[str, int]]:
+        """The trajectory of each row; without keys each row is one, and all are of one group."""
+        return [key.trajectory for key in self.keys] or [("", row) for row in range(len(self.regions))]
+
+    @property
     def counts(self) -> Int64[Tensor, " region"]:
         """Number of trained tokens of each `Region`, in its order."""
         return self.tagged.counts
@@ -152,11 +173,10 @@ class StepBatch:
         token."""
         turns = self.turns
         in_row = turns.amax(dim=-1).tolist() if turns.numel() else []
-        trajectories: Sequence[object] = [key.trajectory for key in self.keys] or range(len(in_row))
-        last: dict[object, int] = {}
-        for trajectory, number in zip(trajectories, in_row, strict=True):
+        last: dict[tuple[str, int], int] = {}
+        for trajectory, number in zip(self.trajectories, in_row, strict=True):
             last[trajectory] = max(number, last.get(trajectory, number))
-        in_all = torch.tensor([last[one] for one in trajectories], dtype=torch.int64)
+        in_all = torch.tensor([last[one] for one in self.trajectories], dtype=torch.int64)
         return (in_all[:, None] - turns).masked_fill(turns < 0, 0)
 
     def _turns_before(self, turns: Int64[Tensor, " batch"]) -> Int64[Tensor, " batch"]:

@@ -170,8 +170,7 @@ class TokenWeighting:
     def _take_signal(self, batch: StepBatch) -> None:
         """Take a weighed batch into the averages of the steps to come."""
         assert batch.old_log_prob is not None and batch.entropy is not None and batch.advantages is not None
-        trajectories = [key.trajectory for key in batch.keys] or range(len(batch.regions))
-        self._signal.add(batch.tagged, trajectories, batch.old_log_prob, batch.entropy, batch.advantages)
+        self._signal.present.add(batch.tagged, batch.trajectories, batch.old_log_prob, batch.entropy, batch.advantages)
 
     @property
     def settings(self) -> dict[str, str]:

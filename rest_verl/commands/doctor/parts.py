@@ -23,8 +23,8 @@ def check_parts(verl: Path | None = None, contract: Sequence[Part] = CONTRACT) -
         contract: what is expected.
     """
     sources = Sources([*([verl] if verl else []), _installed_verl(), Path(sysconfig.get_path("purelib"))])
-    present = [part for part in contract if sources.has_package(part.name.partition(":")[0].partition(".")[0])]
-    packages = ", ".join(dict.fromkeys(part.name.partition(":")[0].partition(".")[0] for part in present))
+    present = [part for part in contract if sources.has_package(part.package)]
+    packages = ", ".join(dict.fromkeys(part.package for part in present))
     missing = check_contract(sources, present)
     where = f" (verl of {verl})" if verl else ""
     if not missing:

@@ -282,8 +282,8 @@ FAULTS = (
     Planted(
         "a trajectory counts once a turn in the reward",
         "weighting/metrics.py",
-        "uid, session, output = RowKey.parse(key)",
-        "uid, session, output = key, 0, 0",
+        "return [*last_rows(keys, real).values()]",
+        "return real",
         "tests/faults/test_training.py::test_a_trajectory_of_many_turns_counts_once",
     ),
     Planted(
