@@ -45,7 +45,8 @@ found = shop.score(response, shop.read(answer), lambda asked, due: reward.score(
 assert (found["score"], found["polite"], found["acc"]) == (4.5, 1.0, 1.0)
 
 import asyncio
-from rest_verl.rollout.environment import environment_of, score_of
+from rest_verl.rollout.environment import environment_of
+from rest_verl.rollout.environment_results import score_of
 
 async def count_to_two():
     row = {"environment": "counter", "environment_kwargs": '{"goal": 2}'}

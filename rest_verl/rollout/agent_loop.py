@@ -30,12 +30,8 @@ from rest_verl.rollout.calls import (
     text_of,
     unknown_tool,
 )
-from rest_verl.rollout.environment import (
-    Environment,
-    Message,
-    NamesStates,
-    ScoresTurns,
-    environment_of,
+from rest_verl.rollout.environment import Environment, Message, NamesStates, ScoresTurns, environment_of
+from rest_verl.rollout.environment_results import (
     next_messages_of,
     opening_of,
     score_of,

@@ -10,7 +10,8 @@ from verl.tools.function_tool import FunctionTool
 from verl.tools.schemas import OpenAIFunctionToolSchema
 
 from rest_verl.rollout import environment as environments
-from rest_verl.rollout.environment import EnvironmentProtocolError, Opening
+from rest_verl.rollout.environment import Opening
+from rest_verl.rollout.environment_results import EnvironmentProtocolError
 from rest_verl.rollout.waiting import UserCodeError, wait_at_most
 
 

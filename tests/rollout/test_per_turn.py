@@ -14,7 +14,7 @@ from tensordict import NonTensorStack, TensorDict
 from verl import DataProto
 from verl.trainer.ppo.v1.utils import compute_advantage_for_multi_trajectories
 
-from rest_verl.rollout.environment import EnvironmentProtocolError
+from rest_verl.rollout.environment_results import EnvironmentProtocolError
 
 PER_TURN = "rest.rollout.per_turn=true"
 STORY = {"says": ["And?"]}
