@@ -1,6 +1,7 @@
 """What is said once and needed in several places: the version, the addresses. The workflows of the code host: what
 they run is there, and they may do no more than they need."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -107,6 +108,48 @@ def test_the_sdist_builds_the_same_wheel(built):
         assert sorted(one.namelist()) == sorted(other.namelist())
         for name in one.namelist():
             assert name.endswith("/RECORD") or one.read(name) == other.read(name), name
+
+
+# Stands in for Python and for the pip of the environment that it makes: writes down what is asked of it.
+RECORDER = """#!/usr/bin/env bash
+echo "$*" >>calls
+if [[ "$*" == "-m venv .venv" ]]; then mkdir -p .venv/bin && cp "$0" .venv/bin/pip; fi
+"""
+STACK_CALLS = ["-m venv .venv", "install torch==2.13.0", "install --no-deps -r constraints-cpu.txt"]
+LINK_CALLS = ["install --no-deps -e . --config-settings editable_mode=strict"]
+
+
+def test_an_environment_follows_the_files_of_its_checkout(tmp_path):
+    """A strict editable install links file by file: one that was linked before a pull lacks what came with it."""
+    for name in ("examples/install_cpu.sh", "constraints-cpu.txt", "setup.py", "rest_verl/__init__.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "hydra_configs").mkdir()
+    python, calls = tmp_path / "python", tmp_path / "calls"
+    python.write_text(RECORDER)
+    python.chmod(0o755)
+
+    def asked():
+        calls.write_text("")
+        script = ["bash", str(tmp_path / "examples" / "install_cpu.sh")]
+        subprocess.run(script, env=os.environ | {"PYTHON": str(python)}, check=True, stdout=subprocess.DEVNULL)
+        return [line for line in calls.read_text().splitlines() if not line.startswith("-c ")]
+
+    init = tmp_path / "rest_verl" / "__init__.py"
+    constraints = tmp_path / "constraints-cpu.txt"
+    assert asked() == STACK_CALLS + LINK_CALLS
+    assert asked() == []
+    init.write_text(init.read_text() + "# edited\n")  # a link shows it
+    (tmp_path / "rest_verl" / "old.pyc").touch()
+    assert asked() == []
+    (tmp_path / "rest_verl" / "new.py").touch()
+    assert asked() == LINK_CALLS and asked() == []
+    (tmp_path / "rest_verl" / "new.py").unlink()
+    assert asked() == LINK_CALLS
+    init.write_text(re.sub('__version__ = ".*"', '__version__ = "9.9"', init.read_text()))
+    assert asked() == LINK_CALLS
+    constraints.write_text(constraints.read_text() + "one-more==1.0\n")
+    assert asked() == STACK_CALLS + LINK_CALLS and asked() == []
 
 
 def test_the_newest_section_of_the_changes_is_this_version():
