@@ -7,7 +7,7 @@ importing this package, or anything in `rest_verl.core`, imports neither verl no
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "RestTrainerMixin",

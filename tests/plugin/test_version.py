@@ -9,7 +9,7 @@ from tiers import HANG_GUARD
 
 from rest_verl.plugin.version import RefuseVerl, UnsupportedVerl, check_verl, supported_versions
 
-REFUSED = "rest-verl 0.1.0 works with verl <0.10,>=0.9, and verl 0.8.0 is installed: pip install 'verl<0.10,>=0.9'"
+REFUSED = "rest-verl 0.2.0 works with verl <0.10,>=0.9, and verl 0.8.0 is installed: pip install 'verl<0.10,>=0.9'"
 PLAIN_VERL = """
 import sys
 import verl
@@ -41,14 +41,14 @@ def test_the_range_is_that_of_the_packaging():
 
 @pytest.mark.parametrize("version", ["0.9", "0.9.0", "0.9.1", "0.9.2.dev1", "0.9.1+local"])
 def test_a_verl_of_the_range_passes(version, tmp_path, monkeypatch):
-    install(tmp_path, verl=version, rest_verl="0.1.0")
+    install(tmp_path, verl=version, rest_verl="0.2.0")
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     check_verl()
 
 
 @pytest.mark.parametrize("version", ["0.8.0", "0.8.9.post1", "0.10.0", "0.10.0.dev1", "1.0"])
 def test_a_verl_outside_of_the_range_is_named_with_the_command_that_mends_it(version, tmp_path, monkeypatch):
-    install(tmp_path, verl=version, rest_verl="0.1.0")
+    install(tmp_path, verl=version, rest_verl="0.2.0")
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     with pytest.raises(UnsupportedVerl) as error:
         check_verl()
@@ -58,7 +58,7 @@ def test_a_verl_outside_of_the_range_is_named_with_the_command_that_mends_it(ver
     assert end.value.code == str(error.value)  # which Python prints, with status 1
 
 
-@pytest.mark.parametrize("there", [{"verl": "0.8.0"}, {"rest_verl": "0.1.0"}])
+@pytest.mark.parametrize("there", [{"verl": "0.8.0"}, {"rest_verl": "0.2.0"}])
 def test_without_metadata_there_is_nothing_to_compare(there, tmp_path, monkeypatch):
     install(tmp_path, **there)
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
