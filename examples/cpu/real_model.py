@@ -6,10 +6,10 @@
 3. Let the model imitate right answers for a few steps, in process (supervised.py): it was never tuned for tools.
 4. Train it with stock verl (V1 trainer, Ray, FSDP2, vLLM) and ResT, with validation before and after.
 
-Every stage that is done is kept in --out and used again; an interrupted supervised start continues where it stopped.
+Every stage that is done is kept in --out and used again; an interrupted start or training continues where it stopped.
 
     bash examples/real_model_cpu.sh --steps 2 --rows 8
-    bash examples/real_model_cpu.sh --format hermes --preset entropy_adaptive --lora 16 --out runs/real-model-lora
+    bash examples/real_model_cpu.sh --format hermes --preset entropy_adaptive --lora 16
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from fetch_model import FetchFailed
 from greedy import Marks, answers, marks
 from model_folder import ConversionFailed, model_folder
 from progress import stages
+from real_run import PROMPT_TOKENS, RESPONSE_TOKENS, Training, differences, table_of_steps, table_of_validation, train
 from reasoned_answers import reasoned_answer
 from rich.console import Console
 from rich.progress import Progress
@@ -33,7 +34,7 @@ from supervised import Start, imitate
 from tiny_model import encode
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
-from verl_run import RunFailed, Step, run_verl
+from verl_run import RunFailed
 
 from rest_verl.bfcl.data.single_turn import bfcl_rows
 from rest_verl.bfcl.data.split import bfcl_question_of
@@ -43,24 +44,9 @@ from rest_verl.data.rows import Row
 from rest_verl.data.template import SHORT, PromptTemplate
 
 CATEGORIES = ("simple_python", "multiple", "irrelevance")
-PROMPT_TOKENS, RESPONSE_TOKENS = 384, 160
 GREEDY_BATCH = 16
 TIMEOUT_SECONDS = 6 * 3600.0
 STARTED, MARKS = "started.json", "marks.json"
-RECIPE = [
-    "+platform=cpu",
-    f"data.max_prompt_length={PROMPT_TOKENS}",
-    f"data.max_response_length={RESPONSE_TOKENS}",
-    "actor_rollout_ref.rollout.n=4",
-    f"actor_rollout_ref.rollout.max_model_len={PROMPT_TOKENS + RESPONSE_TOKENS}",
-    "actor_rollout_ref.rollout.max_num_batched_tokens=4096",
-    "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=4",
-    "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=4",
-    "trainer.save_freq=-1",
-    "trainer.resume_mode=disable",
-]
-# Of a whole model a larger rate undoes in two steps what the start has taught; an adapter needs a larger one.
-WHOLE_RATE, ADAPTER_RATE = 5e-6, 1e-4
 
 console = Console()
 
@@ -71,10 +57,13 @@ def main(
     ] = None,
     format: Annotated[str, typer.Option(help="Wire format that the model learns, one of rest.format's.")] = "rlla",
     start_steps: Annotated[int, typer.Option(min=1, help="Steps of the supervised start: how strong it is.")] = 40,
-    preset: Annotated[str, typer.Option(help="Preset to train with, as in +rest=PRESET.")] = "entropy_adaptive",
+    preset: Annotated[str, typer.Option(help="Preset to train with, as in +rest=PRESET.")] = "credit",
     steps: Annotated[int, typer.Option(min=0, help="Training steps in verl; 0 ends after the start.")] = 16,
     rows: Annotated[int, typer.Option(min=1, help="Questions a training step.")] = 16,
     unseen: Annotated[int, typer.Option(min=1, help="Questions of validation; fewer if BFCL has fewer.")] = 150,
+    rate: Annotated[
+        float | None, typer.Option(help="Learning rate in verl; default: 1e-5, and 1e-4 for an adapter.")
+    ] = None,
     lora: Annotated[int, typer.Option(min=0, help="Rank of a LoRA adapter; 0 trains all weights.")] = 0,
     cache: Annotated[Path, typer.Option(help="Folder for what is fetched and converted.")] = Path("runs/models"),
     out: Annotated[Path, typer.Option(help="Output folder.")] = Path("runs/real-model"),
@@ -93,48 +82,20 @@ def main(
         console.print(table_of_start(found, f"{format}, {start_steps} supervised steps"))
         if steps == 0:
             return
+        training_run = Training(preset, steps, rows, rate, lora)
         with stages(console) as progress:
-            overrides = [
-                f"+rest={preset}",
-                f"rest.format={format}",
-                *RECIPE,
-                *settings_of(out, started, steps, rows, lora),
-            ]
-            run = run_verl(overrides, out / "verl", steps, progress, TIMEOUT_SECONDS)
+            run = train(training_run, format, started, out, progress, TIMEOUT_SECONDS)
     except (FetchFailed, ConversionFailed, RunFailed, FileNotFoundError) as failure:
         console.print(str(failure), style="red", markup=False)  # brackets in a log are not markup
         raise typer.Exit(1) from None
-    for table in tables_of_run(run):
-        console.print(table)
+    folder = training_run.folder(out, started)
+    console.print(table_of_steps(run))
+    console.print(table_of_validation(differences(*(folder / "validation" / f"{step}.jsonl" for step in (0, steps)))))
     if preset != "grpo":
-        console.print(f"to inspect every token: rest-verl inspect {out / 'records'}", soft_wrap=True)
-
-
-def settings_of(out: Path, started: Path, steps: int, rows: int, lora: int) -> list[str]:
-    """Overrides for the run's files, and for what is trained of the model."""
-    return [
-        f"data.train_files={(out / 'train.parquet').resolve()}",
-        f"data.val_files={(out / 'validation.parquet').resolve()}",
-        f"data.train_batch_size={rows}",
-        f"actor_rollout_ref.actor.ppo_mini_batch_size={rows}",
-        f"actor_rollout_ref.model.path={started.resolve()}",
-        f"actor_rollout_ref.actor.optim.lr={ADAPTER_RATE if lora else WHOLE_RATE}",
-        f"trainer.test_freq={steps}",
-        f"rest.dump_dir={(out / 'records').resolve()}",
-        *adapter(lora),
-    ]
-
-
-def adapter(rank: int) -> list[str]:
-    """Overrides for a LoRA adapter, the only weights that vLLM gets; none for rank 0."""
-    if rank == 0:
-        return []
-    return [
-        f"actor_rollout_ref.model.lora_rank={rank}",
-        f"actor_rollout_ref.model.lora_alpha={2 * rank}",
-        # vLLM loads the base model from its files.
-        "actor_rollout_ref.rollout.load_format=safetensors",
-    ]
+        console.print(f"to inspect every token: rest-verl inspect {folder / 'records'}", soft_wrap=True)
+    console.print(
+        f"to serve the model: rest-verl export {folder / 'checkpoints'} --out {folder / 'model'}", soft_wrap=True
+    )
 
 
 def questions(tokenizer: Any, format: str, unseen: int) -> tuple[list[Row], list[Row]]:
@@ -220,28 +181,6 @@ def table_of_start(found: dict[str, Marks], title: str) -> Table:
     for source, mark in found.items():
         table.add_row(source, str(mark.questions), f"{mark.legal:.3f}", f"{mark.right:.3f}")
     return table
-
-
-def tables_of_run(run: list[Step]) -> list[Table]:
-    """Validation before and after, and the metrics of each step."""
-    first, last = run[0].metrics, run[-1].metrics
-    validation = Table("validation metric", "before", "after")
-    for key in sorted(first):
-        if key.startswith("val-core/"):
-            validation.add_row(key, f"{first[key]:.4f}", f"{last[key]:.4f}")
-    keys = {
-        "reward": "critic/score/mean",
-        "legal": "rest/reward/legal",
-        "response tokens": "response_length/mean",
-        "gradient norm": "actor/grad_norm",
-        "engine and actor": "training/rollout_probs_diff_mean",
-        "seconds": "timing_s/step",
-    }
-    steps = Table("step", *keys)
-    for step in run[1:]:
-        shown = (f"{step.metrics[key]:.4g}" if key in step.metrics else "" for key in keys.values())
-        steps.add_row(str(step.step), *shown)
-    return [validation, steps]
 
 
 if __name__ == "__main__":

@@ -72,9 +72,10 @@ def test_the_start_teaches_the_format(trained):
 
 
 def test_verl_trains_it_and_validates_on_unseen_questions(trained):
-    first, *steps = read_metrics(trained / "verl" / "metrics.jsonl")
+    [run] = trained.glob("start-rlla-6-credit-2x8-*")
+    first, *steps = read_metrics(run / "verl" / "metrics.jsonl")
     assert any(key.startswith("val-core/bfcl_simple_python/") for key in first.metrics)
     assert [step.step for step in steps] == [1, 2]
     for step in steps:
         assert step.metrics["training/rollout_probs_diff_mean"] < 0.02
-        assert read_step(trained / "records" / step_name(step.step)).meta.trajectories == 8 * 4
+        assert read_step(run / "records" / step_name(step.step)).meta.trajectories == 8 * 4

@@ -1,4 +1,4 @@
-"""The pieces of examples/cpu/real_model.py that need neither the model nor a run."""
+"""The pieces of examples/cpu/real_model.py and real_run.py that need neither the model nor a run."""
 
 import json
 import subprocess
@@ -6,10 +6,12 @@ from types import SimpleNamespace
 
 import model_folder
 import pytest
-import real_model
+import real_run
 import tiny_model
 from convert_gguf import CHECKED
 from fetch_model import PACKAGES, FetchFailed, fetch
+from real_run import RECIPE, Training, differences, merge, settings_of, train
+from verl_run import Step
 
 from rest_verl.commands.check.run import dry_run
 
@@ -73,8 +75,66 @@ def test_packages_that_are_there_are_not_fetched_again(tmp_path, monkeypatch):
 @pytest.mark.parametrize("rank", [0, 8])
 def test_the_run_of_verl_passes_the_check(tiny, tmp_path, monkeypatch, rank):
     monkeypatch.chdir(tmp_path)
-    given = real_model.settings_of(tmp_path, tiny, steps=2, rows=8, lora=rank)
+    given = settings_of(Training("credit", steps=2, rows=8, lora=rank), tmp_path, tiny)
     files = ("data.train_files", "data.val_files")  # not made here
     given = [one for one in given if not one.startswith(files)]
-    dry_run(["+rest=entropy_adaptive", "rest.format=hermes", *real_model.RECIPE, *given])
+    dry_run(["rest.format=hermes", *RECIPE, *given])
     assert json.dumps(given).count("lora_rank=8") == (rank == 8)
+
+
+def test_what_decides_a_run_names_its_folder(tmp_path):
+    """Otherwise a run would resume from the checkpoint of another."""
+    runs = [
+        Training("credit", 16, 16),
+        Training("grpo", 16, 16),
+        Training("credit", 8, 16),
+        Training("credit", 16, 8),
+        Training("credit", 16, 16, rate=2e-5),
+        Training("credit", 16, 16, rate=1e-5, lora=8),
+    ]
+    assert len({one.folder(tmp_path, tmp_path / "start-rlla-40") for one in runs}) == len(runs)
+
+
+def test_a_resumed_run_keeps_the_steps_before():
+    """Step 3 was trained twice, for the checkpoint was older; the validation when it resumes adds to step 2."""
+    before = [Step(0, {"val": 0.4}), Step(2, {"loss": 2.0}), Step(3, {"loss": 9.0})]
+    after = [Step(2, {"val": 0.5}), Step(3, {"loss": 3.0})]
+    assert merge([*before, *after]) == [
+        Step(0, {"val": 0.4}),
+        Step(2, {"loss": 2.0, "val": 0.5}),
+        Step(3, {"loss": 3.0}),
+    ]
+
+
+def test_a_complete_run_is_not_repeated(tmp_path, monkeypatch):
+    training, started = Training("grpo", 1, 8), tmp_path / "start"
+    runs = []
+
+    def run_verl(overrides, out, *_):
+        runs.append(overrides)
+        out.mkdir(parents=True)
+        lines = [{"step": step, "data": {"loss": 1.0}} for step in (0, 1)]
+        (out / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    monkeypatch.setattr(real_run, "run_verl", run_verl)
+    first, again = (train(training, "rlla", started, tmp_path, None, 1.0) for _ in range(2))
+    assert first == again == [Step(0, {"loss": 1.0}), Step(1, {"loss": 1.0})] and len(runs) == 1
+
+
+def test_answers_are_paired_by_question(tmp_path):
+    """Three questions, in another order after training: one of two simple ones is right afterwards, none before; the
+    irrelevant one is right in both."""
+
+    def line(question, category, right):
+        return json.dumps({"input": question, "gts": json.dumps({"category": category}), "acc": right}) + "\n"
+
+    before, after = tmp_path / "0.jsonl", tmp_path / "1.jsonl"
+    before.write_text(line("a", "simple", 0) + line("b", "simple", 0) + line("c", "irrelevance", 1))
+    after.write_text(line("c", "irrelevance", 1) + line("b", "simple", 1) + line("a", "simple", 0))
+    found = differences(before, after)
+    assert {name: (one.base, one.other) for name, one in found.items()} == {
+        "simple": (0.0, 0.5),
+        "irrelevance": (1.0, 1.0),
+        "all": (pytest.approx(1 / 3), pytest.approx(2 / 3)),
+    }
+    assert found["simple"].low == 0.0 and found["simple"].high == 1.0
