@@ -38,10 +38,9 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from evidence.clerk import IMITATION_STEPS, Clerk, prepare_clerk
+from evidence.credit import IMITATION_STEPS, Clerk, against_grpo, prepare_clerk, run_paired
 from evidence.orders import CALLS, Served, draw_wishes, serve, shown_turn
 from evidence.policy import MAX_GRAD_NORM, group_advantages, new_optimizer, response_log_probs, surrogate
-from evidence.rates import against_grpo, run_paired
 from evidence.variants import VARIANTS as PRESETS
 from evidence.variants import Variant as Preset
 from evidence.variants import composed
@@ -180,8 +179,8 @@ def validate(model: Any, clerk: Clerk, orders: int) -> tuple[float, float]:
 
 
 def findings(pieces: Mapping[str, Any]) -> dict[str, Any]:
-    """Updates to the target and final accuracy of each variant against GRPO (`evidence.rates`), and the runs that lose
-    lines in any validation after the start, and in the last."""
+    """Updates to the target and final accuracy of each variant against GRPO (`evidence.credit`), and the runs that
+    lose lines in any validation after the start, and in the last."""
     columns = {"lose lines": "runs_that_lose_lines", "end so": "end_with_lines_lost"}
     counts: dict[str, Callable[[Mapping[str, Any]], bool]] = {
         "runs_that_lose_lines": lambda run: not keeps_lines(run),

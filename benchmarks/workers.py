@@ -31,9 +31,9 @@ import numpy as np
 import torch
 import typer
 from harness import Fresh, Out, Publish, Quick, Study, in_a_worker, table
-from hostile_text import CALL, GROWING
 from omegaconf import OmegaConf
 from qwen import qwen_tokenizer
+from rewards import CALL, GROWING
 from scaling import READING, SCORING, TAGGING
 from scripted_engine import ScriptedEngine, compose_config, make_loop
 from verl import DataProto

@@ -5,7 +5,7 @@ rule set, and by the agent loop. A row passes where it earns the most that its k
 reads exactly the due calls.
 
 python docs/make_formats.py            # three minutes; ToolRL's rows are read from ../shared/data
-tests/formats/test_matrix.py           # checks the page against the present code, in full with --all
+tests/formats/test_any_format.py           # checks the page against the present code, in full with --all
 """
 
 from __future__ import annotations

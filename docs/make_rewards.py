@@ -2,7 +2,7 @@
 
 python docs/make_rewards.py
 
-tests/reward/test_exploits.py checks that the page has the table of the present code.
+tests/reward/test_hostile.py checks that the page has the table of the present code.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from evidence.clerk import ITEMS, Clerk, Shown
+from evidence.credit import ITEMS, Clerk, Shown
 from evidence.policy import Rollouts, sample
 from transformers import PreTrainedModel
 

@@ -5,9 +5,18 @@ from collections import Counter
 
 import pytest
 import torch
-from dialogues import EVERY, GROUP, advantages, findings
-from evidence.dialogue import TURNS, Dialogues, call_of, change_of, draw_wishes
-from evidence.rates import steps_to
+from dialogues import (
+    EVERY,
+    GROUP,
+    TURNS,
+    Dialogues,
+    advantages,
+    call_of,
+    change_of,
+    draw_wishes,
+    findings,
+)
+from evidence.credit import steps_to
 
 
 def test_a_turn_is_read_as_the_change_that_it_makes():

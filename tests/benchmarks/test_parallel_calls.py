@@ -5,10 +5,9 @@ import random
 
 import pytest
 import torch
-from evidence.clerk import prepare_clerk
+from evidence.credit import best_rate, prepare_clerk
 from evidence.orders import CALLS, Served, draw_wishes, serve, shown_turn, taught, written
 from evidence.policy import Rollouts
-from evidence.rates import best_rate
 from parallel_calls import GROUP, VARIANTS, Variant, advantages, findings, keeps_lines, weights_of
 
 from rest_verl.core.credit import events_of

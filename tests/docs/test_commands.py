@@ -23,9 +23,9 @@ from pathlib import Path
 import pytest
 import typer
 import typer.core
+from command_line import runs_of
 from own_names import module_writer
 from page_blocks import ROOT, blocks_of, prose_of
-from recipe_runs import runs_of
 from tiers import HANG_GUARD
 
 from rest_verl.cli import app

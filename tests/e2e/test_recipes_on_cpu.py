@@ -7,7 +7,7 @@ Without it, tests/recipes checks each whole config, and test_multi_turn_on_cpu.p
 import math
 
 import pytest
-from recipe_runs import all_runs, runs_of
+from command_line import all_runs, runs_of
 from rich.progress import Progress
 from tiers import HANG_GUARD, VERL_UNHURRIED
 from verl_run import run_verl

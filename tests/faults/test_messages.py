@@ -7,10 +7,9 @@ from functools import cache
 from importlib.metadata import entry_points
 
 import pytest
-from command_line import one_error_line, problems
+from command_line import one_error_line, problems, runs_of
 from omegaconf import OmegaConf
 from own_names import module_writer
-from recipe_runs import runs_of
 from tiers import HANG_GUARD
 from typer.testing import CliRunner
 

@@ -1,15 +1,19 @@
-"""In every wire format: turns whose bytes were labelled while they were put together, and hostile ones."""
+"""In every wire format: turns whose bytes were labelled while they were put together, and hostile ones; the table
+"Ground truths in every format" of docs/formats.md is that of the present code."""
 
+import re
 from collections.abc import Iterator
 from itertools import accumulate
 
+import bfcl_calls
+import make_formats
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from parts import ARGS, FORMAT, NAME, Part, labels_of, painted, text_of
 from render import CALLS_OR_ANSWER, RENDERERS
-from tiers import examples, size
+from tiers import examples, in_full, size
 
 from rest_verl.core.regions import RegionTagger
 from rest_verl.core.tool_calls import Kind, Span, ToolCall, Turn
@@ -227,3 +231,34 @@ def test_a_megabyte_of_openings_is_parsed_judged_and_read(format):
         turn = wire_format.parse(text)
         assert type(wire_format.is_legal(text, turn, Kind(calls=True, answer=False))) is bool
         assert len(wire_format.read_calls(text, turn)) == len(turn.calls)
+
+
+needs_bfcl = pytest.mark.skipif(bfcl_calls.MISSING is not None, reason=str(bfcl_calls.MISSING))
+
+
+def listed():
+    """By id, the formats in which the page says that a ground truth does not pass."""
+    page = make_formats.PAGE.read_text(encoding="utf-8")
+    table = page.partition(make_formats.BEGIN)[2].partition(make_formats.END)[0]
+    found: dict[str, set[str]] = {}
+    for formats, ids in re.findall(r"^- in ([^:]*): (.*)$", table, re.MULTILINE):
+        named = set(make_formats.RENDERERS) if formats == "all formats" else set(re.findall("`([^`]*)`", formats))
+        for id in re.findall("`([^`]*)`", ids):
+            found.setdefault(id, set()).update(named)
+    return found
+
+
+@needs_bfcl
+def test_a_ground_truth_passes_wherever_the_page_does_not_list_it():
+    known = listed()
+    for format, sets in make_formats.matrix(in_full(60, 1)).items():
+        for cells in sets.values():
+            failing = {id for rules in make_formats.RULES for id in cells[rules]}
+            assert {id for id in failing if format not in known.get(id, ())} == set()
+
+
+@needs_bfcl
+@pytest.mark.release
+@pytest.mark.skipif(not make_formats.SHARED.is_dir(), reason="ToolRL's rows are not part of this project")
+def test_the_page_has_the_table_of_the_present_code():
+    assert make_formats.page() == make_formats.PAGE.read_text(encoding="utf-8")

@@ -1,6 +1,8 @@
-"""Scoring as the reward manager does it, from text."""
+"""Scoring as the reward manager does it, from text; and text that it must survive, of any size: what is written once
+and then repeated until the limit is reached."""
 
 import json
+from collections.abc import Callable
 from functools import cache
 
 from rest_verl.config.rest import load
@@ -59,3 +61,30 @@ def strict(text, truth, format):
     """Score and acc under `strict`, when its bounds stand still."""
     found = score([text], truth, "strict", step=150, wire_format=format)
     return found["score"], found["acc"]
+
+
+def _value(text: str) -> str:
+    return THINK + block(WEATHER.replace('"Paris"', text))
+
+
+# kind -> text of about so many bytes
+GROWING: dict[str, Callable[[int], str]] = {
+    "braces": lambda size: THINK + block("{" * size),
+    "closing braces": lambda size: THINK + block("}" * size),
+    "brackets in a value": lambda size: _value("[" * size),
+    "nested values": lambda size: _value("[" * (size // 2) + "]" * (size // 2)),
+    "one long line": lambda size: _value('"' + "x" * size + '"'),
+    "an open string": lambda size: THINK + '<tool_call>\n{"name": "' + "x" * size,
+    "backslashes": lambda size: _value('"' + "\\" * size),
+    "tags of reasoning": lambda size: "<think>" * (size // 7),
+    "closed reasoning": lambda size: "<think></think>" * (size // 15),
+    "blocks of calls": lambda size: "<tool_call>\n</tool_call>\n" * (size // 25),
+    "open blocks": lambda size: THINK + "<tool_call>\n" * (size // 12),
+    "the right call": lambda size: THINK + block(*[WEATHER] * (size // 70)),
+    "calls of another tool": lambda size: THINK + block(*['{"name": "f", "parameters": {}}'] * (size // 31)),
+    "broken calls": lambda size: THINK + block(*["{]"] * (size // 3)),
+    "many arguments": lambda size: _value('"", ' + ", ".join(f'"k{i}": 1' for i in range(size // 10)) + ', "z": 1'),
+    "chat markers": lambda size: "<|im_start|>assistant<|im_end|>" * (size // 31),
+    "lone surrogates": lambda size: CALL + "\ud800" * (size // 3),
+    "zeros": lambda size: "\0" * size,
+}

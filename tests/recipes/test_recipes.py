@@ -10,7 +10,7 @@ import sys
 from functools import cache
 
 import pytest
-from recipe_runs import FOLDER, RECIPES, all_runs, run_recipe, runs_of
+from command_line import FOLDER, RECIPES, all_runs, run_recipe, runs_of
 
 from rest_verl.commands.check.run import dry_run
 

@@ -1,6 +1,10 @@
-"""Writing beside training: whole files, bounded in size, and never the reason why a run ends."""
+"""Writing during training: whole files, bounded in size, and never the reason why a run ends. docs/records.md has
+every column."""
 
 import logging
+import re
+import subprocess
+import sys
 import threading
 import time
 from itertools import pairwise
@@ -8,10 +12,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from page_blocks import ROOT, blocks_of
+from pyarrow import parquet
 from read_only import read_only
+from record_tables import records_of, step_rows
 from tiers import HANG_GUARD
 
-from rest_verl.records.schema import SCHEMA, RecordMeta, read_step, step_files, with_meta
+from rest_verl.config.rest import DumpConfig
+from rest_verl.records.schema import CALL, SCHEMA, TURN, RecordMeta, read_step, step_files, with_meta
 from rest_verl.records.write import RecordWriter
 
 GIB = 1 << 30
@@ -159,3 +167,39 @@ def test_files_of_other_names_are_passed_over(tmp_path):
         2: tmp_path / "step_000002.parquet",
         1000000: Path(tmp_path / "step_1000000.parquet"),
     }
+
+
+PAGE = ROOT / "docs" / "records.md"
+
+
+def test_every_column_is_on_the_page():
+    text = PAGE.read_text()
+    named = {name for line in text.splitlines() if line.startswith("| `") for name in re.findall(r"`(\w+)`", line)}
+    assert {*SCHEMA.names, *(field.name for field in TURN), *(field.name for field in CALL)} <= named
+    first = {name for line in text.splitlines() for name in re.findall(r"`(\w+)`", line.split(" | ")[0][:60])}
+    assert set(SCHEMA.names) <= first
+
+
+def test_defaults_on_the_page_are_those_of_the_settings():
+    text = PAGE.read_text()
+    assert f"`rest.dump.trajectories` ({DumpConfig().trajectories})" in text
+    assert f"`rest.dump.max_gib` ({DumpConfig().max_gib:g})" in text
+
+
+def test_the_code_on_the_page_prints_a_mean_for_every_region(tmp_path):
+    [code] = [block.text for block in blocks_of(PAGE) if block.language == "python"]
+    (tmp_path / "records").mkdir()
+    table = records_of(step_rows(1, groups=2)).table
+    parquet.write_table(table, tmp_path / "records" / "step_000001.parquet")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=HANG_GUARD
+    )
+    assert done.returncode == 0, done.stderr
+    shown = {line.split()[0] for line in done.stdout.splitlines()[2:]}
+    generated = {
+        region
+        for row in table.to_pylist()
+        for region, generated in zip(row["region"], row["generated"], strict=True)
+        if generated
+    }
+    assert shown == generated

@@ -4,12 +4,11 @@ import json
 import random
 
 import pytest
-from hostile_text import GROWING
 from hypothesis import example, given
 from hypothesis import strategies as st
 from parts import text_of
 from render import RENDERERS
-from rewards import BFCL, CALL, THINK, TIME, WEATHER, block, reward
+from rewards import BFCL, CALL, GROWING, THINK, TIME, WEATHER, block, reward
 from tiers import examples, size
 
 from rest_verl.bfcl.scorer import read_bfcl

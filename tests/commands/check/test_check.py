@@ -6,10 +6,9 @@ from dataclasses import asdict
 
 import pandas as pd
 import pytest
-from command_line import problems
+from command_line import problems, runs_of
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
-from recipe_runs import runs_of
 from typer.testing import CliRunner
 
 from rest_verl.cli import app

@@ -1,9 +1,12 @@
-"""Shared memory, disks and GPUs: where a size begins to matter."""
+"""What doctor says of a machine (shared memory, disks, GPUs: where a size begins to matter) and of a tokenizer (the
+example turn of each format, through ones that keep it and ones that do not)."""
 
 from pathlib import Path
 
 import pytest
 import torch
+from make_tokenizers import t5
+from render import RENDERERS
 
 from rest_verl.commands.doctor.findings import can_start
 from rest_verl.commands.doctor.machine import (
@@ -15,7 +18,10 @@ from rest_verl.commands.doctor.machine import (
     ray_disk_level,
     shared_memory_level,
 )
+from rest_verl.commands.doctor.tokenizer import check_tokenizer, example_turn
+from rest_verl.core.tool_calls import Kind
 from rest_verl.cpu.resolvers import bucket_megabytes
+from rest_verl.formats import get_format
 
 MIB, GIB = 2**20, 2**30
 
@@ -84,3 +90,59 @@ def test_each_gpu_is_listed_with_its_name_and_memory(monkeypatch):
         ("GPU 0", "H0, 79.0 GiB of 80.0 GiB free"),
         ("GPU 1", "H1, 79.0 GiB of 80.0 GiB free"),
     ]
+
+
+@pytest.fixture
+def saved(tokenizer, tmp_path):
+    """Function that saves the trained tokenizer, with a chat template or without one; gives the folder."""
+
+    def save(template):
+        tokenizer.save_pretrained(tmp_path)
+        if template:
+            (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
+        return str(tmp_path)
+
+    return save
+
+
+@pytest.mark.parametrize("format", sorted(RENDERERS))
+def test_the_example_of_each_format_is_a_legal_turn_with_two_calls(format):
+    text = example_turn(format).encode()
+    wire_format = get_format(format)
+    turn = wire_format.parse(text)
+    assert len(turn.calls) == 2 and None not in wire_format.read_calls(text, turn)
+    assert any(wire_format.is_legal(text, turn, Kind(calls=True, answer=answer)) for answer in (False, True))
+
+
+@pytest.mark.parametrize("format", sorted(RENDERERS))
+def test_each_format_is_tagged_through_a_tokenizer_of_bytes(format):
+    (finding,) = check_tokenizer(None, format)
+    assert finding.level == "ok" and finding.found.startswith("2 calls in "), finding
+
+
+def test_the_names_of_the_example_are_counted_byte_by_byte():
+    (finding,) = check_tokenizer(None, "hermes")
+    assert f"{len('first_tool' + 'second_tool')} of NAME" in finding.found
+
+
+def test_a_tokenizer_in_a_folder_is_tried(saved):
+    folder = saved(template=True)
+    (finding,) = check_tokenizer(folder, "rlla")
+    assert finding.level == "ok" and finding.found.endswith(folder)
+
+
+def test_a_tokenizer_without_a_chat_template_is_a_failure(saved):
+    (finding,) = check_tokenizer(saved(template=False), "rlla")
+    assert finding.level == "failure" and "has no chat template" in finding.found
+
+
+def test_a_folder_without_a_tokenizer_is_a_failure(tmp_path):
+    (finding,) = check_tokenizer(tmp_path, "rlla")
+    assert finding.level == "failure" and f"no tokenizer can be read from {tmp_path}" in finding.found
+
+
+def test_a_tokenizer_that_does_not_know_the_formats_characters_is_a_failure(tmp_path):
+    t5().save_pretrained(tmp_path)
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
+    (finding,) = check_tokenizer(tmp_path, "deepseek_v4")
+    assert finding.level == "failure" and "cannot be recovered" in finding.found

@@ -50,7 +50,7 @@ FAULTS = (
         "data/data_set.py",
         "    manifest.unlink(missing_ok=True)\n",
         "",
-        "tests/data/test_data_set.py::test_a_run_that_breaks_off_leaves_no_manifest_beside_files_that_it_does_not_fit",
+        "tests/data/test_commands.py::test_a_run_that_breaks_off_leaves_no_manifest_beside_files_that_it_does_not_fit",
     ),
     Planted(
         "a prompt in training and validation passes the check",
@@ -115,7 +115,7 @@ FAULTS = (
         "eval/answers.py",
         "os.ftruncate(file.fileno(), size)",
         "pass",
-        "tests/eval/test_answers.py::"
+        "tests/eval/test_score.py::"
         "test_a_file_cut_anywhere_goes_on_with_every_whole_answer_and_ends_with_the_same_bytes",
     ),
     Planted(
@@ -172,7 +172,7 @@ FAULTS = (
         "commands/export/checkpoint.py",
         "    if missing:\n",
         "    if len(missing) == ranks:\n",
-        "tests/commands/export/test_checkpoint.py::test_a_missing_shard_is_named",
+        "tests/commands/export/test_export.py::test_a_missing_shard_is_named",
     ),
     Planted(
         "the doctor calls a failure fine",
@@ -236,7 +236,7 @@ FAULTS = (
         "commands/inspect/side_by_side.py",
         "new[uid] = places[prompt].pop(0) if prompt and places[prompt] else",
         "new[uid] =",
-        "tests/commands/inspect/test_step_data.py::test_the_same_prompt_has_one_uid_in_both_runs",
+        "tests/commands/inspect/test_page.py::test_the_same_prompt_has_one_uid_in_both_runs",
     ),
     Planted(
         "both sides show the second run",

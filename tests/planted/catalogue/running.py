@@ -49,7 +49,7 @@ FAULTS = (
         "cpu/resolvers.py",
         'stored_dtype(_folder(model)) == "bfloat16" and has_bf16()',
         "has_bf16()",
-        "tests/cpu/test_derived.py::test_settings_follow_machine_and_model",
+        "tests/cpu/test_platform.py::test_settings_follow_machine_and_model",
     ),
     Planted(
         "a run with records ends where the actor computes in bf16",
@@ -105,7 +105,7 @@ FAULTS = (
         "core/components.py",
         "means = (components * tokens[:, None]).sum(dim=0) / total",
         "means = components.mean(dim=0)",
-        "tests/core/test_components.py::test_all_to_all_is_verls_gdpo",
+        "tests/core/test_credit.py::test_all_to_all_is_verls_gdpo",
     ),
     Planted(
         "a parameter that is gone goes unseen",
@@ -162,14 +162,14 @@ FAULTS = (
         "weighting/policy_loss.py",
         "    if rollout_is_weights is None:\n",
         "    if rollout_is_weights is None and config is None:\n",
-        "tests/weighting/test_policy_loss.py::test_without_weights_the_error_names_the_overrides",
+        "tests/weighting/test_advantage.py::test_without_weights_the_error_names_the_overrides",
     ),
     Planted(
         "clipped weight counts tokens that are not cut",
         "weighting/policy_loss.py",
         "torch.where(advantages > 0, ratio > 1 + high, (advantages < 0) & (ratio < 1 - low))",
         "(ratio > 1 + high) | (ratio < 1 - low)",
-        "tests/weighting/test_policy_loss.py::test_metrics_count_weight_instead_of_tokens",
+        "tests/weighting/test_advantage.py::test_metrics_count_weight_instead_of_tokens",
     ),
     Planted(
         "an error names no override",
@@ -211,7 +211,7 @@ FAULTS = (
         "plugin/version.py",
         "    if not allowed.contains(found, prereleases=True):\n",
         "    if not allowed.contains(found, prereleases=True) and not found:\n",
-        "tests/plugin/test_version.py::test_a_verl_outside_of_the_range_is_named_with_the_command_that_mends_it",
+        "tests/plugin/test_contract.py::test_a_verl_outside_of_the_range_is_named_with_the_command_that_mends_it",
     ),
     Planted(
         "the policy loss is not registered",
@@ -316,13 +316,13 @@ FAULTS = (
         "resilience/interrupt.py",
         "            raise StalledRunError(reasons[0]) from error\n",
         "            raise StalledRunError(str(error)) from error\n",
-        "tests/resilience/test_interrupt.py::test_a_wait_of_the_main_thread_ends_with_the_reason",
+        "tests/resilience/test_watchdog.py::test_a_wait_of_the_main_thread_ends_with_the_reason",
     ),
     Planted(
         "nobody looks at what the trainer waits for",
         "resilience/interrupt.py",
         "        while not over.wait(seconds):\n",
         "        while not over.wait(1000 * seconds):\n",
-        "tests/resilience/test_interrupt.py::test_after_a_block_nobody_looks_any_more",
+        "tests/resilience/test_watchdog.py::test_after_a_block_nobody_looks_any_more",
     ),
 )

@@ -43,7 +43,7 @@ FAULTS = (
         "core/regions.py",
         "for call in turn.calls if call.name is not None)",
         "for call in turn.calls[:1] if call.name is not None)",
-        "tests/commands/doctor/test_tokenizer.py::test_the_names_of_the_example_are_counted_byte_by_byte",
+        "tests/commands/doctor/test_machine.py::test_the_names_of_the_example_are_counted_byte_by_byte",
     ),
     Planted(
         "means of a region count what tools wrote (mask dropped)",
@@ -340,21 +340,21 @@ FAULTS = (
         "weighting/components.py",
         "for row in last.values()], dtype=torch.float64)",
         "for row in last.values()])",
-        "tests/core/test_components.py::test_rounding_of_equal_components_is_no_advantage",
+        "tests/core/test_credit.py::test_rounding_of_equal_components_is_no_advantage",
     ),
     Planted(
         "the event at the end lacks the outcome",
         "weighting/credit.py",
         "amounts[-1] += events.outcome",
         "amounts[-1] += 0.0",
-        "tests/weighting/test_credit.py::test_events_are_placed_in_their_rows_and_sum_to_the_score",
+        "tests/weighting/test_advantage.py::test_events_are_placed_in_their_rows_and_sum_to_the_score",
     ),
     Planted(
         "events are counted in generated tokens, not in those of the row",
         "weighting/credit.py",
         "places[trajectory.rows[row]].append((place, amount))",
         "places[trajectory.rows[row]].append((token, amount))",
-        "tests/weighting/test_credit.py::test_events_are_placed_in_their_rows_and_sum_to_the_score",
+        "tests/weighting/test_advantage.py::test_events_are_placed_in_their_rows_and_sum_to_the_score",
     ),
     Planted(
         "the signal of a step is known in the step itself",

@@ -1,12 +1,15 @@
-"""read_rlla: good files come back in verl's layout, bad ones are refused with file, row, fault and remedy."""
+"""Rows that come from the published files: good ones in verl's layout, bad ones refused with file, row, fault and
+remedy. Of ToolRL (read_rlla), and of API-Bank where its level 2 is at hand."""
 
 import json
 
 import pandas as pd
 import pytest
-from shared_data import TOOLRL_TEST
+from shared_data import APIBANK, TOOLRL_TEST
 
+from rest_verl.data.apibank import apibank_rows
 from rest_verl.data.rlla import read_rlla
+from rest_verl.reward.truth import read_ground_truth
 
 CALL = '<think> t </think>\n<tool_call>\n{"name": "f", "parameters": {}}\n</tool_call>'
 ANSWER = "<think> t </think>\n<response> Hi. </response>"
@@ -199,3 +202,97 @@ def test_toolrls_own_test_rows_are_read():
     assert [entry["extra_info"]["index"] for entry in rows] == list(range(80))
     assert {entry["data_source"] for entry in rows} == {"rlla"}
     assert sum("<tool_call>" in entry["reward_model"]["ground_truth"] for entry in rows) == 71
+
+
+FIND = {"name": "Find", "parameters": {"q": "北京"}}
+
+
+def question(answer=FIND, **changed):
+    return {"system": "Tools.", "user": "Question", "answer": answer, "other": {"id": 0}, **changed}
+
+
+@pytest.fixture
+def question_file(tmp_path):
+    def write(*rows, name="level2.json"):
+        (tmp_path / name).write_text(json.dumps(rows))
+        return tmp_path / name
+
+    return write
+
+
+def test_a_row_keeps_the_files_own_prompt_and_asks_for_the_call(question_file):
+    (row,) = apibank_rows([question_file(question())])
+    assert row["data_source"] == "apibank_level2"
+    assert row["prompt"] == [{"role": "system", "content": "Tools."}, {"role": "user", "content": "Question"}]
+    assert row["extra_info"] == {"index": 0, "id": "apibank_level2_0", "split": "test"}
+    truth = row["reward_model"]["ground_truth"]
+    assert truth.startswith("<think> ") and "北京" in truth
+    assert truth.endswith('<tool_call>\n{"name": "Find", "parameters": {"q": "北京"}}\n</tool_call>')
+
+
+def test_an_answer_may_be_a_list_of_calls(question_file):
+    (row,) = apibank_rows([question_file(question([FIND, {"name": "Stop", "parameters": {}}]))])
+    assert [call.name for call in read_ground_truth(row["reward_model"]["ground_truth"]).calls] == ["Find", "Stop"]
+
+
+def test_levels_come_from_the_names_and_index_counts_through_all_files(question_file):
+    paths = [
+        question_file(question(), name="apibank_level1.json"),
+        question_file(question(), question(), name="Level-3.json"),
+    ]
+    assert [(row["extra_info"]["id"], row["extra_info"]["index"]) for row in apibank_rows(paths)] == [
+        ("apibank_level1_0", 0),
+        ("apibank_level3_0", 1),
+        ("apibank_level3_1", 2),
+    ]
+
+
+def test_a_given_level_outdoes_the_name(question_file):
+    assert apibank_rows([question_file(question())], level=3)[0]["data_source"] == "apibank_level3"
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "message"),
+    [
+        ("test.json", None, r"test.json: the name does not contain the level .*--level"),
+        ("level4.json", None, r"level4.json: level 4 does not exist; API-Bank has 1, 2, 3"),
+        ("test.json", 0, r"test.json: level 0 does not exist"),
+    ],
+)
+def test_a_level_that_is_not_there_is_refused(question_file, name, level, message):
+    with pytest.raises(ValueError, match=message):
+        apibank_rows([question_file(question(), name=name)], level)
+
+
+def test_two_files_of_one_level_are_refused(question_file):
+    with pytest.raises(ValueError, match=r"files of the same level: .*level1_a.json, .*level1_b.json"):
+        apibank_rows(
+            [question_file(question(), name="level1_a.json"), question_file(question(), name="level1_b.json")]
+        )
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"prompt": []}, r"'system' is not text \(the fields are prompt\)"),
+        (question(user=None), "'user' is not text"),
+        (question(answer=None), "'answer' must be .*got None"),
+        (question(answer=[]), "'answer' must be"),
+        (question(answer=[FIND, {"name": "Stop"}]), "'answer' must be"),
+        (question(answer={"name": 3, "parameters": {}}), "'answer' must be"),
+        (question(answer={"name": "Find", "parameters": "{}"}), "'answer' must be"),
+    ],
+)
+def test_an_unusable_question_is_named_with_its_fault(question_file, row, message):
+    with pytest.raises(ValueError, match=rf"level2.json, row 1: {message}"):
+        apibank_rows([question_file(question(), row)])
+
+
+@pytest.mark.skipif(not APIBANK.is_file(), reason="API-Bank's rows are not part of this project")
+def test_level_2_has_67_rows_and_each_ground_truth_is_the_files_answer():
+    rows = apibank_rows([APIBANK])
+    answers = [row["answer"] for row in json.loads(APIBANK.read_text())]
+    assert len(rows) == 67
+    for row, answer in zip(rows, answers, strict=True):
+        (call,) = read_ground_truth(row["reward_model"]["ground_truth"]).calls
+        assert {"name": call.name, "parameters": call.arguments} == answer

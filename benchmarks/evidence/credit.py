@@ -1,6 +1,9 @@
-"""Variants of a training run against GRPO by paired seeds: learning rates are searched first, by a few seeds, and all
-variants are run at GRPO's best. The target is halfway from the start to GRPO's mean end at that rate; a run that never
-reaches it counts with all of its updates.
+"""What the studies of credit share: the half-trained model that they start from, and variants of a run against GRPO by
+paired seeds.
+
+The model is a clerk who has begun to imitate responses that are wrong at times. Learning rates are searched first, by
+a few seeds, and all variants are run at GRPO's best. The target is halfway from the start to GRPO's mean end at that
+rate; a run that never reaches it counts with all of its updates.
 
 A piece is what one run returned: `variant`, `rate`, `seed`, and `curve`, a validation before and after every so many
 updates. The baseline's variant is called `grpo`.
@@ -8,16 +11,51 @@ updates. The baseline's variant is called `grpo`.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tiny_model
 from evidence.intervals import difference_interval, ratio_interval
 from harness import Study, table
 from page_numbers import shown
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
+ITEMS = ("apple", "pear", "plum", "fig", "lemon", "melon", "grape", "kiwi", "peach", "mango", "date", "lime")
+VOCABULARY, DEMONSTRATIONS, IMITATION_STEPS = 480, 6000, 900
 TUNING_SEEDS = 3
+
+Shown = tuple[list[dict[str, str]], str]  # messages up to the user's last, and the clerk's response
+
+
+@dataclass(frozen=True)
+class Clerk:
+    """The model in a folder, and its tokenizer."""
+
+    folder: Path
+    tokenizer: PreTrainedTokenizerFast
+
+    def new_model(self) -> PreTrainedModel:
+        """A fresh copy, in float32."""
+        return AutoModelForCausalLM.from_pretrained(self.folder / "model", dtype="float32", attn_implementation="sdpa")
+
+
+def prepare_clerk(folder: Path, show: Callable[[random.Random], Shown], steps: int = IMITATION_STEPS) -> Clerk:
+    """Train the starting model on what `show` draws, or read the one that an earlier run left in this folder."""
+    home = (folder / f"clerk-{steps}").resolve()
+    if not (home / "model" / "config.json").exists():
+        rng = random.Random(0)
+        demonstrations = [show(rng) for _ in range(DEMONSTRATIONS)]
+        texts = [text for messages, said in demonstrations for text in (messages[-1]["content"], said)]
+        tokenizer = tiny_model.train_tokenizer(texts, VOCABULARY)
+        model = tiny_model.new_model(tokenizer, seed=0)
+        tiny_model.train_model(model, tokenizer, demonstrations, steps=steps, seed=0)
+        tiny_model.save(model, tokenizer, home / "model")
+    return Clerk(home, PreTrainedTokenizerFast.from_pretrained(home / "model"))
 
 
 def run_paired(
