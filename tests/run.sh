@@ -34,7 +34,8 @@ fi
 # Models here are so small that a second thread costs more than it brings, and on a busy machine several times as much.
 export OMP_NUM_THREADS=1
 if (($#)); then exec "$BIN/python" -m pytest "${TIER[@]}" "$@"; fi
-"$BIN/python" -m pytest "${TIER[@]}" -n 2 --dist loadfile -m "not e2e" # so that a file's fixtures are made once
-"$BIN/python" -m pytest "${TIER[@]}" -m e2e # runs of verl one after the other: each takes the whole machine
+# By file, so that a file's fixtures are made once; by folder and not by mark, for marks are read after all is imported.
+"$BIN/python" -m pytest "${TIER[@]}" -n 2 --dist loadfile --ignore tests/e2e
+"$BIN/python" -m pytest "${TIER[@]}" tests/e2e # runs of verl one after the other: each takes the whole machine
 # Faults planted in a copy of the package: each must be caught by the fast test that is named for it.
 if ((${#TIER[@]})); then "$BIN/python" tests/planted/run.py; fi

@@ -6,11 +6,13 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
+from functools import cache
 from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+from tiers import HANG_GUARD
 
 import rest_verl
 
@@ -38,6 +40,7 @@ ROOMS = (
 CORE_MAY_IMPORT = {"core", "common"}
 
 
+@cache
 def imports():
     """(importing module, imported module) within the package; imports inside of functions count too."""
     found = set()
@@ -98,7 +101,7 @@ HOMES = {
 
 
 def in_a_fresh_process(script):
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=HANG_GUARD)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

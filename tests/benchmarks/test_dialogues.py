@@ -5,17 +5,7 @@ from collections import Counter
 
 import pytest
 import torch
-from dialogues import (
-    EVERY,
-    GROUP,
-    TURNS,
-    Dialogues,
-    advantages,
-    call_of,
-    change_of,
-    draw_wishes,
-    findings,
-)
+from dialogues import EVERY, GROUP, TURNS, Dialogues, advantages, call_of, change_of, draw_wishes, findings
 from evidence.credit import steps_to
 
 

@@ -1,12 +1,26 @@
-"""The in-process policy: its rollouts against the model's own distribution, its update against verl's functions."""
+"""The in-process policy: its rollouts against the model's own distribution, its update against verl's functions, and
+the gradients of a batch under each scheme."""
 
+from dataclasses import replace
 from functools import wraps
 
+import numpy as np
 import pytest
 import torch
 from evidence import policy
+from evidence.gradients import (
+    SCHEMES,
+    UNIFORM,
+    VECTORS,
+    Policy,
+    region_masks,
+    sample_gradients,
+    scheme_settings,
+    scheme_weights,
+    squared_weights,
+)
 from evidence.loop import Plan, Scorer, batches, draw, train
-from evidence.policy import response_log_probs
+from evidence.policy import policy_loss, response_log_probs
 from evidence.variants import VARIANTS, composed
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,9 +29,10 @@ from verl.workers.config import ActorConfig, FSDPOptimizerConfig
 from verl.workers.config.optimizer import build_optimizer
 
 from rest_verl.config.rest import load
+from rest_verl.core.regions import Region, TaggedBatch
 
 ROWS, TOKENS = 6, 5
-PLAN = Plan(steps=2, prompts=2, n=4, max_tokens=16, validate_every=1, validation_rows=4)
+RUN = Plan(steps=2, prompts=2, n=4, max_tokens=16, validate_every=1, validation_rows=4)
 
 
 def drawn(start, n=3, seed=0, max_tokens=24, prompts=4, model=None):
@@ -121,8 +136,8 @@ def test_a_seed_decides_a_run_and_it_validates_as_planned(start, monkeypatch, on
         return [{"score": float(ids.sum() % 7), "acc": 0.0} for ids in rollouts.responses]
 
     monkeypatch.setattr(Scorer, "components", by_ids)
-    called, settings = [], load(composed(VARIANTS["entropy"], PLAN.steps))
-    runs = [train(start, settings, PLAN, seed, on_step=lambda step, _: called.append(step)) for seed in (0, 0, 1)]
+    called, settings = [], load(composed(VARIANTS["entropy"], RUN.steps))
+    runs = [train(start, settings, RUN, seed, on_step=lambda step, _: called.append(step)) for seed in (0, 0, 1)]
     states = [torch.cat([value.flatten() for value in model.state_dict().values()]) for model, *_ in runs]
     assert torch.equal(states[0], states[1]) and runs[0][1:] == runs[1][1:]
     assert not torch.equal(states[0], states[2])
@@ -132,7 +147,7 @@ def test_a_seed_decides_a_run_and_it_validates_as_planned(start, monkeypatch, on
 
 def test_the_right_response_scores_best_and_is_exact(start):
     rows = start.train[:6]
-    scorer = Scorer(start, load(composed(VARIANTS["entropy"], PLAN.steps)))
+    scorer = Scorer(start, load(composed(VARIANTS["entropy"], RUN.steps)))
 
     def components(texts):
         prompts, prompt_mask = policy.pad_left([start.prompt_ids(row) for row in rows], 0)
@@ -154,3 +169,71 @@ def test_every_row_of_an_epoch_comes_once():
     first = [next(order) for _ in range(3)]
     assert len({row for batch in first for row in batch}) == 9
     assert [next(order) for _ in range(3)] != first
+
+
+BATCH = Plan(n=3, max_tokens=16)
+
+
+@pytest.fixture(scope="module")
+def asked(start):
+    return Policy(replace(start, train=[], validation=[]), start.train[:2], 0, BATCH, scheme_settings(BATCH.steps))
+
+
+@pytest.fixture
+def rollouts(asked):
+    torch.manual_seed(5)
+    return draw(asked.start.new_model(), asked.start, asked.rows, BATCH.n, BATCH.max_tokens)
+
+
+def gradient_of_the_loss(model, rollouts, advantages, weights):
+    model.zero_grad()
+    policy_loss(rollouts, response_log_probs(model, rollouts), advantages, weights).backward()
+    return torch.cat([part.grad.flatten() for part in model.parameters()]).numpy()
+
+
+def test_a_batch_has_the_gradient_of_each_scheme_and_region(asked, rollouts, monkeypatch, one_thread):
+    scores = [1.0, 0.0, 2.0, -1.0, 3.0, 0.5]  # the model knows nothing: all its responses would score alike
+    monkeypatch.setattr(Scorer, "components", lambda *_: [{"score": score, "acc": score > 1} for score in scores])
+    first, again, other = sample_gradients(asked, [5, 5, 6])
+    np.testing.assert_array_equal(first.gradients, again.gradients)
+    assert not np.array_equal(first.gradients, other.gradients)
+    assert first.gradients.shape[0] == len(VECTORS) and first.accuracy == pytest.approx(1 / 3)
+    # by the long way: the same rollouts, one scheme at a time
+    group = torch.tensor(scores).view(2, 3)
+    advantages = ((group - group.mean(1, keepdim=True)) / (group.std(1, keepdim=True) + 1e-6)).flatten()
+    tagged, model = Scorer(asked.start, asked.settings[UNIFORM]).tagged(rollouts), asked.start.new_model()
+    for gradient, weights in zip(first.gradients, scheme_weights(asked, tagged, rollouts), strict=False):
+        expected = gradient_of_the_loss(model, rollouts, advantages, weights)
+        np.testing.assert_allclose(gradient, expected, atol=1e-5 * np.abs(expected).max())
+    mask, parts = rollouts.response_mask.bool(), first.gradients[len(SCHEMES) :]
+    np.testing.assert_allclose(parts.sum(axis=0), first.gradients[0], atol=1e-6 * np.abs(first.gradients[0]).max())
+    assert first.tokens.sum() == mask.sum()
+    assert first.entropy.sum() == pytest.approx(float(rollouts.entropy[mask].sum()), rel=1e-5)
+    assert first.variance.sum() == pytest.approx(float((1 - rollouts.sum_pi_squared[mask]).sum()), rel=1e-5)
+
+
+def test_schemes_share_totals_and_reward_and_differ_in_weights(asked, rollouts):
+    regions = torch.randint(0, len(Region), rollouts.responses.shape, generator=torch.Generator().manual_seed(1))
+    weights = scheme_weights(asked, TaggedBatch(regions.to(torch.int8), rollouts.response_mask), rollouts)
+    # up to floor and cap, which act after the normalisation
+    assert weights.sum(dim=(1, 2)).tolist() == pytest.approx(
+        [float(rollouts.response_mask.sum())] * len(SCHEMES), 0.02
+    )
+    assert not any(torch.equal(weights[0], other) for other in weights[1:])
+    settings = asked.settings
+    assert [settings[name].scheme for name in SCHEMES] == ["uniform", "paper", "entropy", "token", "token"]
+    assert settings["token_low"].alpha == -settings["token_high"].alpha > 0
+    assert all(one.reward == settings[UNIFORM].reward for one in settings.values())
+
+
+def test_squares_of_weights_are_those_of_a_sum_by_hand():
+    think, name = int(Region.THINK), int(Region.NAME)
+    regions, mask = torch.tensor([[think, name, 0], [think, think, 0]]), torch.tensor([[1, 1, 0], [1, 1, 0]])
+    weights = torch.tensor([[[1.0, 3.0, 0.0], [2.0, 0.0, 0.0]]])
+    variance = torch.tensor([[0.5, 0.1, 0.0], [0.25, 0.9, 0.0]])
+    parts = region_masks(TaggedBatch(regions.to(torch.int8), mask))
+    found = squared_weights(weights, torch.tensor([2.0, -1.0]), variance, parts)
+    # w^2 A^2 and w^2 A^2 V of the three tokens with weight, over 4 tokens squared
+    np.testing.assert_allclose(found[:, 0, think] * 16, [4 + 4, 2.0 + 1.0], rtol=1e-6)
+    np.testing.assert_allclose(found[:, 0, name] * 16, [36, 3.6], rtol=1e-6)
+    assert found[:, 0].sum() == pytest.approx(found[:, 0, [think, name]].sum())

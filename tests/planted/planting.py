@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +58,7 @@ def slow_marks(test: str, root: Path = ROOT) -> set[str]:
         ValueError: there is no such test.
     """
     path, _, name = test.partition("::")
-    module = ast.parse((root / path).read_text(encoding="utf-8")) if (root / path).is_file() else ast.Module([], [])
+    module = _parsed((root / path).read_text(encoding="utf-8") if (root / path).is_file() else "")
     functions = {node.name: node for node in module.body if isinstance(node, ast.FunctionDef)}
     if name not in functions:
         near = get_close_matches(name, functions, n=1)
@@ -66,6 +67,11 @@ def slow_marks(test: str, root: Path = ROOT) -> set[str]:
     marked = [*functions[name].decorator_list, *(node.value for node in assigned)]
     named = {node.attr for mark in marked for node in ast.walk(mark) if isinstance(node, ast.Attribute)}
     return (named | set(Path(path).parts)) & SLOW_MARKS  # tests/e2e/conftest.py marks all of its folder
+
+
+@cache
+def _parsed(source: str) -> ast.Module:
+    return ast.parse(source)  # of a file that many faults name
 
 
 def copy_checkout(folder: Path) -> None:

@@ -9,7 +9,6 @@ from concurrent.futures import Future
 import pytest
 import zmq
 from verl.trainer.ppo.v1 import replay_buffer
-from vllm.v1.engine.async_llm import AsyncLLM
 
 from rest_verl.resilience import interrupt
 from rest_verl.resilience.interrupt import StalledRunError, interrupt_when_stalled
@@ -23,6 +22,8 @@ def test_where_nothing_has_to_be_alive_nothing_has_died():
 
 def test_vllms_engine_has_what_is_asked_of_it():
     """The question runs in vLLM's server during a run, where a name that vLLM has no more would end it."""
+    from vllm.v1.engine.async_llm import AsyncLLM  # here: else each of pytest's processes would import vLLM
+
     assert isinstance(AsyncLLM.errored, property) and isinstance(AsyncLLM.dead_error, property)
 
 
