@@ -24,10 +24,11 @@ from rest_verl.reward.truth import GroundTruth
 
 _OUTSIDE = re.compile(rb"[<>{}\[\](\n]")
 _INSIDE = re.compile(rb"[<>{}\[\]()\n\"',:;=]")
-# Every look reads the text so far again. Looks end when this many bytes were read, so that hostile text takes no more
-# than linear time; what is decided later stays with the end.
+# Every look reads the turn so far again and judges all turns before it. Looks end when this many bytes were read, so
+# that hostile text takes no more than linear time; what is decided later stays with the end.
 _MOST_BYTES = 2**23
 _BYTES_OF_LOOK = 2**14  # what a look counts for at least: there are no more than 512
+_BYTES_OF_TURN = 2**10  # what it counts for besides, for each turn before
 
 
 class Part(NamedTuple):
@@ -66,13 +67,37 @@ def parts_of(
     """
     if not truth.kind.calls:
         return []
-    earned = _Earned(reward, truth, step)
-    return [
-        Part(turn, byte, earned.gain(response), ends_reasoning)
-        for turn, byte, response in _looks(reward, texts, wire_format, tools)
-        for ends_reasoning in [byte < len(texts[turn]) and _ends_reasoning(response.turns[-1], byte + 1)]
-        if earned.decides(response) or ends_reasoning
-    ]
+    format_range, correctness_range = reward.format_range(step), reward.correctness_range(step)
+    parts: list[Part] = []
+    decided, earned = _Decided([], parse_ok=True, legal=False), 0.0
+    for turn, byte, response in _looks(reward, texts, wire_format, tools):
+        legal = decided.legal or reward.is_legal(response, truth)
+        now = _Decided(response.written, response.parse_ok, legal)
+        ends_reasoning = byte < len(texts[turn]) and _ends_reasoning(response.turns[-1], byte + 1)
+        if now != decided or ends_reasoning:
+            phi = correctness_range * reward.share(response, truth) + format_range * legal
+            parts.append(Part(turn, byte, phi - earned, ends_reasoning))
+            decided, earned = now, phi
+    return parts
+
+
+def _cost(length: int, turns_before: int) -> int:
+    """What reading so many bytes after so many turns counts for."""
+    return max(length, _BYTES_OF_LOOK) + turns_before * _BYTES_OF_TURN
+
+
+class _Decided(NamedTuple):
+    """What Phi depends on: while it stays, nothing is decided.
+
+    Attributes:
+        calls: those written so far.
+        parse_ok: whether all of them can be read.
+        legal: whether any text so far was legal.
+    """
+
+    calls: Sequence[Any]
+    parse_ok: bool
+    legal: bool
 
 
 def _looks(
@@ -84,39 +109,18 @@ def _looks(
         known: dict[CallSpan, ToolCall | None] = {}
         found = _OUTSIDE.search(text)
         while found is not None:
-            left -= max(found.end(), _BYTES_OF_LOOK)
+            left -= _cost(found.end(), number)
             if left < 0:
                 return
             response = reward.read_open(before, text[: found.end()], tools, known)
             yield number, found.start(), response
             found = (_INSIDE if response.turns[-1].calls else _OUTSIDE).search(text, found.end())
         if number < len(texts) - 1:  # what ends another turn than the last
+            left -= _cost(sum(map(len, texts[: number + 1])), number)
+            if left < 0:
+                return
             before = reward.read(texts[: number + 1], wire_format, tools)
             yield number, len(text), before
-
-
-class _Earned:
-    """Phi of the module's docstring, from one text to a longer one."""
-
-    def __init__(self, reward: ToolReward, truth: GroundTruth, step: int):
-        self._reward, self._truth = reward, truth
-        self._format, self._correctness = reward.format_range(step), reward.correctness_range(step)
-        self._calls: Sequence[Any] = []
-        self._parse_ok, self._legal, self._earned = True, False, 0.0
-
-    def decides(self, response: Response) -> bool:
-        """Whether anything is decided that was not: of its calls, or that the text is legal."""
-        calls, parse_ok = response.written, response.parse_ok
-        legal = self._legal or self._reward.is_legal(response, self._truth)
-        before = self._calls, self._parse_ok, self._legal
-        self._calls, self._parse_ok, self._legal = calls, parse_ok, legal
-        return before != (calls, parse_ok, legal)
-
-    def gain(self, response: Response) -> float:
-        """What is earned now and was not, or the other way round."""
-        share = self._reward.share(response, self._truth)
-        before, self._earned = self._earned, self._correctness * share + self._format * self._legal
-        return self._earned - before
 
 
 def _ends_reasoning(turn: Turn, length: int) -> bool:

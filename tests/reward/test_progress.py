@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
@@ -176,3 +177,11 @@ def test_long_text_is_looked_at_up_to_a_limit(monkeypatch):
     whole = parts(CALL)
     monkeypatch.setattr(progress, "_MOST_BYTES", 12 * progress._BYTES_OF_LOOK)
     assert 0 < len(some := parts(CALL)) < len(whole) and whole[: len(some)] == some
+
+
+def test_many_turns_are_parsed_a_limited_number_of_times():
+    """Each look judges the turns before it too: a trajectory of short turns must not take quadratic time."""
+    parsed, sound = [], get_format("hermes")
+    counting = replace(sound, parse=lambda text: parsed.append(text) or sound.parse(text))
+    parts_of(reward("strict"), [b"<tool_call>"] * 2000, counting, NO_TOOLS, TRUTH, STEP)
+    assert len(parsed) < 10_000
