@@ -18,9 +18,14 @@ from rest_verl.config.rest import ConfigError
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 STATE_FILE = "rest.json"  # in the folder of a checkpoint
+VERSION = 1  # of what the file holds; those written before it had a version are of this one
 ACCEPT = "rest.resume_changed=true"
 
 logger = logger_of(__name__)
+
+
+class UnknownVersionError(ConfigError):
+    """A state was written in a way that this version of the package does not read."""
 
 
 class ChangedRunError(ConfigError):
@@ -29,7 +34,9 @@ class ChangedRunError(ConfigError):
 
 def save_state(folder: Path, weighting: TokenWeighting, step: int) -> None:
     """Write the state of a weighting after a step into the folder of a checkpoint."""
-    facts = weighting.settings | {"total_steps": weighting.total_steps, "lam": weighting.lam(step)}
+    facts = (
+        {"version": VERSION} | weighting.settings | {"total_steps": weighting.total_steps, "lam": weighting.lam(step)}
+    )
     (folder / STATE_FILE).write_text(json.dumps(facts | weighting.state()))
 
 
@@ -44,6 +51,7 @@ def restore_state(folder: Path, weighting: TokenWeighting, step: int, accept_cha
 
     Raises:
         ChangedRunError: the resumed run would weigh otherwise, or the file is missing.
+        UnknownVersionError: another version of this package wrote it.
         KeyError, ValueError: the file is damaged.
     """
     file = folder / STATE_FILE
@@ -58,6 +66,13 @@ def restore_state(folder: Path, weighting: TokenWeighting, step: int, accept_cha
     saved = json.loads(file.read_text())
     if not isinstance(saved, dict):
         raise ValueError(f"{file} holds {type(saved).__name__} instead of an object")
+    version = saved.get("version", VERSION)
+    if version != VERSION:
+        raise UnknownVersionError(
+            f"{file} has version {version!r}, and this rest_verl reads version {VERSION}: another version of it wrote "
+            "the checkpoint. Install that version to continue the run, or resume from an older checkpoint with "
+            "trainer.resume_mode=resume_path trainer.resume_from_path=FOLDER"
+        )
     weighting.restore(saved)
     changes = list(_changes(saved, weighting, step))
     if changes:

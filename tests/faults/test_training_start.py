@@ -14,10 +14,17 @@ from verls_config import composed
 
 from rest_verl.config.rest import ConfigError, RestConfig
 from rest_verl.config.weights import CurriculumConfig
+from rest_verl.core.regions import RegionSums
 from rest_verl.plugin.policy_losses import KEEPS_WEIGHTS, LOSES_WEIGHTS
 from rest_verl.plugin.run_checks import check_run
 from rest_verl.resilience.resume import POINTER, CheckpointError, complete_steps
-from rest_verl.weighting.saved_state import STATE_FILE, ChangedRunError, restore_state, save_state
+from rest_verl.weighting.saved_state import (
+    STATE_FILE,
+    ChangedRunError,
+    UnknownVersionError,
+    restore_state,
+    save_state,
+)
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 LOSS = "actor_rollout_ref.actor.policy_loss.loss_mode"
@@ -165,6 +172,24 @@ def test_a_checkpoint_without_a_state_is_refused(tmp_path, caplog):
         restore_state(tmp_path, weighting(), 2, accept_changes=False)
     restore_state(tmp_path, weighting(), 2, accept_changes=True)
     assert "rest.json is missing" in caplog.text
+
+
+def test_a_state_of_another_version_is_refused_and_one_without_is_read(tmp_path):
+    """States were written without a version at first. What cannot be read cannot be accepted either."""
+    measured = weighting()
+    sums = RegionSums(torch.arange(6.0, dtype=torch.float64), torch.ones(6, dtype=torch.float64))
+    measured._averages.update(1, sums, sums)
+    save_state(tmp_path, measured, 2)
+    state = json.loads((tmp_path / STATE_FILE).read_text())
+    assert state.pop("version") == 1
+    (tmp_path / STATE_FILE).write_text(json.dumps(state))
+    resumed = weighting()
+    restore_state(tmp_path, resumed, 2, accept_changes=False)
+    assert resumed.state() == measured.state() and resumed.state()["entropy"]["NAME"] == 5.0
+    (tmp_path / STATE_FILE).write_text(json.dumps(state | {"version": 2}))
+    for accept in (False, True):
+        with pytest.raises(UnknownVersionError, match=r"has version 2, .* reads version 1.*resume_from_path="):
+            restore_state(tmp_path, weighting(), 2, accept_changes=accept)
 
 
 class Engine:
