@@ -55,7 +55,8 @@ from verl.trainer.ppo.v1 import PPOTrainer
 from weighting import composed, make_batch, peak_beside
 
 from rest_verl.config.rest import load
-from rest_verl.core.states import TAGGERS
+from rest_verl.core.runs import Runs
+from rest_verl.core.states import TAGGERS, StateTagger
 from rest_verl.formats import get_format
 from rest_verl.plugin import rest_trainer
 from rest_verl.plugin import trainer as seam
@@ -65,6 +66,7 @@ from rest_verl.reward.tool_reward import skipped_components
 from rest_verl.rollout.calls import Call
 from rest_verl.rollout.record import GeneratedTurn, Record
 from rest_verl.weighting.components import Components
+from rest_verl.weighting.rows import OUTPUTS, RUNS
 from rest_verl.weighting.token_weighting import TokenWeighting
 
 PRESET, SIZE, QUICK_SIZE = "entropy_adaptive", (2048, 2048), (128, 256)
@@ -101,8 +103,12 @@ def fields_of(tokenizer: Any, size: Size) -> TensorDict:
         [1] * tokens, with_table=True
     )
     counted = {f"rollout/{name}": number for name, number in left["rest_rollout"].items()}
-    left["reward_extra_info"] = skipped_components() | counted
-    others = {"uid": [f"prompt{row // 4}" for row in range(rows)], "extra_fields": [left] * rows}
+    components = skipped_components() | counted
+    tagger, mask = StateTagger(tokenizer, get_format("hermes")), torch.ones(few * tokens, dtype=torch.bool)
+    lengths = torch.full((few,), tokens)
+    runs = Runs.of(tagger.tag(responses.flatten(), mask, lengths), mask, lengths).written()
+    each = [left | {"reward_extra_info": components | {RUNS: OUTPUTS.join([text])}} for text in runs]
+    others = {"uid": [f"prompt{row // 4}" for row in range(rows)], "extra_fields": each * (rows // few)}
     others["num_turns"] = [2] * rows
     return TensorDict(
         {
@@ -161,9 +167,9 @@ def watched(watch: Watch, trainer: Any) -> Iterator[None]:
             (rest_trainer, "weight_metrics", METRICS),
             (rest_trainer, "reward_metrics", METRICS),
             (TokenWeighting, "__call__", WEIGH),
+            (Runs, "entropy_sums", WEIGH),
             (Recorder, "take", RECORDS),
-            (PPOTrainer, "_compute_advantage", ADVANTAGES),
-            (trainer, "_tagger", TAG),
+            (trainer._tagger, "tag", TAG),
             (tq, "kv_batch_put", WRITE),
             *((trainer, name, part) for name, part in zip(("_read", "_report"), BACKGROUND, strict=True)),
         ):
@@ -196,8 +202,10 @@ def run_phases(trainer: Any, batch: Any, metrics: dict[str, Any], waiting: float
 
 def one_step(trainer: Any, batch: Any, waiting: float) -> dict[str, Clocks]:
     """The time of each part of a step: with `waiting`, that of the calls in the background too, else one part after
-    the other."""
-    watch, metrics = Watch(list), dict[str, Any]()
+    the other. verl writes what ResT adds with its own advantages, so its part is timed by itself before."""
+    alone, watch, metrics = Watch(list), Watch(list), dict[str, Any]()
+    with patch.object(tq, "kv_batch_put", timed(alone, WRITE, tq.kv_batch_put)):
+        timed(alone, ADVANTAGES, PPOTrainer._compute_advantage)(trainer, batch, {})
     trainer.timing_raw = {}
     trainer.global_steps += 1
     calls = seam.BackgroundCall if waiting else at_once
@@ -205,7 +213,8 @@ def one_step(trainer: Any, batch: Any, waiting: float) -> dict[str, Clocks]:
         timed(watch, WHOLE, run_phases)(trainer, batch, metrics, waiting)
     assert metrics["rest/tokens/name"] > 0
     found = {name: np.sum(times, axis=0) for name, times in watch.items()}
-    found[WRITE] = watch[WRITE][-1]  # verl's own comes before
+    found |= {ADVANTAGES: alone[ADVANTAGES][0], TAG: found.get(TAG, np.zeros(2))}
+    found[WRITE] = np.maximum(found[WRITE] - alone[WRITE][0], 0.0)
     parts = [times for name, times in found.items() if name not in (WHOLE, *BACKGROUND)]
     return found | {PAD: found[WHOLE] - sum(parts), WAITED: np.array([trainer.timing_raw["rest"], np.nan])}
 

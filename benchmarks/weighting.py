@@ -36,8 +36,9 @@ from verl.trainer.ppo.v1.utils import compute_advantage_for_multi_trajectories
 
 from rest_verl.config.rest import RestConfig, load
 from rest_verl.core.regions import RegionTagger, TaggedBatch
+from rest_verl.core.runs import Runs
 from rest_verl.formats import get_format
-from rest_verl.weighting.metrics import weight_metrics
+from rest_verl.weighting.metrics import not_finite_metrics, weight_metrics
 from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
@@ -119,29 +120,33 @@ def arithmetic(sizes: Sequence[Size]) -> list[dict[str, Any]]:
     for rows, tokens in sizes:
         if each * rows * tokens > memory:
             break
-        responses = make_batch(qwen_tokenizer(), "hermes", tokens).repeat(rows // DIFFERENT, 1)
-        mask, entropy = torch.ones_like(responses), torch.rand(responses.shape)
-        ours = partial(weigh, weighting, tagger, responses, mask, entropy)
-        theirs = partial(advantages_and_metrics, mask)
+        responses = make_batch(qwen_tokenizer(), "hermes", tokens)
+        all_of_it, lengths = torch.ones(responses.numel(), dtype=torch.bool), torch.full((DIFFERENT,), tokens)
+        regions = tagger.tag(responses.flatten(), all_of_it, lengths)
+        texts = Runs.of(regions, all_of_it, lengths).written() * (rows // DIFFERENT)
+        ours = partial(weigh, weighting, texts, torch.rand(rows * tokens))
+        theirs = partial(advantages_and_metrics, torch.ones(rows, tokens, dtype=torch.int64))
         memories = {OWN_MEMORY: peak_beside(ours), VERLS_MEMORY: peak_beside(theirs)}
         found.append({"size": [rows, tokens], OWN: seconds_of(ours, 1), VERLS: seconds_of(theirs, 1), **memories})
-        # bytes a token: ids and mask of 8, entropy of 4, and the larger of what both sides add
-        each = 20 + max(memories.values()) / (rows * tokens)
+        # bytes a token: mask of 8, entropy of 4, and the larger of what both sides add
+        each = 12 + max(memories.values()) / (rows * tokens)
     return found
 
 
-def weigh(
-    weighting: TokenWeighting,
-    tagger: RegionTagger,
-    responses: torch.Tensor,
-    mask: torch.Tensor,
-    entropy: torch.Tensor,
-) -> None:
-    """What the trainer does each step between reading from the queue and writing to it; all of (rows, tokens)."""
-    batch = StepBatch(1, TaggedBatch(tagger(responses, mask), mask), entropy)
-    weighting(batch)
+def weigh(weighting: TokenWeighting, texts: Sequence[str], entropy: torch.Tensor) -> None:
+    """What the trainer does each step between reading from the queue and writing to it.
+
+    Args:
+        texts: the runs of each response, as the reward manager writes them.
+        entropy: of the tokens of all responses in order.
+    """
+    runs = Runs.read(texts)
+    sums = runs.entropy_sums(entropy)
+    batch = StepBatch(1, runs.tagged, entropy_sums=sums[0], variance_sums=sums[1])
+    runs.spread(weighting(batch))
     weight_metrics(batch)
     weighting.metrics(1)
+    not_finite_metrics(runs, {"entropy": entropy})
 
 
 def advantages_and_metrics(mask: torch.Tensor) -> None:

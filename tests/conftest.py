@@ -18,7 +18,17 @@ install_import_hook(
     [
         *(
             f"rest_verl.core.{module}"
-            for module in ("credit", "curriculum", "entropy", "regions", "signal", "stops", "tokens", "weights")
+            for module in (
+                "credit",
+                "curriculum",
+                "entropy",
+                "regions",
+                "runs",
+                "signal",
+                "stops",
+                "tokens",
+                "weights",
+            )
         ),
         "rest_verl.weighting",
     ],

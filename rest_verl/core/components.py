@@ -67,7 +67,7 @@ def routed_advantages(
         reach: whether a component reaches the tokens of a region, in the order of `Region`.
     """
     mask = response_mask.bool()
-    tokens = mask.sum(dim=-1).to(components.dtype)
+    tokens = response_mask.sum(dim=-1).to(components.dtype)
     total = tokens.sum()
     if total < 2:
         return torch.zeros(regions.shape, dtype=components.dtype)

@@ -12,7 +12,6 @@ actor reports on request; its entropy is always there and bounds V.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Real
@@ -22,20 +21,32 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rest_verl.core.regions import Region, TaggedBatch
+from rest_verl.core.regions import Region, RegionSums, TaggedBatch
 
 STRUCTURE = (Region.FORMAT, Region.NAME)  # what the model has to get right before anything else counts
 
 
 def variance_bound(entropy: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     """Upper bound of V, in [0, 1), from the entropy in nats: 1 - exp(-H); NaN where the entropy is not finite."""
-    bound = -torch.expm1(-entropy.clamp_min(0.0))  # fused kernels give entropies of -1e-7
-    return bound.where(entropy.isfinite(), torch.nan)
+    bound = entropy.neg().clamp_max_(0.0).expm1_().neg_()  # fused kernels give entropies of -1e-7
+    return bound if bool(entropy.sum().isfinite()) else bound.where(entropy.isfinite(), torch.nan)
 
 
 def variance_exact(sum_pi_squared: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     """V, in [0, 1), from the sum of squared probabilities: 1 - sum_a p(a)^2; NaN where the sum is not finite."""
     return (1.0 - sum_pi_squared).clamp(0.0, 1.0).where(sum_pi_squared.isfinite(), torch.nan)
+
+
+def token_variance(
+    entropy: Float[Tensor, "*any"], sum_pi_squared: Float[Tensor, "*any"] | None
+) -> Float[Tensor, "*any"]:
+    """V of each token: exact where the sum of squared probabilities is there and finite, else bounded by the entropy;
+    NaN where neither is finite."""
+    variance = variance_bound(entropy)
+    if sum_pi_squared is None:
+        return variance
+    exact = variance_exact(sum_pi_squared)
+    return exact.where(exact.isfinite(), variance)
 
 
 def filled(
@@ -75,27 +86,6 @@ def finite(
 
 
 @dataclass
-class StepMeans:
-    """Means of one quantity over the tokens of all batches of a step; values that are not finite do not count."""
-
-    sums: Counter[Region] = field(default_factory=Counter)
-    tokens: Counter[Region] = field(default_factory=Counter)
-
-    def add(self, batch: TaggedBatch, values: Float[Tensor, "batch token"]) -> None:
-        """Take in a batch of the step."""
-        measured = batch.measured(values)
-        for region, mean in measured.means(values).items():
-            count = int(measured.counts[region])
-            self.tokens[region] += count
-            self.sums[region] += mean * count  # type: ignore[assignment]  # a counter of numbers
-
-    def over(self, *regions: Region) -> float | None:
-        """Mean over the tokens of some regions together; None without one."""
-        tokens = sum(self.tokens[region] for region in regions)
-        return sum(self.sums[region] for region in regions) / tokens if tokens else None
-
-
-@dataclass
 class RegionAverages:
     """Exponential moving averages over steps of what is measured by region.
 
@@ -117,19 +107,13 @@ class RegionAverages:
     structure_first: float | None = None
     _step: int | None = field(default=None, repr=False, compare=False)
     _before: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # averages before `_step`
-    _entropy: StepMeans = field(default_factory=StepMeans, repr=False, compare=False)  # of `_step`
-    _variance: StepMeans = field(default_factory=StepMeans, repr=False, compare=False)
+    _entropy: RegionSums = field(default_factory=RegionSums, repr=False, compare=False)  # of `_step`
+    _variance: RegionSums = field(default_factory=RegionSums, repr=False, compare=False)
 
-    def update(
-        self,
-        step: int,
-        batch: TaggedBatch,
-        entropy: Float[Tensor, "batch token"],
-        variance: Float[Tensor, "batch token"],
-    ) -> None:
-        """Take in a batch of a step: entropy in nats and V of each token."""
+    def update(self, step: int, entropy: RegionSums, variance: RegionSums) -> None:
+        """Take in a batch of a step: entropy in nats and V, summed over the tokens of each region."""
         if step != self._step:
-            self._step, self._entropy, self._variance = step, StepMeans(), StepMeans()
+            self._step, self._entropy, self._variance = step, RegionSums(), RegionSums()
             self._before = {
                 "entropy": dict(self.entropy),
                 "variance": dict(self.variance),
@@ -137,17 +121,14 @@ class RegionAverages:
                 "structure_first": self.structure_first,
             }
         before = self._before
-        self._entropy.add(batch, entropy)
-        self._variance.add(batch, variance)
+        self._entropy += entropy
+        self._variance += variance
         for averages, new, old in (
             (self.entropy, self._entropy, before["entropy"]),
             (self.variance, self._variance, before["variance"]),
         ):
-            means = {region: new.over(region) for region in Region}
-            averages.update(
-                {region: self._mix(old.get(region), mean) for region, mean in means.items() if mean is not None}
-            )
-        structure = self._entropy.over(*STRUCTURE)
+            averages.update({region: self._mix(old.get(region), mean) for region, mean in new.means().items()})
+        structure = self._entropy.mean_over(*STRUCTURE)
         if structure is not None:
             self.structure = self._mix(before["structure"], structure)
             first = before["structure_first"]

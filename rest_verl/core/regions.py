@@ -8,7 +8,7 @@ THINK.
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
 from itertools import pairwise
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int8, Int64, Integer
+from jaxtyping import Bool, Float, Float64, Int8, Int64, Integer, Shaped
 from torch import Tensor
 
 from rest_verl.core.stops import at_ends, end_ids, stop_ids
@@ -75,9 +75,26 @@ class RegionTagger:
         Returns:
             the `Region` of each token; OTHER where the mask is 0.
         """
-        mask = response_mask.numpy().astype(bool)
-        ids, edges = responses.numpy()[mask], turn_edges(mask)
-        text, starts = self._table.gather(np.where(at_ends(ids, edges, self._ends), -1, ids))
+        rows, tokens = responses.shape
+        lengths = torch.full((rows,), tokens)
+        return self.tag(responses.flatten(), response_mask.flatten().bool(), lengths).reshape(rows, tokens)
+
+    def tag(
+        self,
+        ids: Integer[Tensor, " token"],
+        generated: Bool[Tensor, " token"],
+        lengths: Integer[Tensor, " batch"],
+    ) -> Int8[Tensor, " token"]:
+        """The same for responses that lie one after the other, without padding.
+
+        Args:
+            ids: token ids as sampled.
+            generated: whether the policy generated the token.
+            lengths: number of tokens of each response.
+        """
+        mask = generated.numpy()
+        sampled, edges = ids.numpy()[mask], turn_edges(mask, np.cumsum(lengths.numpy()) - lengths.numpy())
+        text, starts = self._table.gather(np.where(at_ends(sampled, edges, self._ends), -1, sampled))
         regions = np.zeros(mask.shape, dtype=np.int8)
         regions[mask] = self._label(text.tobytes(), starts, edges)
         return torch.from_numpy(regions)
@@ -128,11 +145,17 @@ def paint_tokens(
     return regions
 
 
-def turn_edges(mask: Bool[np.ndarray, "batch token"]) -> Int64[np.ndarray, " edge"]:
-    """Where the runs of True begin, row by row, counted in masked tokens, and the number of masked tokens at the end:
-    one edge more than there are runs."""
-    begins = mask.copy()
-    begins[:, 1:] &= ~mask[:, :-1]
+def turn_edges(mask: Bool[np.ndarray, " token"], starts: Int64[np.ndarray, " batch"]) -> Int64[np.ndarray, " edge"]:
+    """Where the runs of True begin, counted in masked tokens, and the number of masked tokens at the end: one edge
+    more than there are runs.
+
+    Args:
+        mask: of the tokens of all responses.
+        starts: first token of each response, where a run begins again.
+    """
+    begins, first = mask.copy(), starts[starts < len(mask)]
+    begins[1:] &= ~mask[:-1]
+    begins[first] = mask[first]
     return np.append(np.flatnonzero(begins[mask]), mask.sum())
 
 
@@ -146,12 +169,40 @@ def region_spans(turn: Turn) -> Iterator[tuple[Region, Span]]:
 
 
 @dataclass(frozen=True)
-class TaggedBatch:
-    """Regions of a batch.
+class RegionSums:
+    """Sums of a quantity over the tokens of each region, those without a finite value left out.
 
     Attributes:
-        regions: the `Region` of each token.
-        response_mask: 1 where the policy generated the token; only these count below.
+        sums: of the values, in the order of `Region`.
+        tokens: how many there are.
+    """
+
+    sums: Float64[Tensor, " region"] = field(default_factory=lambda: torch.zeros(len(Region), dtype=torch.float64))
+    tokens: Float64[Tensor, " region"] = field(default_factory=lambda: torch.zeros(len(Region), dtype=torch.float64))
+
+    def __add__(self, other: RegionSums) -> RegionSums:
+        return RegionSums(self.sums + other.sums, self.tokens + other.tokens)
+
+    def means(self) -> dict[Region, float]:
+        """Mean over each region's tokens; regions without one are left out."""
+        return {region: float(self.sums[region] / self.tokens[region]) for region in Region if self.tokens[region] > 0}
+
+    def mean_over(self, *regions: Region) -> float | None:
+        """Mean over the tokens of some regions together; None without one."""
+        which = [int(region) for region in regions]
+        tokens = float(self.tokens[which].sum())
+        return float(self.sums[which].sum()) / tokens if tokens else None
+
+
+@dataclass(frozen=True)
+class TaggedBatch:
+    """Regions of a batch. A place is a token, or a run of tokens that have one region (`runs`): what is said of tokens
+    below counts each place as many times as it has trained tokens.
+
+    Attributes:
+        regions: the `Region` of each place.
+        response_mask: how many tokens of the place are trained: 1 where the policy generated the token, 0 elsewhere;
+            more for a run.
     """
 
     regions: Int8[Tensor, "batch token"]
@@ -165,24 +216,21 @@ class TaggedBatch:
     @cached_property
     def counts(self) -> Int64[Tensor, " region"]:
         """Number of tokens of each `Region`, in its order."""
-        return sum_by(self._index, None, len(Region) + 1)[: len(Region)].long()
+        return sum_by(self._index, self.response_mask.flatten(), len(Region)).long()
 
-    def measured(self, values: Float[Tensor, "batch token"]) -> TaggedBatch:
-        """This batch with only those tokens that have a finite value."""
+    def sums(self, values: Float[Tensor, "batch token"]) -> RegionSums:
+        """Sums of a per-token quantity over each region; of a run, `values` has the mean over its tokens."""
         finite = values.isfinite()
-        kept = self.generated & finite
-        return self if bool(finite.all()) or torch.equal(kept, self.generated) else TaggedBatch(self.regions, kept)
-
-    def not_finite(self, values: Float[Tensor, "batch token"]) -> int:
-        """Number of tokens whose value is NaN or infinite."""
-        return int((self.generated & ~values.isfinite()).sum())
+        if not bool(finite.all()):
+            mask = self.response_mask.masked_fill(~finite, 0)
+            return TaggedBatch(self.regions, mask).sums(values.where(finite, 0.0))
+        sums = sum_by(self._index, (values * self.response_mask).flatten(), len(Region))
+        return RegionSums(sums, self.counts.double())
 
     def means(self, values: Float[Tensor, "batch token"]) -> dict[Region, float]:
         """Mean of a per-token quantity, such as entropy in nats, over the tokens of each region. Values that are not
         finite do not count; regions without a finite one are left out."""
-        found = self.measured(values)
-        sums = sum_by(found._index, values.flatten(), len(Region) + 1)
-        return {region: float(sums[region] / found.counts[region]) for region in Region if found.counts[region] > 0}
+        return self.sums(values).means()
 
     def mean_over(self, means: Mapping[Region, float], which: Collection[Region]) -> float | None:
         """Mean over the tokens of several regions together, from the means of each; None without a token."""
@@ -190,11 +238,9 @@ class TaggedBatch:
         total = sum(tokens.values())
         return sum(means[region] * count for region, count in tokens.items()) / total if total else None
 
-    @cached_property
+    @property
     def _index(self) -> Int8[Tensor, " token"]:
-        """The region of each token, one past the last region where the mask is 0. One pass over this is several times
-        as fast as picking the generated tokens out."""
-        return self.regions.masked_fill(~self.generated, len(Region)).flatten()
+        return self.regions.flatten()
 
 
 CHUNK = 1 << 17
@@ -207,7 +253,7 @@ def numbered(names: Sequence[Hashable]) -> Int64[Tensor, " name"]:
 
 
 def sum_by(
-    index: Integer[Tensor, " value"], values: Float[Tensor, " value"] | None, bins: int
+    index: Integer[Tensor, " value"], values: Shaped[Tensor, " value"] | None, bins: int
 ) -> Float64[Tensor, " {bins}"]:
     """Sum values by bin, in double precision; count where there are no values.
 

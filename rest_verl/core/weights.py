@@ -1,6 +1,9 @@
 """From regions, variances and progress to one weight per token, and its normalisation.
 
 The policy gradient of token t is multiplied by w_t >= 0. Weights are 0 where the mask is 0.
+
+Everything here holds for runs as it does for tokens: where the weights are those of runs, the mask has the number of
+trained tokens of each (`runs`).
 """
 
 from __future__ import annotations
@@ -96,10 +99,11 @@ def normalise_rows(weights: Float32[Tensor, "batch token"], response_mask: Mask)
         weights: >= 0.
         response_mask: 1 where the policy generated the token.
     """
-    mask = response_mask.to(torch.float32)
+    mask, present = response_mask.to(torch.float32), response_mask.bool().to(torch.float32)
     total = (weights * mask).sum(dim=-1, keepdim=True)
     tokens = mask.sum(dim=-1, keepdim=True)
-    return torch.where(total > 0, weights * mask * (tokens / total.where(total > 0, tokens.new_ones(()))), mask)
+    scaled = weights * present * (tokens / total.where(total > 0, tokens.new_ones(())))
+    return torch.where(total > 0, scaled, present)
 
 
 def normalise_positive(weights: Float32[Tensor, "batch token"], response_mask: Mask) -> Float32[Tensor, "batch token"]:
@@ -112,12 +116,12 @@ def normalise_positive(weights: Float32[Tensor, "batch token"], response_mask: M
         weights: >= 0.
         response_mask: 1 where the policy generated the token.
     """
-    mask = response_mask.to(torch.float32)
-    weights = weights * mask
-    total = weights.sum(dim=-1, keepdim=True)
-    rows = weights * ((weights > 0).sum(dim=-1, keepdim=True) / total.where(total > 0, total.new_ones(())))
+    mask, present = response_mask.to(torch.float32), response_mask.bool().to(torch.float32)
+    total = (weights * mask).sum(dim=-1, keepdim=True)
+    positive = ((weights > 0) * mask).sum(dim=-1, keepdim=True)
+    rows = weights * present * (positive / total.where(total > 0, total.new_ones(())))
     # A batch without any weight would not train at all: as in normalise_rows it trains as under GRPO.
-    return rows * (mask.sum() / rows.sum()) if rows.any() else mask
+    return rows * (mask.sum() / (rows * mask).sum()) if rows.any() else present
 
 
 @dataclass
@@ -155,9 +159,9 @@ class BatchScale:
         """
         if step != self._step:
             self.mean, self._step, self._total, self._tokens = self.latest(), step, 0.0, 0.0
-        total = float(weights.sum(dtype=torch.float64))
+        total = float((weights * response_mask).sum(dtype=torch.float64))
         if total == 0.0:
-            return response_mask.to(torch.float32)
+            return response_mask.bool().to(torch.float32)
         self._total += total
         self._tokens += float(response_mask.sum())
         mean = self.latest() if self.mean is None else self.mean
@@ -179,9 +183,9 @@ def effective_share(weights: Float32[Tensor, "batch token"], response_mask: Mask
         weights: >= 0, and 0 where the mask is 0.
         response_mask: 1 where the policy generated the token.
     """
-    flat = weights.flatten()
-    tokens, squares = float(response_mask.sum()), float(flat @ flat)
-    return float(flat.sum()) ** 2 / (tokens * squares) if squares > 0 else 0.0
+    tokens, total = float(response_mask.sum()), float((weights * response_mask).sum())
+    squares = float((weights.square() * response_mask).sum())
+    return total**2 / (tokens * squares) if squares > 0 else 0.0
 
 
 def gini(weights: Float32[Tensor, "batch token"], response_mask: Mask) -> float:
@@ -200,8 +204,8 @@ def gini(weights: Float32[Tensor, "batch token"], response_mask: Mask) -> float:
         return 0.0
     leading = (flat.view(torch.int32) >> 16).short()  # the bits of floats >= 0 have the order of their values
     bins = int(leading.max()) + 1
-    counts, sums = sum_by(leading, None, bins), sum_by(leading, flat, bins)
-    counts[0] -= float(response_mask.numel() - response_mask.sum())
+    mask = response_mask.flatten()
+    counts, sums = sum_by(leading, mask, bins), sum_by(leading, flat * mask, bins)
     tokens, total = counts.cumsum(0), float(sums.sum())
     # Of n tokens in ascending order the i-th has rank 2 i - n - 1; a bin has the mean of its tokens' ranks.
     ranks = 2 * tokens - counts - tokens[-1]

@@ -50,6 +50,9 @@ _TOOLS = "verl.experimental.agent_loop.tool_agent_loop"
 _CORE = "verl.trainer.ppo.core_algos"
 _BATCH, _STEP = ("batch", "metrics"), ("metrics", "timing_raw", "sample_batch_size")
 
+# What an engine writes for each token, and the request for the last.
+_OF_ENGINES = ('"log_probs"', '"entropy"', '"sum_pi_squared"', "calculate_sum_pi_squared")
+
 CONTRACT = (
     # the plugin itself
     Part("verl", "plugin.hooks, rollout.verl_loop", fields=("__version__", "verl.plugins")),
@@ -94,7 +97,10 @@ CONTRACT = (
             *("rollout_log_probs", "advantages", "rm_scores", "token_level_rewards", "rollout_is_weights"),
         ),
     ),
-    Part("verl.workers.engine.fsdp.transformer_impl", "plugin.trainer", fields=("calculate_sum_pi_squared",)),
+    Part("verl.workers.engine.fsdp.transformer_impl", "plugin.trainer, plugin.batch_fields", fields=_OF_ENGINES),
+    Part("verl.workers.engine.megatron.transformer_impl", "plugin.trainer, plugin.batch_fields", fields=_OF_ENGINES),
+    Part(f"{_V1}:trainer_base", "plugin.batch_fields"),
+    Part(f"{_V1}.trainer_base", "plugin.batch_fields", fields=(" as tq\n", "tq.kv_batch_get(", "tq.kv_batch_put(")),
     Part(f"{_TRAINER}.__init__", "plugin.trainer", ("config",)),
     Part(f"{_TRAINER}.init", "resilience.watched_trainer"),
     Part(f"{_TRAINER}.fit", "resilience.watched_trainer", ("agent_loop_manager",)),
@@ -152,7 +158,6 @@ CONTRACT = (
     Part("verl.trainer.ppo.utils:need_critic", "plugin.rest_trainer", ("config",)),
     Part("verl.utils.debug:marked_timer", "plugin.trainer", ("name", "timing_raw")),
     Part("verl.workers.utils.padding:response_from_nested", "plugin.batch_fields", ("tensor", "response_mask")),
-    Part("verl.workers.utils.padding:response_to_nested", "plugin.batch_fields", ("tensor", "response_mask")),
     Part(
         "verl.checkpoint_engine:CheckpointEngineManager",
         "plugin.trainer, resilience.watched_trainer, resilience.watchdog",

@@ -58,7 +58,7 @@ class RestFirstTrainer(RestTrainer, WatchedFirstTrainer, StepInRows):
         fields = ProtoFields(batch, self._beside)
         # in bypass mode no old log-probs are computed
         step_batch, self._step_batch = self._step_batch or self._read(fields, self.global_steps), None
-        self._weigh(fields, step_batch)
+        fields.write(self._weigh(fields, step_batch))
         waited = time.perf_counter() - began
         reporting = BackgroundCall(partial(self._report, fields, step_batch))
         output = super()._update_actor(batch)

@@ -12,7 +12,8 @@ the loss. One `StepBatch` is filled in three phases:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from verl.trainer.ppo.utils import need_critic
 from rest_verl.config.rest import ConfigError, RestConfig, model_of
 from rest_verl.core.malformed import MalformedTagger
 from rest_verl.core.regions import TaggedBatch
+from rest_verl.core.runs import Runs, flattened, padded
 from rest_verl.core.states import TAGGERS
 from rest_verl.formats import get_format
 from rest_verl.plugin.batch_fields import BatchFields
@@ -40,8 +42,8 @@ from rest_verl.weighting.metrics import (
     trajectory_rows,
     weight_metrics,
 )
-from rest_verl.weighting.rows import rows_of
-from rest_verl.weighting.saved_state import ChangedRunError, restore_state, save_state
+from rest_verl.weighting.rows import rows_of, runs_of
+from rest_verl.weighting.saved_state import ChangedRunError, UnknownVersionError, restore_state, save_state
 from rest_verl.weighting.schemes import Need, get_scheme
 from rest_verl.weighting.step_batch import RowKey, StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
@@ -53,6 +55,15 @@ _FIELDS_OF: Mapping[Need, tuple[str, ...]] = {
     "rollout_log_prob": ("rollout_log_probs",),
     "advantages": ("advantages",),
     "rows": ("rm_scores",),
+}
+
+# What fields of numbers are called in metrics and records.
+_MEASURED: Mapping[str, str] = {
+    "entropy": "entropy",
+    "sum_pi_squared": "sum_pi_squared",
+    "old_log_probs": "old_log_prob",
+    "rollout_log_probs": "rollout_log_prob",
+    "advantages": "advantage",
 }
 
 if TYPE_CHECKING:
@@ -128,32 +139,41 @@ class RestTrainer(Trainer):
             given = trainer.resume_from_path if trainer.resume_mode == "resume_path" else None
             folder = Path(given or f"{trainer.default_local_dir}/global_step_{self.global_steps}")
             restore_state(folder, self._weighting, self.global_steps, self._rest.resume_changed)
-        except ChangedRunError:
+        except (ChangedRunError, UnknownVersionError):
             raise
         except Exception as error:  # from the engine, torch or a file: the causes differ, the remedy is the same
             parts = ("actor", "critic") if need_critic(self.config) else ("actor",)
             raise CheckpointError(unreadable_message(trainer, self.global_steps, error, parts)) from error
 
     def _read(self, fields: BatchFields, step: int) -> StepBatch:
-        """Phase 1: read and tag the sampled tokens. Runs before verl computes advantages, because rejection sampling
-        may clear the mask inside a turn and split it in two."""
-        values = fields.read(["responses", "response_mask", "extra_fields"])
-        extra_fields = values.pop("extra_fields").tolist()
-        padded = values.to_padded_tensor()
-        responses, generated = padded["responses"], padded["response_mask"]
+        """Phase 1: the regions of the sampled tokens, from the reward manager or, where it found none, tagged here.
+        Runs before verl computes advantages, because rejection sampling may clear the mask inside a turn and split it
+        in two."""
+        extra_fields = fields.read(["extra_fields"]).pop("extra_fields").tolist()
+        keys = [RowKey.parse(key) for key in fields.keys]
+        runs = runs_of(keys, extra_fields, fields.lengths())
+        malformed = None
+        if runs is None or self._malformed_tagger is not None:
+            values = fields.read(["responses", "response_mask"])
+            lengths = values["response_mask"].offsets().diff()
+            ids, generated = values["responses"].values(), values["response_mask"].values().bool()
+            if runs is None:
+                runs = Runs.of(self._tagger.tag(ids, generated, lengths), generated, lengths)
+            if self._malformed_tagger is not None:
+                malformed = padded(self._malformed_tagger.tag(ids, generated, lengths), lengths)
         return StepBatch(
             step=step,
-            tagged=TaggedBatch(self._tagger(responses, generated), generated),
-            responses=responses,
-            generated=generated,
-            lengths=values["response_mask"].offsets().diff(),
+            tagged=runs.tagged,
+            runs=runs,
+            trained=runs,
             extra_fields=extra_fields,
-            keys=[RowKey.parse(key) for key in fields.keys],
-            malformed=None if self._malformed_tagger is None else self._malformed_tagger(responses, generated),
+            keys=keys,
+            malformed=malformed,
         )
 
-    def _weigh(self, fields: BatchFields, step_batch: StepBatch) -> None:
-        """Phase 2: compute the weights from the fields that verl has written since; write them where they act."""
+    def _weigh(self, fields: BatchFields, step_batch: StepBatch) -> dict[str, torch.Tensor]:
+        """Phase 2: compute the weights from the fields that verl has written since. Returns the fields in which they
+        act, with the tokens of all responses in order."""
         correction: Any = self.config.algorithm.rollout_correction or {}
         in_advantage = self._rest.apply_in == "advantage"
         channel = "advantages" if in_advantage else "rollout_is_weights"
@@ -164,61 +184,74 @@ class RestTrainer(Trainer):
             names += ["response_mask", "rm_scores", "token_level_rewards"]
         if self._components or in_advantage or correction.get("rollout_is") or correction.get("rollout_rs"):
             names += ["response_mask", channel]
-        values = fields.read(list(dict.fromkeys(names))).to_padded_tensor() if names else {}
-        step_batch.entropy, step_batch.sum_pi_squared = values.get("entropy"), values.get("sum_pi_squared")
-        step_batch.old_log_prob = values.get("old_log_probs")
-        step_batch.rollout_log_prob = values.get("rollout_log_probs")
-        if (mask := values.get("response_mask")) is not None:
-            step_batch.tagged = TaggedBatch(step_batch.regions, mask)
+        values: Any = fields.read(list(dict.fromkeys(names))) if names else {}
+        flat = {name: values[name].values() for name in names if name in values}
+        step_batch.flat = {
+            name: flat[field] for field, name in _MEASURED.items() if field in flat and field != "advantages"
+        }
+        runs = step_batch.runs
+        assert runs is not None
+        trained = step_batch.trained = runs.cut(flat["response_mask"]) if "response_mask" in flat else runs
         if "rows" in needs:
-            scores = values["rm_scores"].sum(dim=-1).tolist()
+            scores = padded(flat["rm_scores"], runs.lengths).sum(dim=-1).tolist()
             step_batch.rows = rows_of(step_batch.keys, scores, step_batch.extra_fields)
-        written = {}
+        in_row: Callable[[torch.Tensor], torch.Tensor]  # of the weighting's places, to tokens that lie flat
+        if self._weighting.by_region:
+            step_batch.tagged, in_row = trained.tagged, trained.spread
+            if "entropy" in needs:
+                sums = trained.entropy_sums(flat["entropy"], flat.get("sum_pi_squared"))
+                step_batch.entropy_sums, step_batch.variance_sums = sums
+        else:
+            _give_tokens(step_batch)
+            in_row = partial(flattened, lengths=runs.lengths)
+        written: dict[str, torch.Tensor] = {}
         if by_events:
-            written["advantages"] = values["advantages"] = self._credit(fields, step_batch, values)
+            # With a KL penalty in the reward verl writes it token by token; the trajectory's total counts here.
+            rewards = flat.get("token_level_rewards", flat["rm_scores"])
+            flat["advantages"] = self._credit(fields, step_batch, padded(rewards, runs.lengths).sum(dim=-1))
+            written["advantages"] = flat["advantages"]
         elif self._components is not None:
-            written["advantages"] = values["advantages"] = self._components.advantages(step_batch)
+            flat["advantages"] = written["advantages"] = in_row(self._components.advantages(step_batch))
         if in_advantage or "advantages" in needs:
-            step_batch.advantages = values["advantages"]
-        weights, current = self._weighting(step_batch), values.get(channel)
+            step_batch.flat["advantage"] = flat["advantages"]
+            if not self._weighting.by_region:
+                step_batch.advantages = padded(flat["advantages"], runs.lengths)
+        weights, current = in_row(self._weighting(step_batch)), flat.get(channel)
+        step_batch.flat["weight"] = weights
         written[channel] = weights if current is None else reshape_advantages(current, weights)
         if step_batch.token_credit is not None:
-            written[channel] = written[channel] + step_batch.token_credit
-        fields.write(written)
+            written[channel] = written[channel] + in_row(step_batch.token_credit)
+        return written
 
-    def _credit(self, fields: BatchFields, step_batch: StepBatch, values: Mapping[str, Any]) -> torch.Tensor:
-        """Advantages by events instead of those of the base estimator, 0 for tokens that are not trained: (B, T)."""
-        assert step_batch.generated is not None
-        # With a KL penalty in the reward verl writes it token by token; the trajectory's total counts here.
-        rewards = values.get("token_level_rewards", values["rm_scores"]).sum(dim=-1)
-        groups = trajectories_of(fields.keys, step_batch.generated, rewards, step_batch.extra_fields)
+    def _credit(self, fields: BatchFields, step_batch: StepBatch, rewards: torch.Tensor) -> torch.Tensor:
+        """Advantages by events instead of those of the base estimator, 0 for tokens that are not trained: (N,) over
+        the tokens of all responses."""
+        runs, trained = step_batch.runs, step_batch.trained
+        assert runs is not None and trained is not None
+        generated = padded(runs.spread(runs.generated), runs.lengths)
+        groups = trajectories_of(fields.keys, generated, rewards, step_batch.extra_fields)
         step_batch.credit = credit_metrics(groups)
         if self._recorder is not None and self._recorder.wants(step_batch.step):
-            step_batch.events = event_places(groups, step_batch.generated)
+            step_batch.events = event_places(groups, generated)
         by_std = self._rest.base_estimator == "grpo" and self.config.algorithm.norm_adv_by_std_in_grpo
-        return credit_advantages(groups, step_batch.generated, self._rest.credit_lambda, by_std).masked_fill(
-            ~step_batch.tagged.generated, 0.0
-        )
+        found = credit_advantages(groups, generated, self._rest.credit_lambda, by_std)
+        return flattened(found, runs.lengths).masked_fill(~trained.spread(trained.generated), 0.0)
 
     def _report(self, fields: BatchFields, step_batch: StepBatch) -> dict[str, float]:
         """Phase 3: hand the records of a batch to the writer and return its metrics."""
         # In bypass mode verl writes no entropy. The mask always exists: a request for nothing else may fail.
-        values = fields.read(["response_mask", "old_log_probs", "advantages", "entropy"]).to_padded_tensor()
-        if step_batch.entropy is None:
-            step_batch.entropy = values.get("entropy")
-        measured = {
-            "entropy": step_batch.entropy,
-            "sum_pi_squared": step_batch.sum_pi_squared,
-            "old_log_prob": values.get("old_log_probs"),
-            "rollout_log_prob": step_batch.rollout_log_prob,
-            # those in the batch may be weighted by now, and a weight of 0 hides what they were
-            "advantage": values.get("advantages") if step_batch.advantages is None else step_batch.advantages,
-        }
+        found = fields.read(["response_mask", "old_log_probs", "advantages", "entropy"])
+        for field in ("old_log_probs", "advantages", "entropy"):
+            if field in found:  # advantages may be weighted by now, and a weight of 0 hides what they were
+                step_batch.flat.setdefault(_MEASURED[field], found[field].values())
+        trained = step_batch.trained
+        assert trained is not None
+        if step_batch.entropy_sums is None and "entropy" in step_batch.flat:
+            step_batch.entropy_sums = trained.sums(step_batch.flat["entropy"])
         metrics = weight_metrics(step_batch) | self._weighting.metrics(step_batch.step)
         metrics |= step_batch.credit
-        metrics |= not_finite_metrics(
-            step_batch.tagged, {name: found for name, found in measured.items() if found is not None}
-        )
+        measured = {name: values for name, values in step_batch.flat.items() if name != "weight"}
+        metrics |= not_finite_metrics(trained, measured)
         rows = trajectory_rows(step_batch.keys, fields.tags)
         trajectories = [step_batch.extra_fields[row] for row in rows]
         metrics |= reward_metrics(trajectories)
@@ -226,3 +259,17 @@ class RestTrainer(Trainer):
         if self._recorder is not None and self._recorder.wants(step_batch.step):
             self._recorder.take(fields.keys, fields.tags, step_batch, fields.read)
         return metrics
+
+
+def _give_tokens(step_batch: StepBatch) -> None:
+    """Fill what a scheme reads token by token, padded, from what lies flat."""
+    runs, trained = step_batch.runs, step_batch.trained
+    assert runs is not None and trained is not None
+    regions, mask, step_batch.generated = (
+        padded(of.spread(values), runs.lengths)
+        for of, values in ((runs, runs.regions), (trained, trained.generated), (runs, runs.generated))
+    )
+    step_batch.tagged = TaggedBatch(regions, mask)
+    found = {name: padded(values, runs.lengths) for name, values in step_batch.flat.items()}
+    step_batch.entropy, step_batch.sum_pi_squared = found.get("entropy"), found.get("sum_pi_squared")
+    step_batch.old_log_prob, step_batch.rollout_log_prob = found.get("old_log_prob"), found.get("rollout_log_prob")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, ClassVar
 
+import torch
 from omegaconf import DictConfig, open_dict
 from transfer_queue import KVBatchMeta
 from verl.checkpoint_engine import CheckpointEngineManager
@@ -22,6 +23,7 @@ from rest_verl.plugin.rest_trainer import RestTrainer
 from rest_verl.resilience.liveness import Role
 from rest_verl.resilience.watched_trainer import WatchedTrainer
 from rest_verl.weighting.metrics import rename_actor_metrics
+from rest_verl.weighting.step_batch import StepBatch
 
 
 class RestTrainerMixin(RestTrainer, WatchedTrainer):
@@ -50,6 +52,7 @@ class RestTrainerMixin(RestTrainer, WatchedTrainer):
         with marked_timer("rest", self.timing_raw):
             # After all of verl's work in a step: during a critic's warm-up the actor is not updated.
             metrics.update(self._pending_report.result())
+        del self._fields, self._pending_read, self._pending_report  # or the batch would stay until the next one
         return batch
 
     def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
@@ -58,17 +61,25 @@ class RestTrainerMixin(RestTrainer, WatchedTrainer):
         # V is exact instead of bounded if the actor reports the sum of squared probabilities, which verl's trainer
         # never requests. Not in the update: nothing reads it there, and it costs another pass.
         batch.extra_info["calculate_sum_pi_squared"] = self.config.actor_rollout_ref.actor.calculate_sum_pi_squared
-        batch = super()._compute_old_log_prob(batch, metrics)
+        with self._fields.overheard():
+            batch = super()._compute_old_log_prob(batch, metrics)
         batch.extra_info.pop("calculate_sum_pi_squared", None)
         return batch
 
     def _compute_advantage(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
         fields = self._fields
-        fields.batch = super()._compute_advantage(batch, metrics)
-        with marked_timer("rest", self.timing_raw):
-            step_batch = self._pending_read.result()
-            self._weigh(fields, step_batch)
-        self._pending_report = BackgroundCall(partial(self._report, fields, step_batch))
+        weighed: list[StepBatch] = []
+
+        def weigh() -> dict[str, torch.Tensor]:
+            with marked_timer("rest", self.timing_raw):
+                weighed.append(self._pending_read.result())
+                return self._weigh(fields, weighed[0])
+
+        with fields.overheard(weigh):
+            fields.batch = super()._compute_advantage(batch, metrics)
+        if not weighed:  # verl wrote its advantages unheard
+            fields.write(weigh())
+        self._pending_report = BackgroundCall(partial(self._report, fields, weighed[0]))
         return fields.batch
 
     def _update_actor(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:

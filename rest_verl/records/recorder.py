@@ -62,11 +62,10 @@ class Recorder:
         Args:
             keys: verl's key of each row, `<uid>_<session>_<output>`.
             tags: verl's tags of each row; padding rows are skipped.
-            batch: the whole batch; `advantages` is None if those in the queue are without weights.
+            batch: the whole batch; `flat` has no `advantage` if those in the queue are without weights.
             read: fetches further fields of some rows.
         """
-        responses, generated, lengths = batch.responses, batch.generated, batch.lengths
-        assert responses is not None and generated is not None and lengths is not None and batch.weights is not None
+        assert batch.runs is not None and batch.trained is not None
         real = [row for row, tag in enumerate(tags) if not tag.get("is_padding", False)]
         scores = [float(row.sum()) for row in read(["rm_scores"], real)["rm_scores"].unbind()]
         outputs = [Output(*RowKey.parse(keys[row]), score) for row, score in zip(real, scores, strict=True)]
@@ -74,21 +73,18 @@ class Recorder:
         chosen = [real[index] for index in picked]
         if not chosen:
             return
-        fields = read(["prompts", "data_source", *_PER_TOKEN], chosen)
+        fields = read(["prompts", "responses", "data_source", *_PER_TOKEN], chosen)
         in_group = group_scores(outputs)
         chosen_outputs = [outputs[index] for index in picked]
-        lengths = lengths[chosen]
-        kept = torch.arange(responses.shape[1]) < lengths.unsqueeze(1)
-
-        def flat(values: torch.Tensor) -> np.ndarray:
-            return _array(values[chosen][kept])
-
+        runs, trained = batch.runs.rows(chosen), batch.trained.rows(chosen)
+        ends = batch.runs.lengths.cumsum(dim=0)[chosen].tolist()
+        begins = [end - length for end, length in zip(ends, runs.lengths.tolist(), strict=True)]
+        numbers = {name: _array(fields[field].values()) for field, name in _PER_TOKEN.items() if field in fields}
         # the advantages in the queue may be weighted by now: those of the batch replace them
-        numbers = {
-            name: _array(torch.cat(fields[field].unbind())) for field, name in _PER_TOKEN.items() if field in fields
+        numbers |= {
+            name: _array(torch.cat([values[begin:end] for begin, end in zip(begins, ends, strict=True)]))
+            for name, values in batch.flat.items()
         }
-        known = {"weight": batch.weights, "entropy": batch.entropy, "advantage": batch.advantages}
-        numbers |= {name: flat(values) for name, values in known.items() if values is not None}
         rows = Rows(
             outputs=chosen_outputs,
             picked=list(picked.values()),
@@ -96,11 +92,11 @@ class Recorder:
             group_scores=[in_group[one.uid] for one in chosen_outputs],
             extra_fields=[batch.extra_fields[row] for row in chosen],
             prompts=[prompt.numpy() for prompt in fields["prompts"].unbind()],
-            lengths=lengths.numpy(),
-            ids=flat(responses),
-            generated=flat(generated.bool()),
-            trained=flat(batch.response_mask.bool()),
-            regions=flat(batch.regions),
+            lengths=runs.lengths.numpy(),
+            ids=fields["responses"].values().numpy(),
+            generated=runs.spread(runs.generated).numpy(),
+            trained=trained.spread(trained.generated).numpy(),
+            regions=runs.spread(runs.regions).numpy(),
             numbers=numbers,
             events=None if batch.events is None else [batch.events[row] for row in chosen],
         )

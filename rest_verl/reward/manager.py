@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Int64, Integer
 from omegaconf import DictConfig
 from verl import DataProto
@@ -16,6 +17,8 @@ from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 from rest_verl.common.logs import logger_of
 from rest_verl.config.rest import ConfigError, load, model_of
 from rest_verl.core.credit import Decided
+from rest_verl.core.runs import Runs
+from rest_verl.core.states import TAGGERS
 from rest_verl.core.stops import end_ids, stop_ids, text_length
 from rest_verl.core.tokens import TokenBytes
 from rest_verl.core.tool_calls import ToolSchemas
@@ -26,6 +29,7 @@ from rest_verl.reward.scorers import Scorer, get_scorer, score_environment
 from rest_verl.reward.tool_reward import RewardAtStep, ToolReward, skipped_components
 from rest_verl.reward.truth import GroundTruth
 from rest_verl.weighting.credit import EVENTS, write_events
+from rest_verl.weighting.rows import OUTPUTS, RUNS
 
 logger = logger_of(__name__)
 
@@ -76,6 +80,7 @@ class RestToolRewardManager(RewardManagerBase):
         self._ends = end_ids(tokenizer, self._format, stop_ids(tokenizer, model_of(config)))
         self._reward = ToolReward(rest.reward)
         self._credit = rest.credit
+        self._tagger = TAGGERS[rest.weights_from](tokenizer, self._format, model_of(config))
         self._custom = None
         if config.reward.custom_reward_function.path is not None:
             self._custom = NaiveRewardManager(config, tokenizer, compute_score, **router)
@@ -88,15 +93,17 @@ class RestToolRewardManager(RewardManagerBase):
         lengths = [_response_length(output) for output in outputs]
         ids = [turn for output, length in zip(outputs, lengths, strict=True) for turn in _turn_ids(output, length)]
         turns = [self._text(turn) for turn in ids]
+        # Where each output of the trajectory is scored, its tokens are tagged here: the trainer is one process.
+        runs = {RUNS: self._runs(outputs, lengths) if len(outputs) == len(data) else ""}
         components = self._score(turns, row)
         components["response_tokens"] = float(sum(lengths))
         components |= {f"rollout/{key}": value for key, value in fields.get("rest_rollout", {}).items()}
         if self._custom is None:
             events = {} if self._credit == "trajectory" else {EVENTS: write_events(self._decided(ids, turns, row))}
-            return {"reward_score": components["score"], "reward_extra_info": components | events}
+            return {"reward_score": components["score"], "reward_extra_info": components | events | runs}
         custom = await self._custom.run_single(data)
         rest_components = {} if components["skipped"] else components | {"rest_score": components["score"]}
-        extra = rest_components | {"score": custom["reward_score"]} | custom["reward_extra_info"]
+        extra = rest_components | {"score": custom["reward_score"]} | custom["reward_extra_info"] | runs
         return {"reward_score": custom["reward_score"], "reward_extra_info": extra}
 
     def _decided(self, ids: Sequence[TurnIds], turns: Sequence[bytes], row: dict[str, Any]) -> list[Decided]:
@@ -116,6 +123,17 @@ class RestToolRewardManager(RewardManagerBase):
             for part in parts
         ]
         return sorted([*by_turn, *by_span])
+
+    def _runs(self, outputs: Sequence[Any], lengths: Sequence[int]) -> str:
+        """The runs of the outputs of a trajectory as text (`core.runs`)."""
+        ids, generated = [], []
+        for output, length in zip(outputs, lengths, strict=True):
+            ids.append(output.batch["responses"][:length])
+            generated.append(torch.zeros(length, dtype=torch.bool))
+            for start, end in _turn_bounds(output.non_tensor_batch, length):
+                generated[-1][start:end] = True
+        of_outputs, flat = torch.tensor(lengths), torch.cat(generated)
+        return OUTPUTS.join(Runs.of(self._tagger.tag(torch.cat(ids), flat, of_outputs), flat, of_outputs).written())
 
     def _text(self, turn: TurnIds) -> bytes:
         """The bytes of a turn, without the tokens that end it."""

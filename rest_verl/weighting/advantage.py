@@ -15,11 +15,12 @@ from rest_verl.core.regions import Mask
 
 
 def reshape_advantages(
-    advantages: Float[Tensor, "batch token"], token_weights: Float[Tensor, "batch token"]
-) -> Float[Tensor, "batch token"]:
+    advantages: Float[Tensor, "*any"], token_weights: Float[Tensor, "*any"]
+) -> Float[Tensor, "*any"]:
     """Weight advantages token by token; weights are >= 0. Where the weight is 0, as in all masked tokens, so is the
     result, even if the advantage is not finite."""
-    return (advantages * token_weights).where(token_weights > 0, 0.0)
+    weighted = advantages * token_weights
+    return weighted if bool(weighted.sum().isfinite()) else weighted.where(token_weights > 0, 0.0)
 
 
 @register_adv_est("rest")

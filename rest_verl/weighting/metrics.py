@@ -11,7 +11,8 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from rest_verl.core.regions import Region, TaggedBatch
+from rest_verl.core.regions import Region
+from rest_verl.core.runs import Runs
 from rest_verl.core.weights import effective_share, gini
 from rest_verl.weighting.step_batch import RowKey, StepBatch, last_rows
 
@@ -28,8 +29,11 @@ def weight_metrics(batch: StepBatch) -> dict[str, float]:
     tagged = batch.tagged
     metrics = {f"rest/tokens/{region.label}": float(tagged.counts[region]) for region in Region}
     metrics |= by_region("rest/weight", tagged.means(batch.weights))
-    if batch.entropy is not None:
-        metrics |= by_region("rest/entropy", tagged.means(batch.entropy))
+    entropies = batch.entropy_sums
+    if entropies is None and batch.entropy is not None:
+        entropies = tagged.sums(batch.entropy)
+    if entropies is not None:
+        metrics |= by_region("rest/entropy", entropies.means())
     rows = tagged.generated.any(dim=-1)
     in_span = tagged.generated & (batch.regions != Region.OTHER) & (batch.regions != Region.FORMAT)
     metrics["rest/rows_untagged"] = float((rows & ~in_span.any(dim=-1)).sum() / rows.sum().clamp_min(1))
@@ -42,10 +46,10 @@ def weight_metrics(batch: StepBatch) -> dict[str, float]:
     return metrics
 
 
-def not_finite_metrics(tagged: TaggedBatch, values: Mapping[str, Float[Tensor, "batch token"]]) -> dict[str, float]:
+def not_finite_metrics(runs: Runs, values: Mapping[str, Float[Tensor, " token"]]) -> dict[str, float]:
     """`rest/not_finite/<quantity>`: number of trained tokens whose value is NaN or infinite. None of them enters an
     average, but a log-probability or an advantage among them spoils the update itself."""
-    return {f"rest/not_finite/{name}": float(tagged.not_finite(found)) for name, found in values.items()}
+    return {f"rest/not_finite/{name}": float(runs.not_finite(found)) for name, found in values.items()}
 
 
 def trajectory_rows(keys: Sequence[RowKey], tags: Sequence[Mapping[str, Any]]) -> list[int]:

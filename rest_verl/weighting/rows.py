@@ -9,10 +9,35 @@ from dataclasses import replace
 from numbers import Real
 from typing import Any
 
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from rest_verl.core.runs import Runs
 from rest_verl.weighting.step_batch import Row, RowKey, last_rows
 
+# Among the components of the reward: the runs of each output of a trajectory as text, with what stands between them.
+RUNS, OUTPUTS = "rest_runs", "|"
 # Among the extra fields of a trajectory's last row, from the agent loop.
 TURN_SCORES, STATES = "rest_turn_scores", "rest_states"
+
+
+def runs_of(
+    keys: Sequence[RowKey], extra_fields: Sequence[Mapping[str, Any]], lengths: Int64[Tensor, " batch"]
+) -> Runs | None:
+    """The runs of a batch as the reward manager found them; None where it did not, or not for all rows as they are.
+
+    Args:
+        keys: verl's key of each row.
+        extra_fields: of each row, from the reward manager.
+        lengths: number of tokens of each response.
+    """
+    texts = []
+    for key, fields in zip(keys, extra_fields, strict=True):
+        outputs = ((fields.get("reward_extra_info") or {}).get(RUNS) or "").split(OUTPUTS)
+        texts.append(outputs[key.output] if key.output < len(outputs) else "")
+    runs = Runs.read(texts)
+    return runs if torch.equal(runs.lengths, lengths) else None
 
 
 def rows_of(

@@ -64,12 +64,15 @@ class Scheme:
         needs: what it reads of a batch beyond what every batch has.
         reads: the `SCHEME_SETTINGS` that it reads; setting any other one in a run of this scheme is an error.
         gives_credit: whether it returns `Weighed`, which only rest.apply_in=advantage can apply.
+        by_region: whether a weight follows from the region, the row and the batch alone. Such a scheme sees runs of
+            tokens in place of tokens (`core.runs`), which costs a fraction.
     """
 
     weigh: Weigh
     needs: frozenset[Need]
     reads: frozenset[str]
     gives_credit: bool = False
+    by_region: bool = False
 
     @property
     def measures_entropy(self) -> bool:
@@ -97,16 +100,17 @@ def register_scheme(
     reads: frozenset[str] = SCHEME_SETTINGS,
     needs: Collection[str] = (),
     gives_credit: bool = False,
+    by_region: bool = False,
 ) -> Callable[[Weigh], Weigh]:
     """Decorator that registers the function of a scheme.
 
     Args:
         name: its name in `rest.scheme`.
         measures_entropy: the same as "entropy" in `needs`.
-        reads, needs, gives_credit: see `Scheme`.
+        reads, needs, gives_credit, by_region: see `Scheme`.
 
     Raises:
-        ValueError: the name is taken, or there is no such need.
+        ValueError: the name is taken, there is no such need, or a scheme by region needs more than the entropy.
     """
     _SCHEMES.check_free(name)
     for need in needs:
@@ -115,8 +119,11 @@ def register_scheme(
     asked = {need for need in NEEDS if need in needs or (need == "entropy" and measures_entropy)}
     whole = frozenset(asked).union(*(_IMPLIED.get(need, frozenset()) for need in asked))
 
+    if by_region and (more := sorted(whole - {"entropy"})):
+        raise ValueError(f"scheme {name!r}: by_region=True has no tokens, but needs has {', '.join(more)}")
+
     def register(weigh: Weigh) -> Weigh:
-        _SCHEMES.add(name, Scheme(weigh, whole, reads, gives_credit))
+        _SCHEMES.add(name, Scheme(weigh, whole, reads, gives_credit, by_region))
         return weigh
 
     return register
@@ -132,13 +139,13 @@ def scheme_names() -> list[str]:
     return _SCHEMES.names()
 
 
-@register_scheme("uniform", reads=frozenset())
+@register_scheme("uniform", reads=frozenset(), by_region=True)
 def uniform(batch: StepBatch, settings: RestConfig) -> Float[Tensor, "batch token"]:
     """w = 1: the base estimator."""
     return torch.ones(batch.regions.shape)
 
 
-@register_scheme("paper", reads=frozenset({"weights", "clamp_min", "clamp_max"}))
+@register_scheme("paper", reads=frozenset({"weights", "clamp_min", "clamp_max"}), by_region=True)
 def paper(batch: StepBatch, settings: RestConfig) -> Float[Tensor, "batch token"]:
     """w = weight of the token's region at this step, as in the authors' released run."""
     return per_region(batch.regions, paper_weights(settings, batch.step))
@@ -154,7 +161,7 @@ def paper_weights(settings: RestConfig, step: int) -> dict[Region, float]:
 _ENTROPY_SETTINGS = frozenset({"clamp_min", "clamp_max", "alpha", "eps", "decay", "targets", "curriculum"})
 
 
-@register_scheme("entropy", measures_entropy=True, reads=_ENTROPY_SETTINGS)
+@register_scheme("entropy", measures_entropy=True, reads=_ENTROPY_SETTINGS, by_region=True)
 def entropy(batch: StepBatch, settings: RestConfig) -> Float[Tensor, "batch token"]:
     """w_r = s_r^(1 - lam) g_r^lam with s_r from the mean V of the region: the paper's argument, measured."""
     variance = torch.tensor([batch.region_variance.get(region, 0.0) for region in Region])

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Float32, Int8, Int64, Integer
+from jaxtyping import Float, Float32, Int8, Int64
 from torch import Tensor
 
-from rest_verl.core.regions import Mask, Region, TaggedBatch
+from rest_verl.core.regions import Mask, Region, RegionSums, TaggedBatch
+from rest_verl.core.runs import Runs
 
 
 class RowKey(NamedTuple):
@@ -70,7 +71,8 @@ class Row:
 
 @dataclass
 class StepBatch:
-    """A batch of a step, padded on the right.
+    """A batch of a step, padded on the right. For a scheme by region a place on the second axis is a run of tokens
+    (`core.runs`): then fields that need each token are None, and `tagged` counts the tokens of a place.
 
     Schemes, metrics and records read it; fields that no stage has filled yet are None or empty. A scheme gets a copy
     in which every number is finite, and in which the fields that it does not declare in `needs` are None or empty.
@@ -88,9 +90,14 @@ class StepBatch:
         lam: value of the curriculum, in [0, 1]: 0 stresses structure, 1 the reasoning targets.
         weights: result of the weighting; 0 where the mask is 0.
 
-        responses: token ids as sampled. The trainer fills this and the next three when it reads a batch.
-        generated: response mask before rollout correction.
-        lengths: number of tokens of each response.
+        entropy_sums: sums of the entropy over each region, and
+        variance_sums: of V. Where places are runs, the trainer fills them instead of `entropy`.
+
+        runs: the batch as runs, by what was generated. The trainer fills this and the next three.
+        trained: the same by the mask of the trained tokens.
+        flat: values of all tokens, those of one response after those of another, without padding: of the `entropy`,
+            `advantage` (without weights) and `weight`, where they are known.
+        generated: response mask before rollout correction; None where places are runs.
         extra_fields: extra fields of each row, from the agent loop and the reward manager.
         credit: metrics of `rest.credit=turn`.
         events: of each row, the tokens that decided a part of the reward, with what they decided; None for a step
@@ -118,9 +125,12 @@ class StepBatch:
     region_variance: Mapping[Region, float] = field(default_factory=dict)
     lam: float = 0.0
     weights: Float32[Tensor, "batch token"] | None = None
-    responses: Integer[Tensor, "batch token"] | None = None
+    entropy_sums: RegionSums | None = None
+    variance_sums: RegionSums | None = None
+    runs: Runs | None = None
+    trained: Runs | None = None
+    flat: dict[str, Float[Tensor, " flat"]] = field(default_factory=dict)
     generated: Mask | None = None
-    lengths: Int64[Tensor, " batch"] | None = None
     extra_fields: Sequence[Mapping[str, Any]] = ()
     credit: Mapping[str, float] = field(default_factory=dict)
     events: Sequence[Sequence[tuple[int, float]]] | None = None

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rest_verl.config.rest import RestConfig
 from rest_verl.core.curriculum import Progress, get_curriculum, position
-from rest_verl.core.entropy import RegionAverages, average, filled, finite, variance_bound, variance_exact
+from rest_verl.core.entropy import RegionAverages, average, filled, finite, token_variance
 from rest_verl.core.signal import SignalAverages
 from rest_verl.core.weights import BatchScale, bound, normalise_positive, normalise_rows
 from rest_verl.weighting.metrics import by_region
@@ -76,7 +76,7 @@ class TokenWeighting:
                 finite, or a credit is not finite.
         """
         held: Mapping[Need, object] = {
-            "entropy": batch.entropy,
+            "entropy": batch.entropy if batch.entropy_sums is None else batch.entropy_sums,
             "old_log_prob": batch.old_log_prob,
             "rollout_log_prob": batch.rollout_log_prob,
             "advantages": batch.advantages,
@@ -86,8 +86,8 @@ class TokenWeighting:
         for need, meaning in MEANINGS.items():
             if need in self._scheme.needs and held[need] is None:
                 raise ValueError(f"rest.scheme={self._config.scheme} needs {meaning}, and the batch has none")
-        if batch.entropy is not None and self.needs_entropy:
-            self._measure(batch, batch.entropy)
+        if self.needs_entropy:
+            self._measure(batch)
         batch.lam, batch.progress = self.lam(batch.step), batch.step / max(self._total_steps, 1)
         self._signal.begin(batch.step)
         batch.region_signal = self._signal.before
@@ -148,6 +148,11 @@ class TokenWeighting:
         return replace(
             batch,
             entropy=numbers("entropy", batch.entropy, batch.region_entropy),
+            entropy_sums=None,
+            variance_sums=None,
+            runs=None,
+            trained=None,
+            flat={},
             old_log_prob=numbers("old_log_prob", batch.old_log_prob),
             rollout_log_prob=numbers("rollout_log_prob", batch.rollout_log_prob),
             advantages=numbers("advantages", batch.advantages),
@@ -156,16 +161,18 @@ class TokenWeighting:
             region_signal=batch.region_signal if "signal" in needs else {},
         )
 
-    def _measure(self, batch: StepBatch, entropy: Float[Tensor, "batch token"]) -> None:
+    def _measure(self, batch: StepBatch) -> None:
         """Fill the averages of a batch and its variances, and take it into the averages."""
-        variance = variance_bound(entropy)
-        if batch.sum_pi_squared is not None:
-            exact = variance_exact(batch.sum_pi_squared)
-            variance = exact.where(exact.isfinite(), variance)
-        self._averages.update(batch.step, batch.tagged, entropy, variance)
+        variance = None
+        if batch.entropy is not None:
+            variance = token_variance(batch.entropy, batch.sum_pi_squared)
+            batch.entropy_sums, batch.variance_sums = (batch.tagged.sums(of) for of in (batch.entropy, variance))
+        assert batch.entropy_sums is not None and batch.variance_sums is not None
+        self._averages.update(batch.step, batch.entropy_sums, batch.variance_sums)
         batch.region_variance = self._averages.variance_of_all(batch.tagged)
         batch.region_entropy = self._averages.entropy_of_all(batch.tagged)
-        batch.variance = filled(variance, batch.tagged, batch.region_variance)
+        if variance is not None:
+            batch.variance = filled(variance, batch.tagged, batch.region_variance)
 
     def _take_signal(self, batch: StepBatch) -> None:
         """Take a weighed batch into the averages of the steps to come."""
@@ -207,6 +214,11 @@ class TokenWeighting:
     def needs_entropy(self) -> bool:
         """Whether a batch must have the policy's entropy."""
         return self._scheme.measures_entropy
+
+    @property
+    def by_region(self) -> bool:
+        """Whether a batch may have runs of tokens in place of tokens."""
+        return self._scheme.by_region
 
     def lam(self, step: int) -> float:
         """Value of the curriculum at a global step, given the entropies measured so far."""

@@ -78,9 +78,8 @@ STEPS = itertools.count()
 
 def updated(averages, regions, entropy):
     """After one more step."""
-    averages.update(
-        next(STEPS), batch_of(*regions), torch.tensor([entropy]), torch.tensor([[value / 10 for value in entropy]])
-    )
+    batch, values = batch_of(*regions), torch.tensor([entropy])
+    averages.update(next(STEPS), batch.sums(values), batch.sums(values / 10))
     return averages
 
 

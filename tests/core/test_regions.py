@@ -219,7 +219,7 @@ def test_the_order_of_the_regions_is_their_precedence():
 
 def test_turn_edges_count_generated_tokens():
     mask = np.array([[1, 1, 0, 1], [1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 1, 0]], dtype=bool)
-    assert turn_edges(mask).tolist() == [0, 2, 3, 4, 5, 7]
+    assert turn_edges(mask.ravel(), np.arange(4) * 4).tolist() == [0, 2, 3, 4, 5, 7]
 
 
 def test_a_span_paints_every_token_that_it_touches_and_a_later_one_paints_over_it():

@@ -7,10 +7,12 @@ import transfer_queue as tq
 from hydra import compose, initialize_config_module
 from step import run_phases, trainer_of
 from tensordict import NonTensorStack, TensorDict
+from transfer_queue import KVBatchMeta
 
 from rest_verl.core.regions import TaggedBatch
 from rest_verl.core.states import TAGGERS
 from rest_verl.formats import get_format
+from rest_verl.plugin.batch_fields import QueueFields
 from rest_verl.records.schema import read_step
 from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
@@ -175,3 +177,18 @@ def test_filling_rows_of_verls_are_not_recorded(run, tmp_path):
     records = read_step(tmp_path / "step_000007.parquet")
     assert sorted(records.table["session"].to_pylist()) == [0, 2, 3]
     assert records.meta.trajectories == 3
+
+
+def test_rows_are_those_of_their_keys_whichever_rank_wrote_first(queue):
+    """Each rank writes the rows that it was given, under their keys; here the second one is faster."""
+    keys = [f"prompt{next(VERSIONS)}_{row}_0" for row in range(4)]
+    rows = [torch.full((length,), float(length)) for length in (3, 1, 4, 2)]
+    for rank in ([3, 1], [0, 2]):
+        values = torch.nested.as_nested_tensor([rows[row] for row in rank], layout=torch.jagged)
+        fields = TensorDict({"entropy": values, "response_mask": values}, batch_size=2)
+        tq.kv_batch_put(
+            keys=[keys[row] for row in rank], partition_id="train", fields=fields, tags=[{"rank": 0}, {"rank": 1}]
+        )
+    fields = QueueFields(KVBatchMeta(keys=keys, tags=[{}] * 4, partition_id="train"))
+    assert fields.read(["entropy"])["entropy"].values().tolist() == torch.cat(rows).tolist()
+    assert fields.lengths().tolist() == [3, 1, 4, 2]

@@ -135,7 +135,7 @@ def summed(change):
 
 OTHER_DEFECTS = {
     "tagger: a call loses its last token": (regions, "paint_tokens", lose_last_token),
-    "tagger: one turn a batch": (regions, "turn_edges", lambda mask: regions.np.array([0, mask.sum()])),
+    "tagger: one turn a batch": (regions, "turn_edges", lambda mask, starts: regions.np.array([0, mask.sum()])),
     "reward: a share beyond 1": (tool_reward, "match_in_order", lambda *asked: Match(1.5)),
     "reward: any calls earn all": (tool_reward, "match_best", lambda *asked: Match(1.0)),
     "reward: only the first call counts": (tool_reward, "match_best", lambda due, calls: match_best(due, calls[:1])),

@@ -22,6 +22,7 @@ import rest_verl
 from rest_verl.bfcl.multi_turn.checker import Checker
 from rest_verl.config.rest import load
 from rest_verl.core.regions import Region, TaggedBatch
+from rest_verl.core.runs import Runs
 from rest_verl.reward.manager import RestToolRewardManager
 from rest_verl.rollout.calls import Call
 from rest_verl.rollout.record import GeneratedTurn, Record
@@ -57,7 +58,8 @@ def logged_metrics(tokenizer: Any) -> dict[str, float]:
             weighting(batch)
         metrics |= weight_metrics(batch) | weighting.metrics(5)
     measured = ("entropy", "sum_pi_squared", "old_log_prob", "rollout_log_prob", "advantage")
-    metrics |= not_finite_metrics(tagged, dict.fromkeys(measured, entropy))
+    runs = Runs.of(regions.flatten(), torch.ones(18, dtype=torch.bool), torch.tensor([6, 6, 6]))
+    metrics |= not_finite_metrics(runs, dict.fromkeys(measured, entropy.flatten()))
     rewarded = [{"reward_extra_info": row} for row in _scored(tokenizer)]
     metrics |= reward_metrics(rewarded)
     metrics |= group_metrics([str(number) for number in range(len(rewarded))] * 2, rewarded * 2)

@@ -1,11 +1,15 @@
 """What ResT writes into a step of verl's trainer, on a queue in memory (tests/e2e/test_seam_on_cpu.py: verl's own)."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from memory_queue import KEYS, TEXTS, MemoryQueue, make_trainer, rows_of, run_step
 from verl.trainer.ppo.v1 import PPOTrainer
 
 from rest_verl.core.regions import Region, RegionTagger, TaggedBatch
+from rest_verl.core.runs import Runs
+from rest_verl.core.states import StateTagger
 from rest_verl.formats import get_format
 from rest_verl.plugin.batch_fields import QueueFields
 from rest_verl.records.schema import read_step
@@ -180,7 +184,7 @@ def test_the_trainer_reads_what_the_scheme_declares(step, monkeypatch, scheme, f
     asked, read = [], QueueFields.read
     monkeypatch.setattr(QueueFields, "read", lambda self, names: asked.append(names) or read(self, names))
     step(f"+rest={scheme}")
-    weighing = asked[1:-1]  # between the tokens at first, and the metrics at last
+    weighing = asked[2:-1]  # between the tokens at first, and the metrics at last
     assert [set(names) for names in weighing] == ([fields] if fields else [])
 
 
@@ -216,6 +220,79 @@ def test_the_metrics_of_a_step_are_there_at_its_end(step):
     _, _, metrics = step("+rest=paper")
     assert metrics["rest/tokens/name"] > 0 and metrics["rest/reward/acc"] == 1.0
     assert metrics["rest/schedule/args"] == pytest.approx(0.6 + 0.002 * STEP)
+
+
+def test_weights_travel_with_verls_own_advantages(step, monkeypatch):
+    """One request writes both; nothing that verl has read or written is read again."""
+    written, read = [], []
+    put, fetch = MemoryQueue.kv_batch_put, QueueFields._fetch
+
+    def note_put(self, *args, **named):
+        written.append(set(named["fields"].keys()) if named else "the batch")
+        return put(self, *args, **named)
+
+    def note_fetch(self, keys, names):
+        read.extend(names)
+        return fetch(self, keys, names)
+
+    monkeypatch.setattr(MemoryQueue, "kv_batch_put", note_put)
+    monkeypatch.setattr(QueueFields, "_fetch", note_fetch)
+    step("+rest=paper")
+    assert written == ["the batch", {"advantages", "returns", "rollout_is_weights"}]
+    assert not {"advantages", "old_log_probs"} & set(read)
+
+
+@pytest.mark.parametrize("overrides", [["+rest=entropy"], ["+rest=paper", *IN_ADVANTAGE]], ids=str)
+def test_a_trainer_that_hears_nothing_reads_and_writes_itself(step, monkeypatch, overrides):
+    _, heard, metrics = step(*overrides)
+    heard = {key: dict(row) for key, row in heard.items()}
+    monkeypatch.setattr(QueueFields, "overheard", lambda self, added=None: nullcontext())
+    _, rows, others = step(*overrides)
+    for key, row in rows.items():
+        for name in {"advantages", "rollout_is_weights"} & set(row):
+            assert torch.equal(row[name], heard[key][name])
+    assert others == pytest.approx(metrics)
+
+
+def test_regions_come_with_the_reward_where_the_manager_found_them(step, tokenizer, monkeypatch):
+    _, tagged, metrics = step("+rest=entropy")
+    tagged = {key: dict(row) for key, row in tagged.items()}
+    texts = []
+    for text in TEXTS:
+        ids = torch.tensor(tokenizer(text)["input_ids"])
+        tagger = StateTagger(tokenizer, get_format("rlla"))
+        made = torch.ones(len(ids), dtype=torch.bool), torch.tensor([len(ids)])
+        texts += Runs.of(tagger.tag(ids, *made), *made).written()
+    monkeypatch.setattr(StateTagger, "tag", None)
+    _, rows, others = step("+rest=entropy", parts=[{"rest_runs": text} for text in texts])
+    for key, row in rows.items():
+        assert torch.equal(row["rollout_is_weights"], tagged[key]["rollout_is_weights"])
+    assert others == pytest.approx(metrics)
+
+
+def test_regions_that_do_not_fit_the_responses_are_found_again(step):
+    """As where something between reward and trainer has cut them: nothing but tokens of NAME would be left."""
+    _, tagged, metrics = step("+rest=entropy")
+    tagged = {key: dict(row) for key, row in tagged.items()}
+    _, rows, others = step("+rest=entropy", parts=[{"rest_runs": "0d00000003"}] * 2)
+    for key, row in rows.items():
+        assert torch.equal(row["rollout_is_weights"], tagged[key]["rollout_is_weights"])
+    assert others == pytest.approx(metrics)
+
+
+def test_the_batches_of_one_step_age_the_averages_once(make, tokenizer, monkeypatch):
+    """As with separate_async, which trains on several batches between two updates of the rollouts."""
+    queue, states = MemoryQueue(monkeypatch), []
+    for batches in ([KEYS], [KEYS[:1], KEYS[1:]]):
+        trainer, rows = make("+rest=entropy"), rows_of(tokenizer)
+        run_step(queue, trainer, rows, STEP - 1)
+        for keys in batches:
+            at = [KEYS.index(key) for key in keys]
+            run_step(queue, trainer, {name: [row[i] for i in at] for name, row in rows.items()}, STEP, keys)
+        states.append(trainer._weighting.state())
+    for name in ("entropy", "variance"):
+        assert states[0][name] == pytest.approx(states[1][name])
+    assert states[0]["structure"] == pytest.approx(states[1]["structure"])
 
 
 def test_a_resumed_trainer_has_the_signal_that_was_measured(step, make, tmp_path, monkeypatch):

@@ -11,7 +11,10 @@ from verl import DataProto
 
 from rest_verl.common.names import Registry
 from rest_verl.config.rest import ConfigError
+from rest_verl.core.runs import Runs
+from rest_verl.core.states import StateTagger
 from rest_verl.core.tokens import TokenBytes
+from rest_verl.formats import get_format
 from rest_verl.reward import manager, scorers
 from rest_verl.reward.manager import RestToolRewardManager
 from rest_verl.reward.scorers import Scorer
@@ -84,6 +87,22 @@ def test_what_a_tool_wrote_is_not_scored(tokenizer):
     assert (found["score"], found["acc"], found["calls"], found["legal"]) == (4.0, 1.0, 1.0, 1.0)
 
 
+@pytest.mark.parametrize("turns", [[CALL], [CALL, TOOL, ANSWER], [ANSWER, TOOL, CALL, "", ""]], ids=len)
+def test_the_runs_of_a_response_are_those_of_the_trainers_tagger(tokenizer, turns):
+    """So that the trainer needs to tag nothing. The tool's tokens are not generated; padding is no token."""
+    ids = [tokenizer(text)["input_ids"] + [tokenizer.eos_token_id] for text in turns]
+    flat = torch.tensor([token for turn in ids for token in turn])
+    generated = torch.tensor([number % 2 == 0 for number, turn in enumerate(ids) for _ in turn])
+    tagger, lengths = StateTagger(tokenizer, get_format("rlla")), torch.tensor([len(flat)])
+    expected = Runs.of(tagger.tag(flat, generated, lengths), generated, lengths)
+    assert [score(tokenizer, turns)["rest_runs"]] == expected.written()
+
+
+def test_of_several_outputs_there_are_no_runs(tokenizer):
+    """Only the last is read here, so the trainer tags them."""
+    assert score(tokenizer, [CALL], outputs=3)["rest_runs"] == ""
+
+
 def test_a_single_turn_needs_no_recorded_bounds(tokenizer):
     assert score(tokenizer, [CALL], recorded=False)["score"] == 4.0
 
@@ -103,7 +122,7 @@ def test_a_row_whose_ground_truth_cannot_be_read_is_skipped_counted_and_logged_o
     assert found[0].keys() == score(tokenizer, [CALL]).keys()
     for components in found:
         length = components.pop("response_tokens")
-        assert length > 0 and components.pop("skipped") == 1.0
+        assert length > 0 and components.pop("skipped") == 1.0 and components.pop("rest_runs")
         assert set(components.values()) == {0.0}
     assert [record.levelname for record in caplog.records].count("WARNING") <= 1
     assert score(tokenizer, [CALL])["skipped"] == 0.0

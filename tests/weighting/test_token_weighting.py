@@ -11,6 +11,8 @@ from rest_verl.config.rest import RestConfig
 from rest_verl.config.weights import CurriculumConfig
 from rest_verl.core.curriculum import register_curriculum
 from rest_verl.core.regions import Region, TaggedBatch
+from rest_verl.core.runs import Runs, padded
+from rest_verl.weighting.metrics import weight_metrics
 from rest_verl.weighting.schemes import register_scheme
 from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
@@ -167,3 +169,35 @@ def test_weights_of_any_batch_are_finite_not_negative_zero_where_masked_and_rows
     assert weights.shape == mask.shape
     assert torch.isfinite(weights).all() and (weights >= 0).all() and (weights[mask == 0] == 0).all()
     torch.testing.assert_close(weights.sum(-1), mask.sum(-1).float(), rtol=1e-5, atol=0)
+
+
+tokens = st.tuples(st.sampled_from(list(Region)), st.booleans(), st.floats(0, 4, width=32) | st.just(float("nan")))
+rows = st.lists(st.lists(tokens, max_size=12), min_size=1, max_size=4)
+
+
+@pytest.mark.parametrize("normalisation", ["batch", "row", "positive", "none"])
+@pytest.mark.parametrize("scheme", ["uniform", "paper", "entropy"])
+@given(steps=st.lists(rows, min_size=1, max_size=3), floor=st.sampled_from([0.0, 0.25]))
+def test_runs_weigh_as_their_tokens_do(scheme, normalisation, steps, floor):
+    """Weights, metrics and what is remembered, over steps: one pass over runs, one over padded tokens."""
+    settings = {"scheme": scheme, "normalisation": normalisation, "floor": floor, "cap": 3.0}
+    by_run, by_token = weighting(**settings), weighting(**settings)
+    for step, batch in enumerate(steps):
+        columns = zip(*(token for row in batch for token in row), strict=True)
+        regions, generated, entropy = [*columns] or ((), (), ())
+        flat = torch.tensor(regions, dtype=torch.int8), torch.tensor(generated, dtype=torch.bool)
+        lengths = torch.tensor([len(row) for row in batch])
+        entropies = torch.tensor(entropy, dtype=torch.float32)
+        runs = Runs.of(*flat, lengths)
+        sums = runs.entropy_sums(entropies)
+        run_batch = StepBatch(step, runs.tagged, entropy_sums=sums[0], variance_sums=sums[1])
+        tagged = TaggedBatch(*(padded(one, lengths) for one in flat))
+        token_batch = StepBatch(step, tagged, padded(entropies, lengths))
+        found, expected = runs.spread(by_run(run_batch)), by_token(token_batch)
+        torch.testing.assert_close(padded(found, lengths), expected, rtol=1e-4, atol=1e-6)
+        assert weight_metrics(run_batch) == pytest.approx(weight_metrics(token_batch), rel=1e-4, abs=0.002)
+
+
+def test_a_scheme_by_region_may_need_the_entropy_alone():
+    with pytest.raises(ValueError, match="'by_rows': by_region=True has no tokens, but needs has advantages, rows"):
+        register_scheme("by_rows", needs={"rows", "entropy", "advantages"}, by_region=True)

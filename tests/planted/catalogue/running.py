@@ -74,9 +74,9 @@ FAULTS = (
     ),
     Planted(
         "the exact variance gives way to its bound",
-        "weighting/token_weighting.py",
-        "variance = exact.where(exact.isfinite(), variance)",
-        "variance = variance.where(variance.isfinite(), exact)",
+        "core/entropy.py",
+        "return exact.where(exact.isfinite(), variance)",
+        "return variance.where(variance.isfinite(), exact)",
         "tests/weighting/test_token_weighting.py::test_the_sum_of_squared_probabilities_goes_before_the_entropy",
     ),
     Planted(
@@ -89,8 +89,8 @@ FAULTS = (
     Planted(
         "the first trainer's fields keep their padding",
         "plugin/batch_fields.py",
-        'kept = attention[:, :prompt] if name == "prompts" else attention[:, prompt:]',
-        'kept = attention[:, :prompt] if name == "prompts" else torch.ones_like(attention[:, prompt:])',
+        "        return torch.nested.nested_tensor_from_jagged(values[kept], offsets)\n",
+        "        return torch.nested.as_nested_tensor([*values], layout=torch.jagged)\n",
         FIRST + "test_records_of_both_trainers_are_the_same",
     ),
     Planted(
@@ -116,10 +116,24 @@ FAULTS = (
     ),
     Planted(
         "weighted advantages are not written back",
-        "plugin/rest_trainer.py",
-        "        fields.write(written)\n",
-        "",
+        "plugin/batch_fields.py",
+        "            fields.update(self._by.of_tokens(self._added()))\n",
+        "            self._added()\n",
         TRAINER + "test_weights_in_the_advantage_are_written_back",
+    ),
+    Planted(
+        "regions of the reward manager count for responses of another length",
+        "weighting/rows.py",
+        "return runs if torch.equal(runs.lengths, lengths) else None",
+        "return runs if len(runs.lengths) else None",
+        TRAINER + "test_regions_that_do_not_fit_the_responses_are_found_again",
+    ),
+    Planted(
+        "a state of a version that nobody knows is read",
+        "weighting/saved_state.py",
+        "if version != VERSION:",
+        "if version is None:",
+        "tests/faults/test_training_start.py::test_a_state_of_another_version_is_refused_and_one_without_is_read",
     ),
     Planted(
         "weights in the loss replace the advantages",

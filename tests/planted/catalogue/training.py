@@ -25,8 +25,8 @@ FAULTS = (
     Planted(
         "turns of one row are read as one text",
         "core/regions.py",
-        "begins[:, 1:] &= ~mask[:, :-1]",
-        "begins[:, 1:] &= ~mask.cumsum(axis=1)[:, :-1].astype(bool)",
+        "begins[1:] &= ~mask[:-1]",
+        "begins[1:] = False",
         REGIONS + "test_a_tag_opened_in_one_turn_does_not_reach_into_the_next",
     ),
     Planted(
@@ -48,8 +48,8 @@ FAULTS = (
     Planted(
         "means of a region count what tools wrote (mask dropped)",
         "core/regions.py",
-        "self.regions.masked_fill(~self.generated, len(Region)).flatten()",
-        "self.regions.flatten()",
+        "sum_by(self._index, self.response_mask.flatten(), len(Region)).long()",
+        "sum_by(self._index, None, len(Region)).long()",
         "tests/core/test_regions.py::test_only_generated_tokens_count",
     ),
     Planted(
@@ -76,8 +76,8 @@ FAULTS = (
     Planted(
         "a row without any weight does not train",
         "core/weights.py",
-        "tokens.new_ones(()))), mask)",
-        "tokens.new_ones(()))), 0.0 * mask)",
+        "return torch.where(total > 0, scaled, present)",
+        "return torch.where(total > 0, scaled, 0.0 * present)",
         WEIGHTS + "test_a_row_without_weight_counts_all_its_tokens_alike",
     ),
     Planted(
@@ -132,8 +132,8 @@ FAULTS = (
     Planted(
         "values that are not finite enter the means",
         "core/regions.py",
-        "kept = self.generated & finite",
-        "kept = self.generated",
+        "if not bool(finite.all()):",
+        "if False:",
         "tests/faults/test_training.py::test_one_broken_entropy_changes_no_other_step",
     ),
     Planted(
@@ -265,8 +265,29 @@ FAULTS = (
     Planted(
         "the credit of a scheme is lost on its way to training",
         "plugin/rest_trainer.py",
-        "written[channel] = written[channel] + step_batch.token_credit",
+        "written[channel] = written[channel] + in_row(step_batch.token_credit)",
         "written[channel] = written[channel]",
         "tests/plugin/test_trainer.py::test_credit_of_a_scheme_is_added_to_the_weighted_advantages",
+    ),
+    Planted(
+        "a run reaches from one response into the next",
+        "core/runs.py",
+        "        begins[starts[:-1][lengths.numpy() > 0]] = True\n",
+        "",
+        "tests/core/test_runs.py::test_runs_end_where_region_mask_or_response_change",
+    ),
+    Planted(
+        "a run counts as one token in the normalisation",
+        "core/runs.py",
+        "return TaggedBatch(self.regions, self.tokens * self.generated)",
+        "return TaggedBatch(self.regions, (self.tokens > 0) * self.generated)",
+        "tests/weighting/test_token_weighting.py::test_runs_weigh_as_their_tokens_do",
+    ),
+    Planted(
+        "a value that is not finite is lost with all its run",
+        "core/runs.py",
+        "finite = values[values.isfinite()]",
+        "finite = values[:0]",
+        "tests/core/test_runs.py::test_sums_over_runs_are_those_over_tokens",
     ),
 )
