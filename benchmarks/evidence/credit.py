@@ -18,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import harness  # noqa: F401  (puts the CPU examples on the path)
 import numpy as np
 import tiny_model
 from evidence.intervals import difference_interval, ratio_interval
