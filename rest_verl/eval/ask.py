@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from rest_verl.core.tool_calls import WireFormat
@@ -11,6 +12,7 @@ from rest_verl.eval.answers import Answer, AnswerLog
 from rest_verl.eval.conversation import open_conversation, replay
 from rest_verl.eval.endpoint import Endpoint
 from rest_verl.eval.questions import Question
+from rest_verl.eval.states import States
 
 
 async def ask_all(
@@ -38,17 +40,34 @@ async def ask_all(
         ConnectionError: as `Endpoint.ask`; the log holds all answers up to then.
     """
     pairs = [(question, seed) for question in questions for seed in range(seeds)]
+    states = States(questions)
+    followers: dict[tuple[str, str, int], list[int]] = defaultdict(list)
+    # what others wait for comes first, then the order of the questions
+    ready: asyncio.PriorityQueue[tuple[bool, int]] = asyncio.PriorityQueue()
     ended = 0
 
-    async def work(share: Iterator[tuple[Question, int]]) -> None:
+    def add(number: int) -> None:
+        ready.put_nowait((not states.is_followed(pairs[number][0]), number))
+
+    async def work() -> None:
         nonlocal ended
-        for question, seed in share:
-            await _ask(question, seed, wire_format, endpoint, log)
+        while (number := (await ready.get())[1]) < len(pairs):
+            question, seed = pairs[number]
+            await _ask(question, seed, wire_format, endpoint, log, states)
+            for follower in followers[(*question.key, seed)]:
+                add(follower)
             ended += 1
             on_progress(ended, len(pairs))
+            if ended == len(pairs):
+                break
+        ready.put_nowait((True, len(pairs)))  # for the next worker that waits
 
-    todo = iter(pairs)  # one shared iterator: each worker takes the next conversation when it is free
-    workers = [asyncio.ensure_future(work(todo)) for _ in range(min(concurrency, len(pairs)))]
+    for number, (question, seed) in enumerate(pairs):
+        if question.after is None:
+            add(number)
+        else:
+            followers[(*question.after, seed)].append(number)
+    workers = [asyncio.ensure_future(work()) for _ in range(min(concurrency, len(pairs)))]
     try:
         await asyncio.gather(*workers)
     finally:
@@ -58,9 +77,11 @@ async def ask_all(
     log.sort([question.key for question in questions])
 
 
-async def _ask(question: Question, seed: int, wire_format: WireFormat, endpoint: Endpoint, log: AnswerLog) -> None:
+async def _ask(
+    question: Question, seed: int, wire_format: WireFormat, endpoint: Endpoint, log: AnswerLog, states: States
+) -> None:
     """Conduct one conversation, from where the log ends."""
-    conversation = open_conversation(question, wire_format)
+    conversation = open_conversation(states.begin(question, seed), wire_format)
     try:
         answers = log.conversation(question.source, question.id, seed)
         messages = await replay(conversation, answers)
@@ -70,5 +91,6 @@ async def _ask(question: Question, seed: int, wire_format: WireFormat, endpoint:
             log.add(answer)
             messages = None if answer.error is not None else await conversation.answer(answer.text)
             step += 1
+        states.end(question, seed, conversation, log.conversation(question.source, question.id, seed))
     finally:
         await conversation.close()

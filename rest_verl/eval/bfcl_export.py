@@ -6,14 +6,17 @@
 That scorer only reads answers of models in its own table, so these are written as those of one of them: its reader of
 Qwen's native calls takes each call as JSON in `<tool_call>` tags, which preserves every value and the dots in names;
 nothing else in the model's entry matters. `result` has an answer's calls in that form, whatever their wire format;
-for a multi-turn question it is a list of turns, each a list of steps. `text` keeps what the model wrote.
+for a question with an environment it is a list of turns, each a list of steps. `text` keeps what the model wrote.
 
 The official verdicts equal ours. What this requires, and its limits:
 - An unreadable call is left out, and in single turn all calls of its answer with it, as our scorer does.
 - Calls at which the official checker stops with an error, for all categories that follow, are written as a call of
   `no_such_tool`, which is wrong there as they are here.
-- The official executor evaluates calls as Python. A call of a tool that does not exist (yet), or with argument names
+- A call of a tool that a later turn adds is written as it is: the official executor runs it, and our `acc` too.
+- The official executor evaluates calls as Python. A call of a tool that does not exist, or with argument names
   that are not Python identifiers, is written as that call too, which fails there as it did here.
+- In the memory categories the last answer is written as text, without its reasoning, since it is what is judged. A
+  `<tool_call>` in it is broken up. The conversations that the questions are about are left out.
 - A request that the endpoint refused counts as wrong. If the official scorer only requires that there be no call, it
   is therefore written as that call too. `error` has the reason.
 - The official executor changes texts in arguments: it prefixes each tool's name that is followed by a bracket
@@ -28,9 +31,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rest_verl.bfcl.memory.judge import final_message
 from rest_verl.bfcl.scorer import read_bfcl
 from rest_verl.bfcl.verdict.checker import NO_VERDICT, check_calls
-from rest_verl.core.tool_calls import ToolCall, WireFormat
+from rest_verl.core.tool_calls import ToolCall, ToolSchemas, WireFormat
 from rest_verl.data.files import write_whole
 from rest_verl.eval.answers import Answer
 from rest_verl.eval.conversation import Step
@@ -73,6 +77,8 @@ async def export_bfcl(
     lines: dict[str, list[str]] = {}
 
     def visit(one: Replayed) -> None:
+        if not one.question.judged:
+            return
         lines.setdefault(_category(one), []).append(json.dumps(_entry(one, wire_format)) + "\n")
 
     await replay_all(asked, given, wire_format, visit, on_progress)
@@ -87,7 +93,10 @@ def _category(one: Replayed) -> str:
 
 
 def _path(out: Path, as_model: str, category: str) -> Path:
-    group = next((name for name in ("multi_turn", "live") if category.startswith(name)), "non_live")
+    if category.startswith("memory_"):
+        group = f"agentic/memory/{category.removeprefix('memory_')}"
+    else:
+        group = next((name for name in ("multi_turn", "live") if category.startswith(name)), "non_live")
     return out / as_model.replace("/", "_") / group / f"BFCL_v4_{category}_result.json"
 
 
@@ -104,10 +113,13 @@ def _entry(one: Replayed, wire_format: WireFormat) -> dict[str, Any]:
     if error := one.answers[-1].error:
         wrong = _as_qwen(NO_SUCH_TOOL, {}) if _category(one).endswith("irrelevance") else "Error during inference"
         return entry | {"result": wrong, "error": error}
-    if "environment" in one.question.row["extra_info"]:
-        return entry | {"result": [[_step_text(step) for step in turn] for turn in one.conversation.turns]}
     written = [text.encode("utf-8", "surrogatepass") for turn in texts for text in turn]
     response = read_response(written, wire_format, one.question.tools)
+    if "environment" in one.question.row["extra_info"]:
+        turns = [[_step_text(step, one.question.tools) for step in turn] for turn in one.conversation.turns]
+        if _category(one).startswith("memory_") and (message := final_message(response)) is not None:
+            turns[-1][-1] = message.replace("<tool_call>", "< tool_call>")
+        return entry | {"result": turns}
     calls = [ToolCall(NO_SUCH_TOOL, {})] if _stops_the_scorer(one.question, response.readable) else response.readable
     return entry | {"result": "\n".join(_as_qwen(call.name, call.arguments) for call in calls)}
 
@@ -118,15 +130,16 @@ def _stops_the_scorer(question: Question, calls: Sequence[ToolCall]) -> bool:
     return wrong is not None and wrong.startswith(NO_VERDICT)
 
 
-def _step_text(step: Step) -> str:
-    return "\n".join(_replayable(call) for call in step.calls if call.name is not None and call.arguments is not None)
+def _step_text(step: Step, tools: ToolSchemas) -> str:
+    written = [call for call in step.calls if call.name is not None and call.arguments is not None]
+    return "\n".join(_replayable(call, tools) for call in written)
 
 
-def _replayable(call: Call) -> str:
-    """A call that has the same effect in the official executor."""
+def _replayable(call: Call, tools: ToolSchemas) -> str:
+    """A call that has the same effect in the official executor, given all tools of the question."""
     arguments = call.arguments or {}
     can_be_written = all(key.isidentifier() and key.isascii() for key in arguments)
-    if call.name is None or call.error == "unknown_tool" or not can_be_written:
+    if call.name is None or call.name not in tools or not can_be_written:
         return _as_qwen(NO_SUCH_TOOL, {})
     return _as_qwen(call.name, arguments)
 

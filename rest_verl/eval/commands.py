@@ -49,10 +49,11 @@ _URL = "http://localhost:8000/v1"
 @app.command()
 def bfcl(
     out: Out,
-    categories: Annotated[str | None, typer.Option(help="Categories, separated by commas; default: all.")] = None,
+    categories: Annotated[str | None, typer.Option(help="Categories, separated by commas; default: V3's.")] = None,
     multi_turn: Annotated[
         bool | None, typer.Option("--multi-turn/--single-turn", help="Ask only these categories; default: both.")
     ] = None,
+    v4: Annotated[bool, typer.Option("--v4", help="Ask the memory categories of V4 too.")] = False,
     limit: Limit = None,
     format: Annotated[str, typer.Option(help="Wire format of prompts and answers, one of rest.format's.")] = "rlla",
     template: Annotated[Path | None, typer.Option(help="Jinja2 file of the system message.")] = None,
@@ -78,7 +79,7 @@ def bfcl(
         from rest_verl.eval.questions import bfcl_questions
         from rest_verl.formats import get_format
 
-        chosen = _categories(categories, multi_turn)
+        chosen = _categories(categories, multi_turn, v4)
         sampling = _sampling(temperature, top_p, max_tokens, stop, extra_body, seeds)
         rendering = PromptTemplate(template or BUILT_IN)
         get_format(format)
@@ -90,7 +91,7 @@ def bfcl(
             Run,
             benchmark="bfcl",
             sources=[bfcl],
-            categories=list(dict.fromkeys(question.source.removeprefix("bfcl_") for question in questions)),
+            categories=list(dict.fromkeys(one.source.removeprefix("bfcl_") for one in questions if one.judged)),
             level=None,
             limit=limit,
             format=format,
@@ -163,15 +164,18 @@ def _server(base_url: str, model: str | None, api_key_file: Path | None, concurr
     return _Server(base_url, asyncio.run(find_model(base_url, model, key)), key, concurrency)
 
 
-def _categories(named: str | None, multi_turn: bool | None) -> list[str]:
+def _categories(named: str | None, multi_turn: bool | None, v4: bool) -> list[str]:
     """The categories chosen by the options."""
     from rest_verl.bfcl.data.files import unique_categories
-    from rest_verl.eval.questions import BFCL_CATEGORIES, MULTI_TURN_CATEGORIES
+    from rest_verl.eval.questions import BFCL_CATEGORIES, BFCL_V3_CATEGORIES, MULTI_TURN_CATEGORIES
 
+    if named is None and multi_turn is not None and v4:
+        raise ValueError("--v4 asks all categories: omit --multi-turn and --single-turn, or name --categories")
     if named is None:
-        return [one for one in BFCL_CATEGORIES if multi_turn in (None, one in MULTI_TURN_CATEGORIES)]
-    if multi_turn is not None:
-        raise ValueError("--categories already chooses: omit --multi-turn and --single-turn")
+        known = BFCL_CATEGORIES if v4 else BFCL_V3_CATEGORIES
+        return [one for one in known if multi_turn in (None, one in MULTI_TURN_CATEGORIES)]
+    if multi_turn is not None or v4:
+        raise ValueError("--categories already chooses: omit --multi-turn, --single-turn and --v4")
     return unique_categories(comma_list(named), "BFCL category", BFCL_CATEGORIES)
 
 

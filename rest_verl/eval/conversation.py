@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from rest_verl.config.reward import RewardConfig
 from rest_verl.core.tool_calls import ToolSchemas, WireFormat
@@ -24,7 +24,7 @@ from rest_verl.reward.response import Response, read_response
 from rest_verl.reward.scorers import get_scorer
 from rest_verl.reward.tool_reward import RewardAtStep, ToolReward
 from rest_verl.rollout.calls import UNREADABLE, Call, Failure, read_calls, run_tool_call, text_of
-from rest_verl.rollout.environment import Environment, LeftToScorer, Message, get_environment
+from rest_verl.rollout.environment import Environment, KeepsState, LeftToScorer, Message, get_environment
 
 # BFCL ends a dialogue after more than MAXIMUM_STEP_LIMIT = 20 steps with calls in one user turn; the calls of the 21st
 # are still run.
@@ -60,6 +60,11 @@ class Conversation(Protocol):
 
     async def answer(self, text: str) -> list[Message] | None:
         """Process the model's answer; return all messages to send next, or None at the end."""
+        ...
+
+    def state(self, refused: bool) -> Any:
+        """The state with which a later conversation begins: of its environment now or, if the endpoint refused to
+        continue, when it began; None if the environment keeps none."""
         ...
 
     async def result(self) -> dict[str, float]:
@@ -134,13 +139,12 @@ class _SingleTurn:
         self._text = text
         return None
 
+    def state(self, refused: bool) -> Any:
+        return None
+
     async def result(self) -> dict[str, float]:
-        scorer = get_scorer(self._question.source)
         response = _response([self._text or ""], self._wire_format, self._question.tools)
-        truth = scorer.read(self._question.row["reward_model"]["ground_truth"])
-        numbers = scorer.score(response, truth, RewardAtStep(ToolReward(RewardConfig()), step=0))
-        shown = {key: value for key, value in numbers.items() if key not in (*_REWARD_PARTS, "skipped")}
-        return _verdict(shown, broken_off=self._text is None)
+        return _verdict(_scored(self._question, response), broken_off=self._text is None)
 
     async def close(self) -> None:
         return None
@@ -159,6 +163,7 @@ class _Dialogue:
         self._turns: list[list[Step]] = [[]]
         self._tools = question.tools
         self._ended = False
+        self._begun: Any = None
 
     @property
     def turns(self) -> Sequence[Sequence[Step]]:
@@ -168,6 +173,7 @@ class _Dialogue:
         opening = await self._environment.reset()
         self._tools = {**self._question.tools, **tools_of_row({"tools": opening.tools})}
         self._messages = [*self._question.row["prompt"], *opening.messages]
+        self._begun = self._present_state()
         return list(self._messages)
 
     async def answer(self, text: str) -> list[Message] | None:
@@ -187,21 +193,25 @@ class _Dialogue:
             self._ended = True
         return None if self._ended else list(self._messages)
 
+    def state(self, refused: bool) -> Any:
+        return self._begun if refused else self._present_state()
+
     async def result(self) -> dict[str, float]:
         judged = await self._environment.score()
-        if isinstance(judged, LeftToScorer):
-            raise ValueError(
-                f"{type(self._environment).__name__}.score() leaves the dialogue to a scorer: return a score"
-            )
         steps = [step for turn in self._turns for step in turn]
         response = _response([step.text for step in steps], self._wire_format, self._tools)
         calls = [call for step in steps for call in step.calls]
-        numbers = {
-            "acc": float(judged["score"] == 1),
-            **{key: value for key, value in judged.items() if key != "score"},
-            "share": judged["score"],
-            "legal": float(response.is_legal_for_some_kind()),
-            "parse_ok": float(response.parse_ok),
+        if isinstance(judged, LeftToScorer):
+            numbers = _scored(self._question, response)
+        else:
+            numbers = {
+                "acc": float(judged["score"] == 1),
+                **{key: value for key, value in judged.items() if key != "score"},
+                "share": judged["score"],
+                "legal": float(response.is_legal_for_some_kind()),
+                "parse_ok": float(response.parse_ok),
+            }
+        numbers |= {
             "steps": float(len(steps)),
             "calls": float(len(calls)),
             "failed_calls": float(sum(call.error is not None for call in calls)),
@@ -210,6 +220,9 @@ class _Dialogue:
 
     async def close(self) -> None:
         await self._environment.close()
+
+    def _present_state(self) -> Any:
+        return self._environment.state() if isinstance(self._environment, KeepsState) else None
 
     async def _run(self, call: Call) -> None:
         """Run one call and record the result that the model reads."""
@@ -221,6 +234,14 @@ class _Dialogue:
             call.error, call.result = failure.error, f"Error: {failure.message}"
         call.result = _sendable(call.result)
         call.tool_call_id = _sendable(call.tool_call_id)
+
+
+def _scored(question: Question, response: Response) -> dict[str, float]:
+    """The numbers of the scorer of the question's data source, without the parts of the reward."""
+    scorer = get_scorer(question.source)
+    truth = scorer.read(question.row["reward_model"]["ground_truth"])
+    numbers = scorer.score(response, truth, RewardAtStep(ToolReward(RewardConfig()), step=0))
+    return {key: value for key, value in numbers.items() if key not in (*_REWARD_PARTS, "skipped")}
 
 
 def _verdict(numbers: dict[str, float], broken_off: bool) -> dict[str, float]:

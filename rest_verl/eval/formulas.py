@@ -10,10 +10,17 @@ BFCL V3 (the leaderboard before its agentic categories), with acc(c) the share o
 
 In addition, Non-Live AST and Live AST leave out (ir)relevance, and Irrelevance is the mean of its two categories.
 
+BFCL V4, the table of the installed package, scores categories in the same way and sums them differently:
+
+    Memory      = mean of acc(memory_kv), acc(memory_vector), acc(memory_rec_sum)
+    Web Search  = mean of acc(web_search_base), acc(web_search_no_snippet)
+    Overall     = 10 % Non-Live AST + 10 % Live AST + 10 % Irrelevance + 30 % Multi-Turn
+                + 40 % mean of Web Search, Memory
+
+Its table counts a category that was not asked as 0 in Overall. So does this one for the three that cannot be asked
+here (`NOT_HERE`), and for no other.
+
 Differences from other tables:
-- The installed package's own table is V4's. It excludes irrelevance from Non-Live and Live and relevance from every
-  sum, and weights Non-Live, Live, Irrelevance, Multi-Turn and Agentic by 10, 10, 10, 30, 40. Categories are scored
-  in the same way.
 - Early V3 also had categories whose calls were executed, then four of the nine parts of Non-Live. They were dropped,
   and no later package has their questions.
 - V3 had 882 questions of live irrelevance and 18 of live relevance; the installed package has 884 and 16.
@@ -35,11 +42,13 @@ class Group:
         name: shown in reports.
         parts: groups, and categories by their data source.
         by_questions: whether parts are weighted by their number of questions instead of equally.
+        percent: the weights of the parts, if they are fixed.
     """
 
     name: str
     parts: tuple[Group | str, ...]
     by_questions: bool = False
+    percent: tuple[int, ...] | None = None
 
     def categories(self) -> Iterator[str]:
         """The data sources it needs, with repetitions."""
@@ -50,15 +59,20 @@ class Group:
                 yield part
 
     def missing(self, questions: Mapping[str, int]) -> tuple[str, ...]:
-        """The data sources it needs that have no questions.
+        """The data sources it needs that have no questions, without those of `NOT_HERE`.
 
         Args:
             questions: number of questions by data source.
         """
-        return tuple(source for source in self.categories() if not questions.get(source))
+        return tuple(source for source in self.categories() if not questions.get(source) and source not in NOT_HERE)
+
+    def counted_as_zero(self, questions: Mapping[str, int]) -> tuple[str, ...]:
+        """The data sources of `NOT_HERE` that it counts as 0; arguments as in `missing`."""
+        return tuple(source for source in self.categories() if not questions.get(source) and source in NOT_HERE)
 
     def weights(self, questions: Mapping[str, int]) -> dict[str, float]:
-        """The weight of each data source's share of correct answers in the score; the weights sum to 1.
+        """The weight of each data source's share of correct answers in the score; the weights sum to 1, or to less by
+        what data sources have that count as 0.
 
         Args:
             questions: number of questions by data source.
@@ -68,12 +82,13 @@ class Group:
         """
         if missing := self.missing(questions):
             raise ValueError(f"the score {self.name!r} needs {', '.join(missing)}; ask these categories too")
-        sizes = [self._size(part, questions) if self.by_questions else 1 for part in self.parts]
+        sizes = self.percent or [self._size(part, questions) if self.by_questions else 1 for part in self.parts]
         weights: dict[str, float] = {}
         for part, size in zip(self.parts, sizes, strict=True):
             inner = part.weights(questions) if isinstance(part, Group) else {part: 1.0}
             for source, weight in inner.items():
-                weights[source] = weights.get(source, 0.0) + weight * size / sum(sizes)
+                if questions.get(source):
+                    weights[source] = weights.get(source, 0.0) + weight * size / sum(sizes)
         return weights
 
     @staticmethod
@@ -96,26 +111,39 @@ MULTI_TURN = Group(
     "Multi-Turn", _bfcl(*(f"multi_turn_{kind}" for kind in ("base", "miss_func", "miss_param", "long_context")))
 )
 
+# Web search needs a paid service, and the vector memory the weights of a sentence encoder from a hub.
+NOT_HERE = frozenset(_bfcl("memory_vector", "web_search_base", "web_search_no_snippet"))
+
+NON_LIVE_AST = Group("Non-Live AST", (_SIMPLE, *_MULTI_CALL))
+LIVE_AST = Group("Live AST", _LIVE_AST, by_questions=True)
+IRRELEVANCE = Group("Irrelevance", _bfcl("irrelevance", "live_irrelevance"))
+MEMORY = Group("Memory", _bfcl("memory_kv", "memory_vector", "memory_rec_sum"))
+AGENTIC = Group("Agentic", (Group("Web Search", _bfcl("web_search_base", "web_search_no_snippet")), MEMORY))
+
 BFCL_V3 = (
     Group("BFCL V3 Overall", (NON_LIVE, LIVE, MULTI_TURN)),
     NON_LIVE,
-    Group("Non-Live AST", (_SIMPLE, *_MULTI_CALL)),
+    NON_LIVE_AST,
     LIVE,
-    Group("Live AST", _LIVE_AST, by_questions=True),
+    LIVE_AST,
     MULTI_TURN,
-    Group("Irrelevance", _bfcl("irrelevance", "live_irrelevance")),
+    IRRELEVANCE,
     Group("Relevance", _bfcl("live_relevance")),
 )
+BFCL_V4 = Group(
+    "BFCL V4 Overall", (NON_LIVE_AST, LIVE_AST, IRRELEVANCE, MULTI_TURN, AGENTIC), percent=(10, 10, 10, 30, 40)
+)
 API_BANK = (Group("API-Bank Overall", tuple(f"apibank_level{level}" for level in (1, 2, 3)), by_questions=True),)
-GROUPS = (*BFCL_V3, *API_BANK)  # in the order of reports
+GROUPS = (*BFCL_V3, BFCL_V4, *API_BANK)  # in the order of reports
 
 
 def asked_groups(questions: Mapping[str, int]) -> Iterator[Group]:
-    """The groups with at least one question.
+    """The groups with at least one question; V4's with at least one of its own categories.
 
     Args:
         questions: number of questions by data source.
     """
     for group in GROUPS:
-        if any(questions.get(source) for source in group.categories()):
+        own = AGENTIC if group is BFCL_V4 else group
+        if any(questions.get(source) for source in own.categories()):
             yield group

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rest_verl.bfcl.data.files import bfcl_version
+from rest_verl.bfcl.data.memory import PREREQUISITES
 from rest_verl.core.tool_calls import WireFormat
 from rest_verl.data.data_set import file_source
 from rest_verl.eval.answers import Answer, load_answers
@@ -94,6 +95,8 @@ def load_file(
     answers = load_answers(path)
     get_format(format)
     sources = Counter(answer.source for answer in answers)
+    for source in [source for source in sources if source.endswith(PREREQUISITES)]:
+        del sources[source]  # asked with the questions that they belong to
     categories = [category for category in BFCL_CATEGORIES if sources.pop(f"bfcl_{category}", 0)]
     questions = bfcl_questions(categories, format, limit=limit, on_progress=on_progress) if categories else []
     if sources and not files:

@@ -180,6 +180,12 @@ def _as_markdown(predictions: Predictions, scores: Scores, repeated: Mapping[str
             f"- {name}: not computed, since {', '.join(lacks)} was not asked."
             for name, lacks in scores.partial.items()
         ),
+        *(
+            f"- {group.name}: counts {', '.join(zero)} as 0, as bfcl-eval counts what was not asked."
+            for group in GROUPS
+            if group.name in scores.groups
+            and (zero := group.counted_as_zero({source: one.questions for source, one in scores.categories.items()}))
+        ),
         f"- {counts['requests']} requests; the endpoint refused {counts['refused']} (their conversations count as "
         f"wrong), and {counts['cut']} answers were cut at max_tokens.",
         f"- Settings: {settings}.",

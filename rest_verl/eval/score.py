@@ -12,6 +12,7 @@ from rest_verl.core.tool_calls import WireFormat
 from rest_verl.eval.answers import Answer
 from rest_verl.eval.conversation import Conversation, open_conversation, replay
 from rest_verl.eval.questions import Question
+from rest_verl.eval.states import States
 from rest_verl.eval.statistics import Outcomes
 
 Key = tuple[str, str, int]  # source, id, seed
@@ -57,19 +58,22 @@ async def replay_all(
     wire_format: WireFormat,
     visit: Callable[[Replayed], None],
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    states: States | None = None,
 ) -> None:
     """Replay the conversations of all questions, with every seed in the answers, one after the other.
 
     Args:
-        questions: all questions, in the order of visits.
+        questions: all questions, in the order of visits; one that follows another conversation comes after it.
         answers: in any order; if the endpoint refused a request, the conversation's last answer has an `error`.
         wire_format: how the model writes.
         visit: called with each judged conversation, which is closed after the call.
         on_progress: called with the number of conversations visited and of all.
+        states: filled with what conversations leave for those that follow them.
 
     Raises:
         ValueError: there are no answers, an answer belongs to no question, or a conversation is incomplete.
     """
+    states = states or States(questions)
     steps = _by_conversation(questions, answers)
     seeds = sorted({seed for _, _, seed in steps})
     total = len(questions) * len(seeds)
@@ -77,7 +81,10 @@ async def replay_all(
     for done, question in enumerate(questions):
         for number, seed in enumerate(seeds):
             key = (*question.key, seed)
-            if not await _visit(question, seed, steps.get(key, []), wire_format, visit):
+            given = steps.get(key, [])
+            if not (
+                states.is_ready(question, seed) and await _visit(question, seed, given, wire_format, states, visit)
+            ):
                 open_ends.append(key)
             on_progress(done * len(seeds) + number + 1, total)
     if open_ends:
@@ -93,14 +100,16 @@ async def score_answers(
     answers: Iterable[Answer],
     wire_format: WireFormat,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    states: States | None = None,
 ) -> list[Scored]:
-    """Judge all conversations, by question and seed; arguments and errors as in `replay_all`."""
+    """Judge all conversations that count, by question and seed; arguments and errors as in `replay_all`."""
     scored: list[Scored] = []
 
     def visit(one: Replayed) -> None:
-        scored.append(Scored(one.question.source, one.question.id, one.seed, one.numbers))
+        if one.question.judged:
+            scored.append(Scored(one.question.source, one.question.id, one.seed, one.numbers))
 
-    await replay_all(questions, answers, wire_format, visit, on_progress)
+    await replay_all(questions, answers, wire_format, visit, on_progress, states)
     return scored
 
 
@@ -146,13 +155,16 @@ async def _visit(
     seed: int,
     answers: Sequence[Answer],
     wire_format: WireFormat,
+    states: States,
     visit: Callable[[Replayed], None],
 ) -> bool:
     """Replay and visit one conversation; False if it is incomplete and was not visited."""
+    question = states.begin(question, seed)
     conversation = open_conversation(question, wire_format)
     try:
         if await replay(conversation, answers) is not None:
             return False
+        states.end(question, seed, conversation, answers)
         visit(Replayed(question, seed, answers, conversation, await conversation.result()))
         return True
     finally:

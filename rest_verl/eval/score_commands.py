@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # numpy, matplotlib and the benchmarks are slow to import, so modules that need them are imported where they are used
 
+MEMORIES = "memories.json"  # what BFCL's conversations left, for rest-verl data bfcl --memory
+
 Answers = Annotated[
     Path, typer.Argument(help="The --out folder of a run, or a file of answers like its answers.jsonl.")
 ]
@@ -115,16 +117,22 @@ def score_and_show(predictions: Predictions, out: Path) -> None:
     """
     from rest_verl.eval.report import repeated_scores, scores_of, write_report
     from rest_verl.eval.score import outcomes_of, score_answers
+    from rest_verl.eval.states import States
 
+    states = States(predictions.questions)
     with progress_bar("scoring") as on_progress:
         scored = asyncio.run(
-            score_answers(predictions.questions, predictions.answers, predictions.wire_format, on_progress)
+            score_answers(predictions.questions, predictions.answers, predictions.wire_format, on_progress, states)
         )
     outcomes = outcomes_of(scored)
     Console().print(_score_table(predictions.model, scores_of(outcomes)))
     if repeated := repeated_scores(outcomes):
         Console().print(_repeated_table(repeated))
     write_report(predictions, scored, out)
+    if memories := states.of_seed(min(one.seed for one in scored)):
+        from rest_verl.bfcl.data.memories import write_memories
+
+        write_memories(out / MEMORIES, memories)
 
 
 def _load(answers: Path, apibank: list[Path] | None, format: str | None, limit: int | None) -> Predictions:

@@ -11,7 +11,7 @@ source and scores ground truths in the rlla format.
   right call costs nothing, and tag and name can be missing. In another format than rlla it looks at the calls that can
   be read. `acc_any`: 1 if any call that the parser reads is a due call. `acc_hard`: 1 if the due calls are the only
   calls of the response. `acc` compares values as Python does (true equals 1), the other two as JSON does.
-- `bfcl_*`: see `rest_verl.bfcl.scorer`.
+- `bfcl_*`: see `rest_verl.bfcl.scorer`; `bfcl_memory_*`: see `rest_verl.bfcl.memory.scorer`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ class Scorer:
     truth: Callable[[Any], GroundTruth] | None = None
 
 
-_SCORERS: Registry[Scorer] = Registry("scorer", modules={"bfcl_*": "rest_verl.bfcl.scorer"})
+_SCORERS: Registry[Scorer] = Registry(
+    "scorer", modules={"bfcl_*": "rest_verl.bfcl.scorer", "bfcl_memory_*": "rest_verl.bfcl.memory.scorer"}
+)
 
 
 def _unchanged(ground_truth: Any) -> Any:

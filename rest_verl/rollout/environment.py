@@ -117,6 +117,15 @@ class NamesStates(Protocol):
         ...
 
 
+@runtime_checkable
+class KeepsState(Protocol):
+    """An environment whose state another conversation begins with (`eval.states`)."""
+
+    def state(self) -> Any:
+        """The present state, as JSON values of its own."""
+        ...
+
+
 @dataclass
 class NoEnvironment:
     """Base class with defaults: one user turn, sequential calls, nothing to close."""
@@ -133,6 +142,7 @@ class NoEnvironment:
 ENVIRONMENTS: Registry[Callable[..., Environment]] = Registry(
     "environment",
     modules={
+        "bfcl_memory": "rest_verl.bfcl.memory.environment",
         "bfcl_multi_turn": "rest_verl.bfcl.multi_turn.environment",
         "mcp": "rest_verl.rollout.mcp.environment",
     },

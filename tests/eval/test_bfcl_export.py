@@ -6,16 +6,18 @@ import random
 from dataclasses import replace
 
 import pytest
-from bfcl_official import official_verdicts
+from bfcl_official import official_overall, official_verdicts
 from saved_answers import RLLA, answers_to, right_texts, wrong_texts
 
 from rest_verl.data.rows import turn_of_calls
 from rest_verl.eval.bfcl_export import NO_SUCH_TOOL, export_bfcl
-from rest_verl.eval.questions import bfcl_questions
-from rest_verl.eval.score import score_answers
+from rest_verl.eval.questions import BFCL_CATEGORIES, bfcl_questions
+from rest_verl.eval.report import scores_of
+from rest_verl.eval.score import outcomes_of, score_answers
 
 pytest.importorskip("bfcl_eval", reason="needs BFCL's data: pip install --no-deps bfcl-eval==2026.3.23")
 pytest.importorskip("mpmath", reason="BFCL's MathAPI needs it")
+pytest.importorskip("rank_bm25", reason="BFCL's key-value memory needs it")
 
 
 AS_MODEL = "Qwen/Qwen3-8B-FC"
@@ -25,7 +27,7 @@ REFUSED = ("irrelevance", "live_relevance", "multiple", "multi_turn_base")
 @pytest.fixture(scope="module")
 def questions():
     """The first questions of each category."""
-    return bfcl_questions(limit=50)
+    return bfcl_questions(BFCL_CATEGORIES, limit=50)
 
 
 def of(questions, category, number=0):
@@ -62,26 +64,47 @@ def overflowing_text(question):
 
 
 @pytest.fixture(scope="module")
-def verdicts(questions, code, tmp_path_factory):
-    """Our verdicts, the official ones, and the official shares, on wrong answers and on some special ones."""
+def judged(questions, code, tmp_path_factory):
+    """Wrong answers and some special ones: our verdicts, the official ones, shares and overall score."""
     rng = random.Random(0)
     answers = {question.id: answers_to(question, wrong_texts(question, rng)) for question in questions}
     hostile, overflowing = of(questions, "multi_turn_base", 1), of(questions, "simple_python", 28)
     answers[hostile.id] = answers_to(hostile, hostile_texts(hostile, code[0]))
     answers[overflowing.id] = answers_to(overflowing, [overflowing_text(overflowing)])
+    for number in range(1, 6):
+        early = of(questions, "multi_turn_miss_func", number)
+        answers[early.id] = answers_to(early, early_texts(early))
     for question in (of(questions, category) for category in REFUSED):
         answers[question.id] = [replace(answers_to(question, [""])[0], error="too long: <tool_call>")]
     given = [one for steps in answers.values() for one in steps]
     results, work = tmp_path_factory.mktemp("results"), tmp_path_factory.mktemp("work")
     export(questions, given, results)
     scored = asyncio.run(score_answers(questions, given, RLLA))
-    return {one.id: one.numbers["acc"] == 1 for one in scored}, *official_verdicts(results, AS_MODEL, work)
+    return scored, *official_verdicts(results, AS_MODEL, work), official_overall(work)
+
+
+@pytest.fixture(scope="module")
+def scored(judged):
+    """Our verdicts."""
+    return judged[0]
+
+
+@pytest.fixture(scope="module")
+def verdicts(judged):
+    """Our verdicts and the official ones by id, and the official shares."""
+    return {one.id: one.numbers["acc"] == 1 for one in judged[0]}, *judged[1:3]
+
+
+@pytest.fixture(scope="module")
+def overall(judged):
+    """The official overall score."""
+    return judged[3]
 
 
 def test_the_official_program_gives_our_verdicts(questions, verdicts):
     ours, official, shares = verdicts
     assert official == ours
-    assert len(shares) == 17
+    assert len(shares) == 19
     for category, share in shares.items():
         of_category = [ours[question.id] for question in questions if question.source == f"bfcl_{category}"]
         assert share == pytest.approx(sum(of_category) / len(of_category))
@@ -107,15 +130,28 @@ def test_an_answer_at_which_the_official_checker_stops_is_wrong_for_both(questio
     assert not ours[id] and not official[id]
 
 
-def test_tools_that_are_still_held_out_are_not_run_either(questions, tmp_path):
+def early_texts(question):
+    """A call of a tool that is held out, and then the right ones."""
+    held_out = json.loads(question.row["extra_info"]["environment_kwargs"])["held_out"]
+    return [turn_of_calls([(next(iter(held_out.values()))[0], {})]), *right_texts(question)]
+
+
+def test_a_tool_that_is_held_out_is_exported_as_it_was_called(questions, tmp_path):
+    """The official executor runs it, as our `acc` does."""
     asked = of(questions, "multi_turn_miss_func")
-    held_out = json.loads(asked.row["extra_info"]["environment_kwargs"])["held_out"]
-    (name,) = next(iter(held_out.values()))
-    early = turn_of_calls([(name, {})])
-    entry = export([asked], answers_to(asked, [early, *right_texts(asked)]), tmp_path / "results")[asked.id]
+    unknown = turn_of_calls([("fly", {})])
+    texts = [unknown, *early_texts(asked)]
+    entry = export([asked], answers_to(asked, texts), tmp_path / "results")[asked.id]
     assert f'"name": "{NO_SUCH_TOOL}"' in entry["result"][0][0]
-    assert name not in entry["result"][0][0]
-    assert entry["text"][0][0] == early
+    assert '"name": "sort"' in entry["result"][0][1]
+    assert entry["text"][0][:2] == texts[:2]
+
+
+def test_the_overall_score_of_v4_is_the_official_one(questions, scored, overall):
+    """Of the same answers; categories that cannot be asked here count as 0 in both."""
+    groups = scores_of(outcomes_of(scored)).groups
+    assert overall == f"{100 * groups['BFCL V4 Overall'].mean:.2f}%"
+    assert 0 < groups["BFCL V4 Overall"].mean < groups["BFCL V3 Overall"].mean
 
 
 def test_a_line_keeps_what_was_written_and_counted(questions, tmp_path):

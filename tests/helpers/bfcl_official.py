@@ -5,6 +5,7 @@ hundred packages, to no end here: those that are not installed are replaced by s
 """
 
 import ast
+import csv
 import importlib
 import importlib.util
 import json
@@ -47,6 +48,13 @@ def official_verdicts(results: Path, model: str, work: Path) -> tuple[dict[str, 
         shares[category] = header["accuracy"]
         verdicts |= dict.fromkeys(ids, True) | {entry["id"]: False for entry in wrong}
     return verdicts, shares
+
+
+def official_overall(work: Path) -> str:
+    """The overall score in the table that the official scorer wrote, such as "12.34%"."""
+    with (work / "score" / "data_overall.csv").open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    return row["Overall Acc"]
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

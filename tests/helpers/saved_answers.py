@@ -39,6 +39,8 @@ def right_texts(question: Question) -> list[str]:
     """What a model that makes no mistake writes."""
     if "environment" not in question.row["extra_info"]:
         return [right_answer(question.row)]
+    if question.source.startswith("bfcl_memory_"):
+        return _remembering(question)
     return _dialogue(_due(question))
 
 
@@ -46,10 +48,23 @@ def wrong_texts(question: Question, rng: random.Random) -> list[str]:
     """The same with one to three changes of the calls of a turn; some answers break off. A few are right after all."""
     if "environment" not in question.row["extra_info"]:
         return [_cut(_turn(mutated(_calls(right_answer(question.row)), rng)), rng)]
+    if question.source.startswith("bfcl_memory_"):
+        *before, last = _remembering(question)
+        return [*before, rng.choice([last, _cut(last, rng), "I do not know.", last.replace("It is ", "It is x"), ""])]
     turns = _due(question)
     number = rng.randrange(len(turns))
     turns[number] = mutated(turns[number], rng)
     return _dialogue(turns)
+
+
+def _remembering(question: Question) -> list[str]:
+    """Of a conversation, one answer a turn; of a question, a look into the memory and the first accepted value."""
+    if not question.judged:
+        turns = json.loads(question.row["extra_info"]["environment_kwargs"])["turns"]
+        return [NO_CALL] * (len(turns) + 1)
+    (name, *_) = [name for name in question.tools if name.endswith("retrieve_all") or name == "memory_retrieve"]
+    accepted = json.loads(question.row["reward_model"]["ground_truth"])
+    return [_turn([ToolCall(name, {})]), f"<think> {name} </think>\n<response> It is {accepted[0]}. </response>"]
 
 
 def _cut(text: str, rng: random.Random) -> str:

@@ -173,3 +173,64 @@ def test_the_scores_of_right_turns_add_up_to_the_whole(chat, config_of, rows):
 def test_a_call_that_is_left_out_is_seen(chat, config_of, rows):
     played = play_all(chat, config_of(*SETTINGS), rows[:100], change=lambda calls: calls[:-1])
     assert sum(fields["rest_environment"]["acc"] for fields in played) < len(played) / 10
+
+
+def play_memory(chat, config, row, turns):
+    """The fields of a trajectory on a memory task, from what the policy says in each generation."""
+    ids = [written(chat, turn) if isinstance(turn, list) else chat.encode(turn) for turn in turns]
+    prompt = [{"role": "user", "content": row["extra_info"]["id"]}]
+
+    async def run():
+        loop = make_loop(config, chat, ScriptedEngine(ids, chat.eos_token_id))
+        return await loop.run({}, raw_prompt=prompt, extra_info=row["extra_info"])
+
+    return asyncio.run(run()).extra_fields
+
+
+@needs_bfcl
+def test_a_conversation_is_scored_by_what_the_memory_holds(chat, config_of):
+    """Half of the facts are noted in the first turn and the rest in the last, so both earn half of the score."""
+    from rest_verl.bfcl.data.memories import scripted_memories
+    from rest_verl.bfcl.data.memory import bfcl_memory_rows
+
+    pytest.importorskip("rank_bm25", reason="BFCL's key-value memory needs it")
+    row = next(
+        row
+        for row in bfcl_memory_rows(scripted_memories, ["memory_rec_sum"], "hermes")
+        if row["extra_info"]["id"] == "memory_rec_sum_prereq_0-customer-0"
+    )
+    kwargs = json.loads(row["extra_info"]["environment_kwargs"])
+    values = [accepted[0] for accepted in kwargs["facts"]]
+    half = len(values) // 2
+
+    def note(texts):
+        return [{"name": "memory_append", "arguments": {"text": f" {', '.join(texts)}."}}]
+
+    between = ["Noted."] * len(kwargs["turns"])
+    turns = [note(values[:half]), *between, note(values[half:]), "Noted."]
+    fields = play_memory(chat, config_of(*SETTINGS), row, turns)
+    assert fields["rest_environment"] == {
+        "score": 1.0,
+        "acc": 1.0,
+        "facts_held": float(len(values)),
+        "facts_due": float(len(values)),
+    }
+    amounts = [amount for _, amount in fields["rest_decided"] if amount]
+    assert amounts == pytest.approx([half / len(values), 1 - half / len(values)])
+
+
+@needs_bfcl
+def test_a_question_about_a_memory_is_left_to_its_scorer(chat, config_of):
+    from rest_verl.bfcl.data.memories import scripted_memories
+    from rest_verl.bfcl.data.memory import bfcl_memory_rows
+
+    pytest.importorskip("rank_bm25", reason="BFCL's key-value memory needs it")
+    row = next(
+        row
+        for row in bfcl_memory_rows(scripted_memories, ["memory_kv"], "hermes")
+        if row["extra_info"]["id"] == "memory_kv_0-customer-0"
+    )
+    keys = [{"name": "archival_memory_list_keys", "arguments": {}}]
+    fields = play_memory(chat, config_of(*SETTINGS), row, [keys, "Michael"])
+    assert "rest_environment" not in fields
+    assert fields["rest_rollout"]["calls"] == 1 and fields["rest_rollout"]["ended_by/done"]

@@ -1,7 +1,8 @@
 """Which questions of BFCL belong together, so that a split keeps them on one side.
 
 A question is known by BFCL's id, which no wire format or prompt changes. Questions under several ids are one: those
-with the same dialogue, and the variants of a multi-turn scenario, which share its number. The groups are those of the
+with the same dialogue, the variants of a multi-turn scenario, which share its number, and a memory task with the
+different backends. The groups are those of the
 whole installed BFCL, so a choice of categories moves no question.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from rest_verl.bfcl.data.files import bfcl_folder, json_lines
+from rest_verl.bfcl.data.memory import MEMORY_CATEGORIES, memory_tasks
 from rest_verl.bfcl.data.multi_turn import MULTI_TURN_CATEGORIES
 from rest_verl.bfcl.verdict.checker import CATEGORIES
 from rest_verl.data.question import plain_question
@@ -73,6 +75,10 @@ def _marks() -> Iterator[tuple[str, list[str]]]:
             if path.is_file():
                 for entry in json_lines(path):
                     yield str(entry["id"]), list(marks(entry))
+    if (bfcl_folder() / "data" / "BFCL_v4_memory.json").is_file():
+        for category in MEMORY_CATEGORIES:
+            for task in memory_tasks(category):
+                yield task.id, [json.dumps(["memory", task.id.removeprefix(category)])]
 
 
 def _dialogue(entry: Mapping[str, Any]) -> Iterator[str]:

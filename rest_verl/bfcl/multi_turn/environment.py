@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
+from rest_verl.bfcl.arguments import TaskMessage, read_arguments
 from rest_verl.bfcl.multi_turn.apis import API_CLASSES
 from rest_verl.bfcl.multi_turn.checker import Checker
 from rest_verl.bfcl.multi_turn.executor import Executor
@@ -15,14 +17,6 @@ from rest_verl.common.names import unknown_name
 from rest_verl.config.ramp import STRICT
 from rest_verl.core.tool_calls import ToolCall
 from rest_verl.rollout.environment import Message, NoEnvironment, Opening, register_environment
-
-
-@dataclass(frozen=True, config=STRICT)
-class TaskMessage:
-    """A user message, ready for the chat template."""
-
-    role: str
-    content: str
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -73,14 +67,34 @@ def read_task(kwargs: Mapping[str, Any]) -> Task:
     Raises:
         ValueError: keys are missing, unknown or invalid; the message names each.
     """
-    try:
-        return _TASK.validate_python(kwargs)
-    except ValidationError as error:
-        faults = [
-            f"{'.'.join(map(str, item['loc']))} {item['msg'].removeprefix('Value error, ')}".strip()
-            for item in error.errors()
-        ]
-        raise ValueError(f"arguments of the environment bfcl_multi_turn: {'; '.join(faults)}") from None
+    return read_arguments(_TASK, kwargs, "bfcl_multi_turn")
+
+
+class _Judged:
+    """Instances that a trajectory acts on, and the verdict on it."""
+
+    def __init__(self, task: Task):
+        scenario = (task.involved_classes, task.initial_config, task.long_context)
+        self._acting = Executor(*scenario)
+        self.checker = Checker(task.ground_truth, Executor(*scenario))
+
+    def names(self) -> frozenset[str]:
+        return self._acting.names()
+
+    def call(self, name: str, arguments: dict[str, Any], refused: bool = False) -> str:
+        """Run a call and count it; KeyError if there is no such tool, or it is refused."""
+        try:
+            if refused:
+                raise KeyError(name)
+            result = self._acting.call(name, arguments)
+        except KeyError:
+            self.checker.note_call(None)
+            raise
+        self.checker.note_call(result)
+        return result
+
+    def judge_turn(self) -> None:
+        self.checker.judge_turn(self._acting)
 
 
 @register_environment("bfcl_multi_turn")
@@ -101,8 +115,8 @@ class BfclMultiTurn(NoEnvironment):
         super().__init__()
         self._task = read_task(task)
         self._turn = 0
-        self._acting: Executor | None = None
-        self._checker: Checker | None = None
+        self._judged: _Judged | None = None
+        self._on_leaderboard: _Judged | None = None
 
     async def reset(self) -> Opening:
         """Create the instances.
@@ -112,54 +126,54 @@ class BfclMultiTurn(NoEnvironment):
             ModuleNotFoundError: bfcl_eval or mpmath is not installed; the message says how to install it.
         """
         task = self._task
-        scenario = (task.involved_classes, task.initial_config, task.long_context)
-        self._acting = Executor(*scenario)
-        self._checker = Checker(task.ground_truth, Executor(*scenario))
+        self._judged = _Judged(task)
+        self._on_leaderboard = _Judged(task) if task.held_out else None
         named = {call.name for calls in task.ground_truth for call in calls}.union(*task.held_out.values())
-        if unknown := named - self._acting.names():
+        if unknown := named - self._judged.names():
             raise ValueError(f"{task.id}: {sorted(unknown)} are not methods of {', '.join(task.involved_classes)}")
         return Opening()
 
     async def call(self, name: str, arguments: dict[str, Any]) -> str:
         """Run a call (`Executor.call`); KeyError also for a tool that a later turn adds."""
-        acting, checker = self._running()
-        try:
-            if self._is_held_out(name):
-                raise KeyError(name)
-            result = acting.call(name, arguments)
-        except KeyError:
-            checker.note_call(None)
-            raise
-        checker.note_call(result)
-        return result
+        if self._on_leaderboard is not None:
+            with contextlib.suppress(KeyError):
+                self._on_leaderboard.call(name, arguments)
+        return self._running().call(name, arguments, refused=self._is_held_out(name))
 
     async def next_user_turn(self) -> Sequence[Message] | None:
         """Judge the turn that just ended and return the messages of the next one."""
-        acting, checker = self._running()
-        checker.judge_turn(acting)
+        self._judge_turn()
         self._turn += 1
         if self._turn > len(self._task.turns):
             return None
         return [{"role": one.role, "content": one.content} for one in self._task.turns[self._turn - 1]]
 
     async def score(self) -> dict[str, float]:
-        """Score the trajectory (`Checker.score`); an unfinished turn is judged by the calls made in it."""
-        acting, checker = self._running()
+        """Score the trajectory (`Checker.score`); an unfinished turn is judged by the calls made in it.
+
+        `acc` is the leaderboard's: it runs a tool that a later turn adds if the model calls it before.
+        """
         if self._turn < len(self._task.ground_truth):
-            checker.judge_turn(acting)
-        return checker.score()
+            self._judge_turn()
+        score = self._running().checker.score()
+        return score if self._on_leaderboard is None else score | {"acc": self._on_leaderboard.checker.score()["acc"]}
 
     def turn_scores(self) -> list[float]:
         """Score the judged turns (`Checker.turn_scores`)."""
-        return self._running()[1].turn_scores()
+        return self._running().checker.turn_scores()
 
     async def close(self) -> None:
-        self._acting = self._checker = None
+        self._judged = self._on_leaderboard = None
 
-    def _running(self) -> tuple[Executor, Checker]:
-        if self._acting is None or self._checker is None:
+    def _running(self) -> _Judged:
+        if self._judged is None:
             raise RuntimeError("the environment is closed or was never reset: call reset() first and close() last")
-        return self._acting, self._checker
+        return self._judged
+
+    def _judge_turn(self) -> None:
+        self._running().judge_turn()
+        if self._on_leaderboard is not None:
+            self._on_leaderboard.judge_turn()
 
     def _is_held_out(self, name: str) -> bool:
         return any(self._turn < int(turn) and name in names for turn, names in self._task.held_out.items())

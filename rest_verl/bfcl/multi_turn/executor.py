@@ -23,6 +23,8 @@ DIGITS = 4300  # most digits of an integer: Python prints no longer ones, so BFC
 PRECISION = 1000  # most digits of a logarithm or square root
 LISTING = 1_000_000  # most characters in a listing of all files, including `_SHARE` per file; BFCL has up to 25,000
 
+MEMORY = 1_000_000  # most characters of a memory; BFCL means to allow 10,000
+
 _SHARE = 64  # characters added to the path of each file in a listing
 
 # A number as text with a moderate exponent: mpmath writes out an exponent of a billion digit by digit.
@@ -88,6 +90,13 @@ def _check_listing(instance: Any, arguments: Mapping[str, Any]) -> None:
                 waiting.append((item, length))
 
 
+def _check_replacement(instance: Any, arguments: Mapping[str, Any]) -> None:
+    """BFCL limits the new text only; the empty text stands between any two characters of the memory."""
+    old, new = (str(arguments.get(key, "")) for key in ("old_text", "new_text"))
+    if len(instance.memory) + instance.memory.count(old) * (len(new) - len(old)) > MEMORY:
+        raise ValueError(f"the memory would have more than {MEMORY:,} characters")
+
+
 _CHECKS: Mapping[str, Callable[[Any, Mapping[str, Any]], None]] = {
     "power": _check_power,
     "round_number": _check_round,
@@ -95,6 +104,7 @@ _CHECKS: Mapping[str, Callable[[Any, Mapping[str, Any]], None]] = {
     "square_root": _check_precision,
     "find": _check_listing,
     "du": _check_listing,
+    "memory_replace": _check_replacement,
 }
 
 
@@ -137,15 +147,10 @@ class Executor:
             KeyError: none of the classes has such a method.
         """
         class_name = self._class_of[name]
-        instance = self._instances[class_name]
         with _global_state(class_name):
-            try:
-                # copied, since instances keep and change their arguments
-                given = self._defaults[class_name].get(name, {}) | copy.deepcopy(dict(arguments))
-                refuse_costly(name, instance, given)
-                return _text(getattr(instance, name)(**given))
-            except Exception as error:
-                return f"Error during execution: {error}"
+            # copied, since instances keep and change their arguments
+            given = self._defaults[class_name].get(name, {}) | copy.deepcopy(dict(arguments))
+            return run_method(self._instances[class_name], name, given)
 
     def states(self) -> dict[str, dict[str, Any]]:
         """The state of each class: its instance's public attributes."""
@@ -153,6 +158,21 @@ class Executor:
             name: {key: value for key, value in vars(instance).items() if not key.startswith("_")}
             for name, instance in self._instances.items()
         }
+
+
+def run_method(instance: Any, name: str, arguments: Mapping[str, Any]) -> str:
+    """Run a public method of an instance and return its result as text.
+
+    A failed call returns text too: "Error during execution: " and the reason.
+
+    Args:
+        arguments: JSON values by keyword, which the instance may keep and change.
+    """
+    try:
+        refuse_costly(name, instance, arguments)
+        return _text(getattr(instance, name)(**arguments))
+    except Exception as error:
+        return f"Error during execution: {error}"
 
 
 @contextlib.contextmanager

@@ -184,8 +184,7 @@ def test_both_checkers_agree_on_mutated_trajectories(tasks):
     strangers = calls_of_classes(tasks)
     mutated = []
     for _ in range(MUTATED):
-        # BFCL's executor runs a tool that is held out, ours does not: a test of its own
-        task = {**generator.choice(tasks), "held_out": {}}
+        task = generator.choice(tasks)
         turns, changes = mutate(task, strangers[frozenset(task["involved_classes"])], generator)
         mutated.append((task, [in_steps(calls, generator) for calls in turns], changes))
     theirs = ask_reference([job_of(task, made) for task, made, _ in mutated])
@@ -193,7 +192,8 @@ def test_both_checkers_agree_on_mutated_trajectories(tasks):
     for (task, made, changes), their in zip(mutated, theirs, strict=True):
         results, score = asyncio.run(run(task, made))
         assert score["acc"] == their["valid"], (task["id"], changes)
-        assert (score["score"] == 1) >= (score["acc"] and not score["calls_surplus"]), (task["id"], changes)
+        if not task["held_out"]:  # the reward does not run what is held out, as BFCL's executor does
+            assert (score["score"] == 1) >= (score["acc"] and not score["calls_surplus"]), (task["id"], changes)
         # A tool that is not there is the agent loop's to answer. One error lists a set, whose order is another one in
         # every process.
         pairs = [pair for pair in zip(results, their["results"], strict=True) if pair[0] is not None]

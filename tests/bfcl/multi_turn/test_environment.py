@@ -156,6 +156,18 @@ def test_a_tool_that_is_held_out_is_unknown_until_the_turn_that_brings_it():
 
 
 @needs_bfcl
+def test_acc_counts_an_early_call_as_the_leaderboard_does():
+    """There it is run: the ticket that is due in the first turn exists, though the reward knows of none. What the
+    early call changed beyond what is due makes `acc` wrong, and the reward right."""
+    due = ((LOGIN, CREATE), (), (GET,))
+    early = play([LOGIN, CREATE], [], [GET], ground_truth=due, held_out={"2": ["create_ticket"]})
+    assert (early["acc"], early["turns_right"]) == (1, 0)
+    due = ((LOGIN,), (), (CREATE,))
+    early = play([LOGIN, CREATE], [], [CREATE], ground_truth=due, held_out={"2": ["create_ticket"]})
+    assert (early["acc"], early["turns_right"], early["calls_surplus"]) == (0, 2, 1)
+
+
+@needs_bfcl
 @pytest.mark.parametrize(
     "changes",
     [{"ground_truth": [[call("fly")], [], [], []]}, {"held_out": {"1": ["fly"]}}],

@@ -129,8 +129,8 @@ FAULTS = (
     Planted(
         "a tool that is held out can be called",
         "bfcl/multi_turn/environment.py",
-        "if self._is_held_out(name):",
-        "if name in ():",
+        "refused=self._is_held_out(name)",
+        "refused=False",
         "tests/bfcl/multi_turn/test_environment.py::"
         "test_a_tool_that_is_held_out_is_unknown_until_the_turn_that_brings_it",
     ),
@@ -168,5 +168,33 @@ FAULTS = (
         "            self._closing.set()\n",
         "            return\n",
         "tests/rollout/test_mcp.py::test_sessions_over_stdio_have_a_program_each_and_leave_none",
+    ),
+    Planted(
+        "trajectories share the memory of a row",
+        "bfcl/memory/store.py",
+        "in copy.deepcopy(memory).items():",
+        "in memory.items():",
+        "tests/bfcl/memory/test_memory.py::test_64_trajectories_at_once_are_as_one_by_one",
+    ),
+    Planted(
+        "an accepted value inside of a word counts",
+        "bfcl/memory/judge.py",
+        r'rf"\b{re.escape(_standard(value))}\b"',
+        "re.escape(_standard(value))",
+        "tests/bfcl/memory/test_memory.py::test_answers_are_judged_as_by_bfcl",
+    ),
+    Planted(
+        "reciting the memory earns the whole share",
+        "bfcl/memory/scorer.py",
+        "right * min(1.0, WORDS / max(len(message.split()), 1))",
+        "float(right)",
+        "tests/bfcl/memory/test_memory.py::test_reciting_the_memory_is_right_but_earns_little",
+    ),
+    Planted(
+        "an early call is unknown to the leaderboard's verdict",
+        "bfcl/multi_turn/environment.py",
+        "return score if self._on_leaderboard is None else",
+        "return score if True else",
+        "tests/bfcl/multi_turn/test_environment.py::test_acc_counts_an_early_call_as_the_leaderboard_does",
     ),
 )

@@ -259,4 +259,11 @@ FAULTS = (
         "len(set(values)) <= 2)",
         "tests/weighting/test_metrics.py::test_groups_without_spread_are_counted_as_shares",
     ),
+    Planted(
+        "a refused conversation leaves what it remembered",
+        "eval/conversation.py",
+        "return self._begun if refused else self._present_state()",
+        "return self._present_state()",
+        "tests/eval/test_memory.py::test_a_conversation_that_is_refused_leaves_what_it_began_with",
+    ),
 )

@@ -1,0 +1,1 @@
+"""The memory tasks of the Berkeley Function Calling Leaderboard V4 (BFCL); start with `environment`."""
