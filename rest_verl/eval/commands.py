@@ -55,6 +55,9 @@ def bfcl(
     ] = None,
     v4: Annotated[bool, typer.Option("--v4", help="Ask the memory categories of V4 too.")] = False,
     limit: Limit = None,
+    only: Annotated[
+        Path | None, typer.Option(help="Ask only the questions of this file of rows, such as a validation.parquet.")
+    ] = None,
     format: Annotated[str, typer.Option(help="Wire format of prompts and answers, one of rest.format's.")] = "rlla",
     template: Annotated[Path | None, typer.Option(help="Jinja2 file of the system message.")] = None,
     base_url: BaseUrl = _URL,
@@ -74,6 +77,7 @@ def bfcl(
     """
     with one_line_errors():
         from rest_verl.bfcl.data.files import bfcl_version
+        from rest_verl.data.files import read_rows
         from rest_verl.data.template import BUILT_IN, PromptTemplate
         from rest_verl.eval.manifest import Run
         from rest_verl.eval.questions import bfcl_questions
@@ -83,10 +87,11 @@ def bfcl(
         sampling = _sampling(temperature, top_p, max_tokens, stop, extra_body, seeds)
         rendering = PromptTemplate(template or BUILT_IN)
         get_format(format)
+        ids = None if only is None else [row["extra_info"]["id"] for row in read_rows(only)]
         bfcl = {"package": "bfcl-eval", "version": bfcl_version()}
         server = _server(base_url, model, api_key_file, concurrency)
         with progress_bar("questions") as on_progress:
-            questions = bfcl_questions(chosen, format, rendering, limit, on_progress)
+            questions = bfcl_questions(chosen, format, rendering, limit, on_progress, ids)
         make_run = partial(
             Run,
             benchmark="bfcl",
@@ -97,6 +102,7 @@ def bfcl(
             format=format,
             template={"file": rendering.path.name, "sha256": rendering.sha256},
             seeds=seeds,
+            only=ids,
         )
         _ask(out, questions, make_run, sampling, server)
 

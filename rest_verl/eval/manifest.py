@@ -35,6 +35,7 @@ class Run:
         seeds: number of seeds; each question is asked with 0 to seeds - 1.
         temperature, top_p, max_tokens, stop, extra_body: see `eval.endpoint.Sampling`.
         rest_verl: version of this package.
+        only: ids of the questions among which it chooses; None for all.
     """
 
     benchmark: str
@@ -53,6 +54,7 @@ class Run:
     stop: list[str]
     extra_body: dict[str, Any]
     rest_verl: str
+    only: list[str] | None = None
 
 
 _RUN = TypeAdapter(Run)

@@ -67,7 +67,7 @@ def load_run(
         here = [{"package": "bfcl-eval", "version": bfcl_version()}]
         _check_sources(folder, run, here, "install that version")
         # scoring does not use prompts, so the run's template need not exist any more
-        questions = bfcl_questions(run.categories, run.format, limit=run.limit, on_progress=on_progress)
+        questions = bfcl_questions(run.categories, run.format, limit=run.limit, on_progress=on_progress, only=run.only)
     path = folder / ANSWERS
     return Predictions(run.model, run.format, questions, load_answers(path), asdict(run), path)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -68,6 +68,7 @@ def bfcl_questions(
     template: PromptTemplate | None = None,
     limit: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    only: Collection[str] | None = None,
 ) -> list[Question]:
     """Return BFCL's questions, always in the order of BFCL_CATEGORIES, each memory category after its conversations.
 
@@ -77,9 +78,11 @@ def bfcl_questions(
         limit: only the first `limit` questions of each category, with the conversations that they are about; None for
             all.
         on_progress: called with the number of rows made and of all, separately for single-turn and multi-turn rows.
+        only: ids of the questions to return; None for all.
 
     Raises:
-        ValueError: a category is not in BFCL_CATEGORIES, a data file is damaged, or a prompt cannot be made.
+        ValueError: a category is not in BFCL_CATEGORIES, none of these ids is in the categories, a data file is
+            damaged, or a prompt cannot be made.
         ModuleNotFoundError, FileNotFoundError: bfcl_eval, or one of its files, is missing.
     """
     wanted = set(unique_categories(categories, "BFCL category", BFCL_CATEGORIES))
@@ -87,19 +90,27 @@ def bfcl_questions(
     for known, make_rows in ((CATEGORIES, bfcl_rows), (MULTI_TURN_CATEGORIES, bfcl_multi_turn_rows)):
         if chosen := [category for category in known if category in wanted]:
             rows += make_rows(chosen, format, template, on_progress)
-    questions = _questions(rows, limit)
+    ids = None if only is None else frozenset(only)
+    questions = _questions([row for row in rows if ids is None or row["extra_info"]["id"] in ids], limit)
     for category in MEMORY_CATEGORIES:
         if category in wanted:
-            questions += _memory_questions(category, limit, len(questions), format, template)
+            questions += _memory_questions(category, limit, len(questions), format, template, ids)
+    if ids is not None and not questions:
+        raise ValueError(f"none of the {len(ids)} questions that were chosen is in {', '.join(sorted(wanted))}")
     return questions
 
 
 def _memory_questions(
-    category: str, limit: int | None, first: int, format: str, template: PromptTemplate | None
+    category: str,
+    limit: int | None,
+    first: int,
+    format: str,
+    template: PromptTemplate | None,
+    only: Collection[str] | None,
 ) -> list[Question]:
     """The questions of a memory category, after the conversations of their scenarios."""
     tasks = memory_tasks(category)
-    asked = [task for task in tasks if task.accepted is not None][:limit]
+    asked = [task for task in tasks if task.accepted is not None and (only is None or task.id in only)][:limit]
     scenarios = {task.scenario for task in asked}
     conversations = [task for task in tasks if task.accepted is None and task.scenario in scenarios]
     sources = {task.id: task.data_source for task in conversations}

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from rest_verl.eval.answers import load_answers
 from rest_verl.eval.commands import app
+from rest_verl.eval.questions import bfcl_questions
 
 COMMAND = [sys.executable, "-c", "from rest_verl.eval.commands import app; app()"]
 ROOT = Path(__file__).parents[2]
@@ -182,6 +183,24 @@ def test_bfcl_asks_the_named_categories_single_turn_and_multi_turn(tmp_path):
     }
     prompts = {json.dumps(body["messages"]) for body in server.answered}
     assert len(prompts) == len(server.answered) == len(load_answers(tmp_path / "answers.jsonl")) > 6
+
+
+@real_data
+def test_bfcl_asks_only_the_questions_of_a_file_and_scores_them(tmp_path):
+    """The third question of a category is asked although the limit is 1: the limit counts the chosen ones."""
+    ids = ["irrelevance_2", "irrelevance_3", "multiple_7"]
+    (tmp_path / "validation.json").write_text(json.dumps([{"extra_info": {"id": one}} for one in ids]))
+    chosen = ["bfcl", "--only", tmp_path / "validation.json", "--categories", "irrelevance", "--limit", 1]
+    with ScriptedEndpoint(lambda body: turn(said="I cannot.")) as server:
+        done = run(*chosen, "--out", tmp_path / "out", "--base-url", server.url)
+    assert done.exit_code == 0, done.output
+    assert [one.id for one in load_answers(tmp_path / "out" / "answers.jsonl")] == ["irrelevance_2"]
+    (tmp_path / "validation.json").unlink()
+    again = run("score", tmp_path / "out", "--out", tmp_path / "again")
+    assert again.exit_code == 0, again.output
+    assert json.loads((tmp_path / "again" / "scores.json").read_text())["categories"]["bfcl_irrelevance"]["mean"] == 1
+    with pytest.raises(ValueError, match="none of the 1 questions that were chosen is in multiple"):
+        bfcl_questions(["multiple"], only=ids[:1])
 
 
 @real_data

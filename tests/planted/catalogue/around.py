@@ -74,6 +74,13 @@ FAULTS = (
         "tests/eval/test_statistics.py::test_the_bounds_are_those_of_the_normal_approximation_where_it_holds",
     ),
     Planted(
+        "the questions that were chosen are not",
+        "eval/questions.py",
+        'if row["extra_info"]["id"] in ids]',
+        "if ids]",
+        "tests/eval/test_eval_commands.py::test_bfcl_asks_only_the_questions_of_a_file_and_scores_them",
+    ),
+    Planted(
         "answers with several seeds count as questions",
         "eval/statistics.py",
         "answers = outcomes.question_means()",
