@@ -57,6 +57,8 @@ from evidence.noise import inner_products, interval, log_ratio, order_found, rat
 from harness import Fresh, Out, Publish, Study, seeds, table
 from page_numbers import shown
 
+TEXTS = "texts"  # the piece of a point that has the entropies of given texts
+
 
 def efficiency(own: np.ndarray, cross: np.ndarray, grpo: np.ndarray) -> float:
     """How far a step of given length moves along GRPO's mean gradient, over the same of GRPO; all are (R, R)."""
@@ -109,14 +111,14 @@ def entropies_found(pieces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"regions": regions, "pairs": pairs_of_order, "order": verdict}
 
 
-def findings(study: Study, names: Sequence[str], batches: int) -> dict[str, Any]:
-    """Verdicts and tables of all points."""
+def findings(study: Study) -> dict[str, Any]:
+    """Verdicts and tables of all points that have pieces."""
     entropies: dict[str, Any] = {}
     noise: dict[str, Any] = {}
-    for name in names:
-        if (texts := study.pieces.get(f"entropy/{name}")) is not None:
+    for name in dict.fromkeys(key.split("/")[0] for key in study.pieces):
+        own = {key.split("/")[1]: piece for key, piece in study.pieces.items() if key.startswith(f"{name}/")}
+        if texts := own.pop(TEXTS, None):
             entropies[f"{name}, given texts"] = entropies_found(texts)
-        own = {place: study.pieces[key] for place in range(batches) if (key := f"{name}/{place}") in study.pieces}
         if len(own) > 2:
             entropies[f"{name}, own responses"] = entropies_found(list(own.values()))
             kept = [with_sums(np.load(study.path.parent / name / f"{place}.npy")) for place in own]
@@ -178,7 +180,7 @@ def main(
     for name, point in models.items():
         if traces is not None:
             chosen = short_texts(point, json.loads(traces.read_text()), texts)
-            study.run({f"entropy/{name}": partial(entropies_of_traces, point, chosen)})
+            study.run({f"{name}/{TEXTS}": partial(entropies_of_traces, point, chosen)})
         if rows is not None:
             asked, folder = pq.read_table(rows).to_pylist(), study.path.parent / name
             folder.mkdir(parents=True, exist_ok=True)
@@ -188,7 +190,7 @@ def main(
                 for place, seed in enumerate(seeds(batches, 0))
             }
             study.run(work)
-    study.finish(findings(study, list(models), batches), publish)
+    study.finish(findings(study), publish)
 
 
 if __name__ == "__main__":
