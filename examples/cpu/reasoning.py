@@ -15,12 +15,14 @@ from typing import Any
 Call = tuple[str, dict[str, Any]]
 
 _WANTED = ("The user asks: {request}.", "What is wanted: {request}.", "The request is: {request}.", "{request}.")
+# Whether to call is decided by one word, in the same place of every answer. Where each wording decides for itself, the
+# likeliest words are those of the kind with fewer wordings, and a greedy model refuses most of what it could do.
 _TOOL = (
-    "{name} does that",
-    "That is what {name} is for",
-    "{name} fits ({purpose})",
-    "I can use {name}, whose purpose is: {purpose}",
-    "{purpose}: that is {name}",
+    "There is a tool for it: {name} does that",
+    "There is a tool for it, which is {name}",
+    "There is a tool for it: {name} fits ({purpose})",
+    "There is a tool for it, {name}, whose purpose is: {purpose}",
+    "There is a tool for it. {purpose}: that is {name}",
 )
 _AMONG = ("; {other} does not", ", while {other} is for something else", ", and not {other}", "")
 _VALUES = ("It gets {values}.", "From the question I take {values}.", "The user gives {values}.", "So {values}.")
@@ -30,12 +32,12 @@ _LEFT_OUT = (
     "The user does not mention {names}.",
 )
 _NONE = (
-    "I only have {name} ({purpose}), which does not help here.",
-    "{name} is for something else: {purpose}.",
-    "The nearest tool is {name}, but all it does is: {purpose}.",
-    "A tool for this is missing; {name} only does this: {purpose}.",
+    "There is no tool for it: I only have {name} ({purpose}), which does not help here.",
+    "There is no tool for it: {name} is for something else: {purpose}.",
+    "There is no tool for it; the nearest is {name}, but all it does is: {purpose}.",
+    "There is no tool for it, for {name} only does this: {purpose}.",
 )
-_NO_TOOLS = ("I have no tools at all.", "There is no tool that I could call.")
+_NO_TOOLS = ("There is no tool for it, for I have none at all.", "There is no tool for it, nor for anything else.")
 _SORRY = (
     "I cannot do this with the tools that I have: {request}.",
     "None of my tools can help with this: {request}.",

@@ -70,12 +70,13 @@ def test_reasoning_names_tool_values_and_what_is_missing():
     for seed in map(str, range(30)):
         text = reasoning("What is the time in Oslo?", [CLOCK, AREA], [("get_time", {"city": "Oslo"})], seed)
         assert "What is the time in Oslo" in text and "get_time" in text and "city Oslo" in text and "zone" in text
+        assert "Oslo. There is a tool for it" in text  # the word that decides stands in one place, in every wording
 
 
 def test_reasoning_without_a_fitting_tool_says_what_there_is():
     for seed in map(str, range(30)):
         text = reasoning("Sing a song", [CLOCK], [], seed)
-        assert "Sing a song" in text and "get_time" in text
+        assert "get_time" in text and "Sing a song. There is no tool for it" in text
         assert "tool" in reasoning("Sing a song", [], [], seed)
 
 
