@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 from parts import text_of
+from recipe_runs import run_recipe
 from render import RENDERERS
-from tiers import HANG_GUARD
+from tiers import HANG_GUARD, VERL_UNHURRIED
 from transformers import AutoTokenizer
 from verl_run import read_metrics
 
@@ -79,3 +80,39 @@ def test_verl_trains_it_and_validates_on_unseen_questions(trained):
     for step in steps:
         assert step.metrics["training/rollout_probs_diff_mean"] < 0.02
         assert read_step(run / "records" / step_name(step.step)).meta.trajectories == 8 * 4
+
+
+def test_the_study_for_one_gpu_ends_in_a_table(trained, tmp_path):
+    """Two presets with one seed, two steps, two questions a category; the second time nothing is repeated."""
+    files = {"TRAIN_FILE": trained / "train.parquet", "VAL_FILE": trained / "validation.parquet"}
+    asked = f"--only {files['VAL_FILE']} --limit 2 --categories simple_python,irrelevance"
+    variables = {
+        **{name: str(file) for name, file in files.items()},
+        "PYTHON": sys.executable,
+        "MODEL_PATH": str(trained / "start-rlla-6"),
+        "VARIANTS": "grpo credit",
+        "SEEDS": "0",
+        "RESULTS": str(tmp_path / "results"),
+        "SERVE": f"{sys.executable} -m rest_verl.cpu.serve_cpu",
+        "EVAL": asked,
+        "MAX_PROMPT": "384",
+        "MAX_RESPONSE": "160",
+    }
+    small = [
+        "+platform=cpu",
+        *VERL_UNHURRIED,
+        "data.train_batch_size=8",
+        "actor_rollout_ref.actor.ppo_mini_batch_size=8",
+        "actor_rollout_ref.rollout.max_num_batched_tokens=4096",
+        "trainer.total_training_steps=2",
+        "trainer.save_freq=2",
+        "trainer.val_before_train=False",
+        "trainer.test_freq=-1",
+        "trainer.logger=[console]",
+    ]
+    for _ in range(2):
+        done = run_recipe("run_qwen2_5_1_5b_study.sh", *small, cwd=tmp_path, **variables)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        comparison = json.loads((tmp_path / "results" / "credit-against-grpo" / "comparison.json").read_text())
+        assert comparison["scores"].keys() == {"bfcl_simple_python", "bfcl_irrelevance"}
+    assert "== " not in done.stderr
