@@ -76,8 +76,8 @@ FAULTS = (
     Planted(
         "the questions that were chosen are not",
         "eval/questions.py",
-        'if row["extra_info"]["id"] in ids]',
-        "if ids]",
+        'if ids is None or row["extra_info"]["id"] in ids]',
+        "]",
         "tests/eval/test_eval_commands.py::test_bfcl_asks_only_the_questions_of_a_file_and_scores_them",
     ),
     Planted(
