@@ -3,13 +3,13 @@
 import json
 import math
 import re
-import struct
 
 import numpy as np
 import pytest
 from logged_metrics import logged_metrics
 from verl.trainer.ppo.v1.utils import MetricsAggregator
 from verl.utils.tracking import Tracking, _MlflowLoggingAdapter
+from wandb_files import wandb_records
 
 from rest_verl.weighting.metrics import reward_metrics
 
@@ -65,25 +65,6 @@ def test_tensorboard_has_every_value(metrics, tmp_path, monkeypatch):
         assert [(one.step, one.value) for one in events.Scalars(name)] == [
             (step, pytest.approx(value, rel=1e-6)) for step in (1, 2)
         ]
-
-
-def wandb_records(file):
-    """The records of a .wandb file: 7 bytes of its own, then LevelDB's log, in blocks of 32 KiB.
-
-    A chunk is 4 bytes of checksum, 2 of length, 1 of kind (1 whole; 2, 3, 4 the first, a middle, the last part of a
-    record) and its data; fewer than 7 bytes at the end of a block are empty.
-    """
-    at, record = 7, b""
-    while at + 7 <= len(file):
-        if -at % 32768 < 7 and at % 32768:
-            at += -at % 32768
-            continue
-        length, kind = struct.unpack_from("<HB", file, at + 4)
-        record += file[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):
-            yield record
-            record = b""
 
 
 def test_wandb_has_every_value(metrics, tmp_path, monkeypatch):

@@ -47,12 +47,17 @@ class DumpConfig:
         every: number of steps from one file to the next.
         max_gib: total size of the files in GiB. Above it every second file is deleted, and from then on half as many
             are written.
+        tracked: number of recorded trajectories per batch that also go to the trackers of `trainer.logger`
+            (`records.trackers`), the best and the worst of their prompts first; 0 for none.
+        tracked_kib: size of what goes to each tracker per batch in KiB; longer texts are cut.
     """
 
     trajectories: int = Field(default=32, gt=0)
     fraction: float = Field(default=0.0, ge=0, le=1)
     every: int = Field(default=1, gt=0)
     max_gib: float = Field(default=2.0, gt=0)
+    tracked: int = Field(default=0, ge=0)
+    tracked_kib: int = Field(default=512, ge=16)
 
 
 RegionName = Literal["other", "think", "response", "format", "args", "name"]

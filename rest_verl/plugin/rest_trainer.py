@@ -31,6 +31,7 @@ from rest_verl.formats import get_format
 from rest_verl.plugin.batch_fields import BatchFields
 from rest_verl.plugin.run_checks import check_run
 from rest_verl.records.recorder import Recorder
+from rest_verl.records.trackers import tracker_of
 from rest_verl.resilience.resume import CheckpointError, check_found, unreadable_message
 from rest_verl.weighting.advantage import reshape_advantages
 from rest_verl.weighting.components import Components
@@ -109,7 +110,8 @@ class RestTrainer(Trainer):
         self._recorder = None
         if self._rest.dump_dir is not None:
             try:
-                self._recorder = Recorder(self._rest, self.tokenizer, self.total_training_steps)
+                tracker = tracker_of(self._rest, self.config.trainer)
+                self._recorder = Recorder(self._rest, self.tokenizer, self.total_training_steps, tracker)
             except OSError as error:
                 raise ConfigError(
                     f"rest.dump_dir={self._rest.dump_dir}: {error.strerror}: set it to a folder that the trainer's "

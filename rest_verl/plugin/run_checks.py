@@ -17,6 +17,7 @@ from rest_verl.plugin.run_credit import ESTIMATOR, MANAGER, MODE, USE_V1, check_
 from rest_verl.plugin.run_data import check_data
 from rest_verl.plugin.run_model import check_model
 from rest_verl.plugin.trial import try_scheme
+from rest_verl.records.trackers import check_trackers
 from rest_verl.weighting.schemes import SCHEME_SETTINGS, get_scheme, scheme_names
 
 # Modes of verl's V1 trainer that ResT extends; any other name is the user's own trainer.
@@ -83,6 +84,7 @@ def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:
         lambda: _check_parts(config, rest, reshaped),
         lambda: _check_measurement(config, rest, reshaped),
         lambda: _check_agent_loop(config),
+        lambda: check_trackers(rest, config.trainer),
         lambda: check_model(config),
         lambda: check_data(config, rest.format),
     ):

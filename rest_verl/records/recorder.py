@@ -19,6 +19,7 @@ from rest_verl.core.tokens import TokenBytes
 from rest_verl.records.build import Rows, build_table
 from rest_verl.records.sample import Output, group_scores, pick
 from rest_verl.records.schema import RecordMeta
+from rest_verl.records.trackers import SampleTracker
 from rest_verl.records.write import RecordWriter
 from rest_verl.weighting.step_batch import RowKey, StepBatch
 
@@ -31,12 +32,13 @@ _GIB = 1 << 30
 class Recorder:
     """Records a sample of each batch."""
 
-    def __init__(self, rest: RestConfig, tokenizer: Any, total_steps: int):
+    def __init__(self, rest: RestConfig, tokenizer: Any, total_steps: int, tracker: SampleTracker | None = None):
         """
         Args:
             rest: settings, with `dump_dir`.
             tokenizer: tokenizer of the policy.
             total_steps: number of global steps of the whole run.
+            tracker: gets each batch's records after they are written; closed with the recorder.
 
         Raises:
             OSError: the folder cannot be written to.
@@ -44,7 +46,9 @@ class Recorder:
         assert rest.dump_dir is not None
         self._rest, self._total_steps = rest, total_steps
         self._pieces = TokenBytes.from_tokenizer(tokenizer, ends=True)
-        self._writer = RecordWriter(Path(rest.dump_dir), rest.dump.every, int(rest.dump.max_gib * _GIB))
+        self._tracker = tracker
+        then = None if tracker is None else tracker.log
+        self._writer = RecordWriter(Path(rest.dump_dir), rest.dump.every, int(rest.dump.max_gib * _GIB), then)
 
     def wants(self, step: int) -> bool:
         """Whether this step is recorded."""
@@ -112,8 +116,10 @@ class Recorder:
         self._writer.write(batch.step, partial(build_table, rows, self._pieces, meta))
 
     def close(self) -> None:
-        """Wait until pending records are written."""
+        """Wait until pending records are written, and tracked."""
         self._writer.close()
+        if self._tracker is not None:
+            self._tracker.close()
 
 
 def _array(values: torch.Tensor) -> np.ndarray:

@@ -31,12 +31,13 @@ class RecordWriter:
     the files stay evenly spread over the run.
     """
 
-    def __init__(self, folder: Path, every: int, max_bytes: int):
+    def __init__(self, folder: Path, every: int, max_bytes: int, then: Callable[[int, pa.Table], None] | None = None):
         """
         Args:
             folder: folder of the files; created if it does not exist.
             every: number of steps from one file to the next.
             max_bytes: maximum total size of the record files in the folder.
+            then: called in the writer's thread with each batch's step and table once they are written.
 
         Raises:
             OSError: the folder cannot be created or written to.
@@ -46,6 +47,7 @@ class RecordWriter:
         probe.write_bytes(b"")
         probe.unlink()
         self._folder, self._every, self._max_bytes = folder, every, max_bytes
+        self._then = then
         self._last: tuple[int, pa.Table] | None = None
         self._warned = False
         self._jobs: Queue[tuple[int, Callable[[], pa.Table]] | None] = Queue(maxsize=_MAX_PENDING)
@@ -84,7 +86,10 @@ class RecordWriter:
         while (job := self._jobs.get()) is not None:
             step, build = job
             try:
-                self._write(step, build())
+                table = build()
+                self._write(step, table)
+                if self._then is not None:
+                    self._then(step, table)
             except Exception as error:  # training continues after any error
                 self._warn(step, f"{type(error).__name__}: {error}")
 

@@ -273,4 +273,18 @@ FAULTS = (
         "return self._present_state()",
         "tests/eval/test_memory.py::test_a_conversation_that_is_refused_leaves_what_it_began_with",
     ),
+    Planted(
+        "samples end a step of wandb",
+        "records/trackers.py",
+        "commit=False",
+        "commit=True",
+        "tests/records/test_trackers.py::test_samples_move_no_step_of_wandb",
+    ),
+    Planted(
+        "text of a model is markup in a tracker",
+        "records/cells.py",
+        "{html.escape(shown)}</span>",
+        "{shown}</span>",
+        "tests/records/test_trackers.py::test_tokens_are_coloured_by_region_and_are_no_markup",
+    ),
 )
