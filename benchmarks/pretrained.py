@@ -70,7 +70,8 @@ def gradients_found(products: np.ndarray) -> dict[str, Any]:
     """What the inner products (K, K, R, R) of a point's gradients say: of each scheme against GRPO, and by region."""
     own = {name: products[index, index] for index, name in enumerate((*SCHEMES, *vectors()))}
     grpo, clear = own[GRPO], interval(signal, own[GRPO]).low > 0
-    schemes, regions = {}, {}
+    schemes: dict[str, Any] = {}
+    regions: dict[str, Any] = {}
     for index, name in enumerate(SCHEMES):
         ratios = {
             kind: ratio_verdict([log_ratio(of, own[name], grpo)]) for kind, of in (("trace", trace), ("snr", snr))
@@ -81,8 +82,9 @@ def gradients_found(products: np.ndarray) -> dict[str, Any]:
         part = own[f"{GRPO} {region}"]
         if part.any():
             share = interval(lambda one, whole: trace(one) / trace(whole), part, grpo).ends()
-            both = {name: interval(snr, own[f"{name} {region}"]).ends() for name in (GRPO, CREDIT)}
-            regions[region] = {"share": share, **both}
+            both = {name: own[f"{name} {region}"] for name in (GRPO, CREDIT)}
+            of_both = {name: interval(snr, one).ends() if one.any() else None for name, one in both.items()}
+            regions[region] = {"share": share, **of_both}
     return {"schemes": schemes, "regions": regions}
 
 
@@ -99,8 +101,10 @@ def with_sums(kept: np.ndarray) -> np.ndarray:
 
 def entropies_found(pieces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Mean entropy by region with intervals over texts or batches, and whether it rises as the paper says."""
-    of = [SimpleNamespace(tokens=np.array(one["tokens"]), entropy=np.array(one["entropy"])) for one in pieces]
-    regions = {}
+    of: list[Any] = [
+        SimpleNamespace(tokens=np.array(one["tokens"]), entropy=np.array(one["entropy"])) for one in pieces
+    ]
+    regions: dict[str, Any] = {}
     for index, region in enumerate(REGIONS):
         if there := [one for one in of if one.tokens[index]]:
             pairs = [[getattr(one, name)[index] for one in there] for name in ("entropy", "tokens")]

@@ -71,11 +71,12 @@ folder() { # folder PRESET SEED: where a run's checkpoints, model, answers and s
 }
 
 evaluate() { # evaluate PRESET SEED: export the run's model, serve it, ask it; answers of before are kept
-    local out port server
+    local out port # `server` is not: the trap reads it after the function has ended
     out=$(folder "$1" "$2")
+    mkdir -p "$out"
     if [[ ! -d $out/model ]]; then rest export "$out/checkpoints" --out "$out/model"; fi
     port=$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("localhost", 0)); print(s.getsockname()[1])')
-    $SERVE "$out/model" --port "$port" --max-model-len "$((4096 + MAX_RESPONSE))" >"$out/server.log" 2>&1 &
+    $SERVE "$out/model" --port "$port" >"$out/server.log" 2>&1 &
     server=$!
     trap 'kill $server' EXIT
     until "$PYTHON" -c "import urllib.request as r; r.urlopen('http://localhost:$port/health')" 2>/dev/null; do
@@ -86,13 +87,13 @@ evaluate() { # evaluate PRESET SEED: export the run's model, serve it, ask it; a
         sleep 2
     done
     rest eval bfcl --out "$out" --base-url "http://localhost:$port/v1" --max-tokens "$MAX_RESPONSE" "${EVAL[@]}"
-    kill "$server"
+    kill "$server" 2>/dev/null || true
     wait "$server" || true
     trap - EXIT
 }
 
 compare() { # compare BASE OTHER LAST: the second preset against the first, with the seeds up to LAST
-    local sides more=()
+    local sides seed more=()
     sides=("$(folder "$1" "${seeds[0]}")" "$(folder "$2" "${seeds[0]}")")
     for seed in "${seeds[@]:1}"; do
         if [[ ${seeds[0]} == "$3" ]]; then break; fi

@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rest_verl.bfcl.scorer import read_bfcl, score_bfcl
 from rest_verl.config.rest import RestConfig, load
-from rest_verl.core.credit import Decided, events_of, token_advantages
+from rest_verl.core.credit import Decided, Events, events_of, token_advantages
 from rest_verl.core.credit import group_advantages as credit_advantages
 from rest_verl.core.regions import Region, TaggedBatch
 from rest_verl.core.states import TAGGERS
@@ -84,7 +84,8 @@ class Sketch:
 def entropies_of_traces(point: Point, texts: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
     """Tokens and entropy by region (nats, summed) of each of the given texts, as they are."""
     model, tokenizer = point.load()
-    tagger, found = TAGGERS["token"](tokenizer, get_format(point.format)), []
+    tagger = TAGGERS["token"](tokenizer, get_format(point.format))
+    found: list[dict[str, Any]] = []
     for text in texts:
         prompt, answer = trace_ids(tokenizer, text)
         with torch.no_grad():
@@ -153,7 +154,8 @@ def credit_of(tokenizer: Any, format: str, asked: Sequence[Any], here: Rollouts)
     """Components of the reward of each response, and the advantage of each token by span: (B, T)."""
     settings, table_of = settings_of(CREDIT), TokenBytes.from_tokenizer(tokenizer)
     reward, wire_format = ToolReward(settings.reward), get_format(format)
-    scored, events = [], []
+    scored: list[dict[str, float]] = []
+    events: list[Events] = []
     repeated = [row for row in asked for _ in range(GROUP)]
     for row, ids, mask in zip(repeated, here.responses, here.response_mask.bool(), strict=True):
         written, tools = ids[mask].numpy(), tools_of_row(row["extra_info"])

@@ -14,7 +14,7 @@ from command_line import FOLDER, RECIPES, all_runs, run_recipe, runs_of
 
 from rest_verl.commands.check.run import dry_run
 
-MULTI_NODE = "run_qwen3_4b_rest_multi_node.sh"
+MULTI_NODE, STUDY = "run_qwen3_4b_rest_multi_node.sh", "run_qwen2_5_1_5b_study.sh"
 PRESET_KEYS = {
     "algorithm.adv_estimator",
     "trainer.v1.trainer_mode",
@@ -190,6 +190,22 @@ def test_another_node_joins_and_stays_until_the_first_is_gone(recorder):
     assert done.returncode == 0, done.stderr
     address = "--address=10.0.0.1:6379"
     assert calls() == [[*RAY, "start", address], [*RAY, "status", address], [*RAY, "stop"]]
+
+
+def test_the_study_for_one_gpu_compares_with_the_seeds_so_far(recorder, tmp_path):
+    program, calls = recorder
+    (tmp_path / "train.parquet").touch()
+    given = {"TRAIN_FILE": "train.parquet", "RESULTS": "of it", "VARIANTS": "grpo credit", "SEEDS": "0 1"}
+    (tmp_path / "of it" / "grpo-seed0").mkdir(parents=True)
+    (tmp_path / "of it" / "grpo-seed0" / "scores.json").touch()  # of an earlier start of the script
+    done = run_recipe(STUDY, "a.b=c d", cwd=tmp_path, PYTHON=str(program), SERVE="true", **given)
+    assert done.returncode == 0, done.stderr
+    trained = [call for call in calls() if call[:2] == ["-m", "verl.trainer.main_ppo"]]
+    assert [call[2] for call in trained] == ["+rest=credit", "+rest=grpo", "+rest=credit"]
+    assert all(call[-1] == "a.b=c d" and "+rest/reward=strict" in call for call in trained)
+    compared = [call[4:] for call in calls() if call[:4] == ["-m", "rest_verl", "eval", "compare"]]
+    sides = ["of it/grpo-seed0", "of it/credit-seed0", "--out", "of it/credit-against-grpo"]
+    assert compared == [sides, [*sides, "--more-base", "of it/grpo-seed1", "--more-other", "of it/credit-seed1"]]
 
 
 def test_the_page_lists_every_recipe():
