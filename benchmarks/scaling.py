@@ -41,7 +41,7 @@ REST, QUEUE, RECORDS = (READ, PAD, TAG, WEIGH, METRICS, WRITE), (READ, WRITE), "
 VERL = ADVANTAGES, VERL_METRICS = "verl: advantages", "verl: metrics"
 MEMORIES = MEMORY_VERL, MEMORY = "memory of verl's advantages", "the same with ResT"
 # The arithmetic without a queue, and the memory that it takes on top.
-SIDES = OWN, VERLS = "ResT: tagging, weights, metrics", "verl: advantages, metrics"
+SIDES = OWN, VERLS = "ResT: weights, metrics", "verl: advantages, metrics"
 SIDES_MEMORY = OWN_MEMORY, VERLS_MEMORY = "memory of ResT's", "memory of verl's"
 IN_WORKERS = SCORING, READING, TAGGING = "reward manager", "reading the calls of a turn", "tagging one response"
 
@@ -132,9 +132,9 @@ def tables(pieces: Pieces, rest: Line, verl: Line, loads: Sequence[Load]) -> dic
             [_fitted(name, parts, steps) for name, parts in (single | sums).items()],
         ),
         "alone": table(
-            ["without a queue", *(f"{side}, s" for side in SIDES), "MiB on top, ResT", "verl"],
+            ["without a queue", *(f"{side}, CPU s" for side in SIDES), "ResT / verl", "MiB on top, ResT", "verl"],
             [
-                [_size(one), *(f"{one[side]:.2f}" for side in SIDES)]
+                [_size(one), *(f"{one[side]:.3f}" for side in SIDES), f"{one[OWN] / one[VERLS]:.2f}"]
                 + [f"{one[memory] / MIB:,.0f}" for memory in SIDES_MEMORY]
                 for one in pieces["alone"]
             ],
