@@ -192,11 +192,12 @@ def test_both_checkers_agree_on_mutated_trajectories(tasks):
     for (task, made, changes), their in zip(mutated, theirs, strict=True):
         results, score = asyncio.run(run(task, made))
         assert score["acc"] == their["valid"], (task["id"], changes)
-        if not task["held_out"]:  # the reward does not run what is held out, as BFCL's executor does
-            assert (score["score"] == 1) >= (score["acc"] and not score["calls_surplus"]), (task["id"], changes)
+        accepted += score["acc"]
+        if task["held_out"]:  # the policy is refused what BFCL's executor runs, so results and reward may differ
+            continue
+        assert (score["score"] == 1) >= (score["acc"] and not score["calls_surplus"]), (task["id"], changes)
         # A tool that is not there is the agent loop's to answer. One error lists a set, whose order is another one in
         # every process.
         pairs = [pair for pair in zip(results, their["results"], strict=True) if pair[0] is not None]
         assert all(sorted(ours) == sorted(other) for ours, other in pairs), (task["id"], changes)
-        accepted += score["acc"]
     assert 0.2 < accepted / MUTATED < 0.8  # else the trajectories would say little about the checkers
