@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_line import run_recipe
 from parts import text_of
-from recipe_runs import run_recipe
 from render import RENDERERS
 from tiers import HANG_GUARD, VERL_UNHURRIED
 from transformers import AutoTokenizer
