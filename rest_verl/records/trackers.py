@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from queue import Full, Queue
 from typing import Any
@@ -164,7 +164,7 @@ def _to_wandb(step: int, cells: Sequence[Cells]) -> None:
 
     if wandb.run is None:
         return
-    rows = [[*one.values()[:-1], wandb.Html(one.tokens, inject=False)] for one in cells]
+    rows: list[Iterable[Any]] = [[*one.values()[:-1], wandb.Html(one.tokens, inject=False)] for one in cells]
     # Without a step, and without ending one: verl gives steps, and wandb drops what comes with an earlier one.
     wandb.run.log({NAME: wandb.Table(columns=list(COLUMNS), data=rows)}, commit=False)
 
