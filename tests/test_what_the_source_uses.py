@@ -124,12 +124,14 @@ MAY_RUN = {
 
 CONNECTS = re.compile(
     r"(socket|socketserver|http|urllib|urllib3|requests|httpx2?|aiohttp|openai|zmq|grpc|ftplib|smtplib|xmlrpc)(\..+)?"
-    r"|mcp\.(Client|client\.streamable_http\..+)|asyncio\.(open_connection|start_server)|torch\.distributed\.(\w*Store|ProcessGroup\w*|init_process_group)"
+    r"|openenv\..+|mcp\.(Client|client\.streamable_http\..+)|asyncio\.(open_connection|start_server)|torch\.distributed\.(\w*Store|ProcessGroup\w*|init_process_group)"
 )
 MAY_CONNECT = {
     "rest_verl/eval/endpoint.py": "rest-verl eval asks the server of --base-url",
     "rest_verl/cpu/gloo_weights.py": "weights between processes of a run on CPUs",
     "rest_verl/rollout/mcp/session.py": "environment mcp talks to the servers that the row names",
+    "rest_verl/rollout/openenv.py": "environment openenv talks to the server that the row names",
+    "rest_verl/rollout/simulated_user.py": "user llm talks to the endpoint that the row names",
 }
 
 PRINTS = re.compile(
@@ -174,7 +176,7 @@ def test_nothing_that_runs_text_or_unpickles_a_file_is_used_but_where_it_is_allo
     assert used(RUNS) == set(MAY_RUN)
 
 
-def test_no_module_but_three_can_open_a_connection():
+def test_no_module_but_these_can_open_a_connection():
     assert {one.path for one in sources() if found(CONNECTS, one.names)} == set(MAY_CONNECT)
 
 

@@ -21,6 +21,7 @@ from rest_verl.data.prompt import Prompt, Refused
 from rest_verl.formats.tools import read_tools
 from rest_verl.reward.scorers import get_scorer
 from rest_verl.rollout.environment import get_environment
+from rest_verl.rollout.simulated_user import user_of
 
 _BATCH = 256  # rows in memory at a time: files may be larger than the memory, and the progress bar has to move
 
@@ -132,6 +133,10 @@ def _row_problems(row: Mapping[str, Any]) -> Iterator[tuple[Kind, str]]:
         read_tools((row.get("extra_info") or {}).get("tools"))
     except ValueError as error:
         yield Kind.TOOLS, str(error)
+    try:
+        user_of(row.get("extra_info") or {})
+    except ValueError as error:
+        yield Kind.USER, str(error)
     if (row.get("extra_info") or {}).get("index") is None:
         yield Kind.INDEX, "no extra_info.index, by which verl's traces distinguish prompts"
 
@@ -181,12 +186,13 @@ def _repetitions(
 ) -> Iterator[tuple[Kind, str]]:
     """Compare a row with the first one with the same prompt; a first one is added to `seen`."""
     messages = [[message["role"], message["content"]] for message in row["prompt"]]
-    environment = _environment(row)
-    truth = _digest([_truth(row), environment])
+    extra_info = row.get("extra_info") or {}
+    told = (*_environment(row), extra_info.get("user"), extra_info.get("user_kwargs"))
+    truth = _digest([_truth(row), told])
     first, first_truth = seen.setdefault(_digest(messages), (number, truth))
     if first != number and truth == first_truth:
         yield Kind.DUPLICATE, f"same prompt and ground truth as row {first}"
-    elif first != number and environment == (None, None):  # with one, later turns may differ
+    elif first != number and not any(told):  # with an environment or a user, later turns may differ
         yield Kind.CONTRADICTION, f"same prompt as row {first}, but another ground truth"
 
 

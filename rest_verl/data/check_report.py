@@ -19,6 +19,7 @@ class Kind(Enum):
     PROMPT = ("rows without a readable prompt", True)
     TRUTH = ("rows that cannot be scored", True)
     TOOLS = ("rows whose tools cannot be read", True)
+    USER = ("rows whose user cannot be played", True)
     TEMPLATE = ("prompts that the chat template refuses", True)
     OVERLAP = ("prompts in both files", True)
     LONG = ("prompts that are too long", False)

@@ -46,7 +46,7 @@ _COLUMNS = (
     _Column("extra_info", "struct", lambda kind: pa.types.is_struct(kind) or pa.types.is_null(kind), needed=False),
 )
 
-_EXTRA_INFO = ("index", "tools", "environment", "environment_kwargs")
+_EXTRA_INFO = ("index", "tools", "environment", "environment_kwargs", "user", "user_kwargs")
 
 
 def schema_faults(schema: pa.Schema) -> list[str]:

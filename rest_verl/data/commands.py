@@ -1,4 +1,4 @@
-"""The commands `rest-verl data rlla` and `apibank`, and what all commands that make a data set share."""
+"""The commands `rest-verl data rlla`, `apibank` and `agentdojo`, and what all commands that make a data set share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from rest_verl.common.console import one_line_errors, plain_text, progress_bar
+from rest_verl.common.console import comma_list, one_line_errors, plain_text, progress_bar
 
 if TYPE_CHECKING:
     from rest_verl.data.data_set import Origin
@@ -66,6 +66,32 @@ def apibank(
         with progress_bar("API-Bank") as on_progress:
             rows = apibank_rows(sources, level, on_progress)
         origin = Origin("apibank", [file_source(source) for source in sources], {"format": format, "level": level})
+        write_and_show(rows, validation_share, out, origin)
+
+
+@app.command()
+def agentdojo(
+    out: Out,
+    attack: Annotated[
+        str | None,
+        typer.Option(help="Attack that writes into what the tools return, as important_instructions; default: none."),
+    ] = None,
+    suites: Annotated[str, typer.Option(help="Suites, separated by commas.")] = "banking,slack,travel,workspace",
+    format: Annotated[str, typer.Option(help="Wire format that the prompt asks for, as in rest.format.")] = "rlla",
+    validation_share: Share = 1.0,
+) -> None:
+    """Make rows of AgentDojo's tasks; by default all are for validation, since it is a benchmark."""
+    with one_line_errors():
+        from importlib.metadata import version
+
+        from rest_verl.data.agentdojo import agentdojo_rows
+        from rest_verl.data.data_set import Origin
+
+        wanted = comma_list(suites)
+        with progress_bar("AgentDojo") as on_progress:
+            rows = agentdojo_rows(wanted, attack, format, on_progress=on_progress)
+        options = {"suites": wanted, "attack": attack, "format": format}
+        origin = Origin("agentdojo", [{"package": "agentdojo", "version": version("agentdojo")}], options)
         write_and_show(rows, validation_share, out, origin)
 
 

@@ -23,8 +23,15 @@ from rest_verl.formats.tools import tools_of_row
 from rest_verl.reward.response import Response, read_response
 from rest_verl.reward.scorers import get_scorer
 from rest_verl.reward.tool_reward import RewardAtStep, ToolReward
-from rest_verl.rollout.calls import UNREADABLE, Call, Failure, read_calls, run_tool_call, text_of
-from rest_verl.rollout.environment import Environment, KeepsState, LeftToScorer, Message, get_environment
+from rest_verl.rollout.calls import UNREADABLE, Call, Failure, read_calls, read_result, run_tool_call
+from rest_verl.rollout.environment import (
+    Environment,
+    HearsAnswers,
+    KeepsState,
+    LeftToScorer,
+    Message,
+    get_environment,
+)
 
 # BFCL ends a dialogue after more than MAXIMUM_STEP_LIMIT = 20 steps with calls in one user turn; the calls of the 21st
 # are still run.
@@ -90,7 +97,14 @@ def open_conversation(
         question: its row says whether there is an environment to act on.
         wire_format: how the model writes.
         max_steps_per_turn: number of answers with calls in one user turn after which the dialogue ends.
+
+    Raises:
+        ValueError: the row's user is a model, who would not say the same again when the answers are replayed.
     """
+    if question.row["extra_info"].get("user") is not None:
+        raise ValueError(
+            f"source {question.source!r}, id {question.id!r}: its user is a model: evaluate it by verl's validation"
+        )
     if "environment" in question.row["extra_info"]:
         return _Dialogue(question, wire_format, max_steps_per_turn)
     return _SingleTurn(question, wire_format)
@@ -130,7 +144,7 @@ class _SingleTurn:
         return [[] if self._text is None else [Step(self._text, self._calls(self._text))]]
 
     def _calls(self, text: str) -> list[Call]:
-        return _read(self._wire_format, text, 0, self._question.tools)
+        return _read(self._wire_format, text, 0, self._question.tools)[1]
 
     async def begin(self) -> list[Message]:
         return list(self._question.row["prompt"])
@@ -178,8 +192,10 @@ class _Dialogue:
 
     async def answer(self, text: str) -> list[Message] | None:
         before = sum(len(step.calls) for turn in self._turns for step in turn)
-        calls = _read(self._wire_format, text, before, self._tools)
+        said, calls = _read(self._wire_format, text, before, self._tools)
         self._turns[-1].append(Step(text, calls))
+        if isinstance(self._environment, HearsAnswers):
+            await self._environment.hear(said)
         self._messages.append({"role": "assistant", "content": _sendable(text)})
         if calls:
             for call in calls:
@@ -229,7 +245,8 @@ class _Dialogue:
         try:
             if call.name is None or call.arguments is None:
                 raise Failure("unreadable", UNREADABLE)
-            call.result = text_of(await run_tool_call(self._environment.call(call.name, call.arguments), call.name))
+            called = run_tool_call(self._environment.call(call.name, call.arguments), call.name)
+            call.result, _ = read_result(await called)
         except Failure as failure:
             call.error, call.result = failure.error, f"Error: {failure.message}"
         call.result = _sendable(call.result)
@@ -248,9 +265,9 @@ def _verdict(numbers: dict[str, float], broken_off: bool) -> dict[str, float]:
     return numbers | ({"acc": 0.0} if broken_off else {}) | {"broken_off": float(broken_off)}
 
 
-def _read(wire_format: WireFormat, text: str, first: int, tools: ToolSchemas) -> list[Call]:
-    """The calls of an answer, read as a turn whose only token is the whole text."""
-    return read_calls(wire_format, [_bytes(text), b""], [0], first, tools)[1]
+def _read(wire_format: WireFormat, text: str, first: int, tools: ToolSchemas) -> tuple[str, list[Call]]:
+    """What an answer says, and its calls, read as a turn whose only token is the whole text."""
+    return read_calls(wire_format, [_bytes(text), b""], [0], first, tools)
 
 
 def _response(texts: Sequence[str], wire_format: WireFormat, tools: ToolSchemas) -> Response:

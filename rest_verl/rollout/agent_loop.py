@@ -17,6 +17,7 @@ from verl.experimental.agent_loop.tool_agent_loop import AgentData, AgentState
 from verl.experimental.agent_loop.tool_parser import ToolParser
 from verl.tools.schemas import ToolResponse
 
+from rest_verl.common.logs import logger_of
 from rest_verl.core.stops import text_length
 from rest_verl.core.tool_calls import NO_TOOLS, ToolSchemas
 from rest_verl.formats.tools import tools_of_row, tools_text
@@ -25,12 +26,19 @@ from rest_verl.rollout.calls import (
     Call,
     Failure,
     read_calls,
+    read_result,
     run_tool_call,
     shown_name,
-    text_of,
     unknown_tool,
 )
-from rest_verl.rollout.environment import Environment, Message, NamesStates, ScoresTurns, environment_of
+from rest_verl.rollout.environment import (
+    Environment,
+    HearsAnswers,
+    Message,
+    NamesStates,
+    ScoresTurns,
+    environment_of,
+)
 from rest_verl.rollout.environment_results import (
     next_messages_of,
     opening_of,
@@ -42,6 +50,7 @@ from rest_verl.rollout.per_turn import split_turns
 from rest_verl.rollout.record import GeneratedTurn, Limits, Record
 from rest_verl.rollout.safe_text import cut, safe_message
 from rest_verl.rollout.settings import LoopSettings, settings_of
+from rest_verl.rollout.simulated_user import SimulatedUser, UserFailedError, user_of
 from rest_verl.rollout.verl_loop import (
     ExactToolAgentLoop,
     media_of,
@@ -52,6 +61,8 @@ from rest_verl.rollout.verl_loop import (
 )
 from rest_verl.rollout.waiting import UserCodeError, wait_at_most
 
+logger = logger_of(__name__)
+
 
 class CallReader(ToolParser):
     """verl's tool parser interface over the calls of a generated turn."""
@@ -60,6 +71,7 @@ class CallReader(ToolParser):
         self._settings = settings
         self._record = record
         self.tools: ToolSchemas = NO_TOOLS  # of the trajectory
+        self.answer = ""  # of the latest turn
 
     @property
     def stop_token_ids(self) -> list[int]:
@@ -70,7 +82,8 @@ class CallReader(ToolParser):
         first = len(self._record.calls)
         settings = self._settings
         written = responses_ids[: text_length(responses_ids, settings.ends)]
-        return read_calls(settings.wire_format, settings.pieces, written, first, self.tools)
+        self.answer, calls = read_calls(settings.wire_format, settings.pieces, written, first, self.tools)
+        return self.answer, calls
 
 
 @register("rest_tool_agent")
@@ -96,6 +109,7 @@ class RestToolAgentLoop(ExactToolAgentLoop):
         self._record = Record()
         self.tool_parser = self._reader = CallReader(self._settings, self._record)
         self._environment: Environment | None = None
+        self._user: SimulatedUser | None = None
 
     # verl's trainer also accepts a list, although the base class does not declare it.
     async def run(  # type: ignore[override]
@@ -111,6 +125,10 @@ class RestToolAgentLoop(ExactToolAgentLoop):
                 opening = await opening_of(environment, rollout.max_seconds)
                 kwargs["raw_prompt"] = [*kwargs["raw_prompt"], *self._safe_messages(opening.messages)]
                 self.tools, self.tool_schemas = {}, [dict(tool) for tool in opening.tools]
+            if (user := user_of(extra_info)) is not None:
+                self._user, self._record.user_numbers = user, user.numbers
+                first = await user.begin(kwargs["raw_prompt"])
+                kwargs["raw_prompt"] = [*kwargs["raw_prompt"], *self._safe_messages(first)]
             offered = tools_of_row({"tools": offered_tools(self.tool_schemas, extra_info)})
             self._reader.tools = {**tools_of_row(extra_info), **offered}
             output = await super().run(sampling_params, **kwargs)
@@ -151,6 +169,8 @@ class RestToolAgentLoop(ExactToolAgentLoop):
         self._record.turns.append(turn)
         if len(agent_data.response_mask) >= self.response_length:
             return self._end("response_length")
+        if isinstance(self._environment, HearsAnswers):
+            await wait_at_most(self._limits.rollout.max_seconds, self._environment.hear(self._reader.answer))
         if not calls:
             return await self._handle_user_turn(agent_data)
         reason = self._limits.reached(self._record)
@@ -170,12 +190,19 @@ class RestToolAgentLoop(ExactToolAgentLoop):
 
     async def _handle_user_turn(self, agent_data: AgentData) -> AgentState:
         """Continue with the next user turn."""
-        if self._environment is None:
-            return self._end("done")
+        messages: Sequence[Message] | None
         try:
-            messages = await next_messages_of(self._environment, self._seconds_left())
+            if self._user is not None:
+                messages = await self._user.reply(self._reader.answer)
+            elif self._environment is not None:
+                messages = await next_messages_of(self._environment, self._seconds_left())
+            else:
+                return self._end("done")
         except TimeoutError:
             return self._end("seconds")
+        except UserFailedError as error:
+            logger.warning("a trajectory ends early: %s", error)
+            return self._end("user_failed")
         if messages is None:
             return self._end("done")
         self._record.user_turn += 1
@@ -232,7 +259,8 @@ class RestToolAgentLoop(ExactToolAgentLoop):
                 raise Failure("timeout", "not run: there is no time left")
             if self._environment is not None:
                 work = run_tool_call(self._environment.call(call.name, call.arguments), call.name)
-                self._note_result(call, text_of(await wait_at_most(limit, work)))
+                text, call.reward = read_result(await wait_at_most(limit, work))
+                self._note_result(call, text)
             else:
                 await wait_at_most(limit, run_tool_call(self._run_tool(call, agent_data), call.name))
         except Failure as failure:

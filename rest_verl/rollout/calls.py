@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, TypeVar
 
 from rest_verl.core.tool_calls import NO_TOOLS, ToolSchemas, WireFormat
-from rest_verl.rollout.environment import ToolError
-from rest_verl.rollout.safe_text import text_of_error
+from rest_verl.rollout.environment import Earned, ToolError
+from rest_verl.rollout.safe_text import replace_lone_surrogates, text_of_error
 
 T = TypeVar("T")
 
@@ -34,7 +37,7 @@ class Call:
         truncated: whether the result was cut.
         seconds: duration of the call in seconds.
         media: images and videos from a verl tool, by verl's names.
-        reward: reward from a verl tool.
+        reward: reward from a verl tool, or what an environment says that the call earned.
     """
 
     tool_call_id: str
@@ -128,11 +131,28 @@ async def run_tool_call(work: Coroutine[Any, Any, T], name: str) -> T:
         raise Failure("exception", f"{type(error).__name__}: {text_of_error(error)}") from error
 
 
-def text_of(result: Any) -> str:
-    """The result of an environment's tool; Failure if it is not text, which is a bug of the environment."""
-    if not isinstance(result, str):
-        raise Failure("exception", f"the tool returned {type(result).__name__} instead of text")
-    return result
+def read_result(result: Any) -> tuple[str, float | None]:
+    """The result of an environment's tool as its text and what it earned, if it says so; Failure if it is neither text
+    nor `Earned`, which is a bug of the environment."""
+    text, amount = (result.text, result.amount) if isinstance(result, Earned) else (result, None)
+    if not isinstance(text, str):
+        raise Failure("exception", f"the tool returned {type(text).__name__} instead of text")
+    if amount is not None and not (isinstance(amount, Real) and math.isfinite(amount)):
+        raise Failure("exception", f"the tool earned {amount!r:.50}, which is no finite number")
+    return text, None if amount is None else float(amount)
+
+
+def json_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments that the client can send: without lone surrogates, at which its writer would break for good.
+
+    Raises:
+        TypeError: JSON cannot hold them, as numbers of thousands of digits or infinities, which some formats allow.
+    """
+    try:
+        text = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise TypeError(f"no JSON: {error}") from error
+    return json.loads(replace_lone_surrogates(text))
 
 
 def unknown_tool(name: str) -> Failure:

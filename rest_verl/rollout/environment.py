@@ -41,6 +41,19 @@ class LeftToScorer:
     """In place of a score: the scorer of the row's data source judges the response by the row's ground truth."""
 
 
+@dataclass(frozen=True)
+class Earned:
+    """The result of a call that decided a part of the score; for `rest.credit=turn`.
+
+    Attributes:
+        text: what the model reads.
+        amount: the part, finite, in units of `score`. It must depend on nothing that comes after the call.
+    """
+
+    text: str
+    amount: float
+
+
 class ToolError(Exception):
     """A failed call whose error the model should read; the text becomes the tool's message."""
 
@@ -62,7 +75,7 @@ class Environment(Protocol):
         """Start a trajectory. Called once, before any other method."""
         ...
 
-    async def call(self, name: str, arguments: dict[str, Any]) -> str:
+    async def call(self, name: str, arguments: dict[str, Any]) -> str | Earned:
         """Run a tool and return the text for the model.
 
         Args:
@@ -126,6 +139,16 @@ class KeepsState(Protocol):
         ...
 
 
+@runtime_checkable
+class HearsAnswers(Protocol):
+    """An environment that is told what the policy says, as one whose user answers to it."""
+
+    async def hear(self, answer: str) -> None:
+        """Note the answer of a generated turn: its text outside of reasoning and calls, which can be empty. Called
+        after each generation, before the turn's calls and before `next_user_turn`."""
+        ...
+
+
 @dataclass
 class NoEnvironment:
     """Base class with defaults: one user turn, sequential calls, nothing to close."""
@@ -142,9 +165,11 @@ class NoEnvironment:
 ENVIRONMENTS: Registry[Callable[..., Environment]] = Registry(
     "environment",
     modules={
+        "agentdojo": "rest_verl.rollout.agentdojo",
         "bfcl_memory": "rest_verl.bfcl.memory.environment",
         "bfcl_multi_turn": "rest_verl.bfcl.multi_turn.environment",
         "mcp": "rest_verl.rollout.mcp.environment",
+        "openenv": "rest_verl.rollout.openenv",
     },
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
@@ -12,8 +12,9 @@ from typing import Any
 from rest_verl.config.rollout import RolloutConfig
 from rest_verl.rollout.calls import ERRORS, Call
 
-# Reasons for the end of a trajectory. `done`: the last turn has no call, and the user is done.
-REASONS = ("done", "response_length", "assistant_turns", "user_turns", "steps", "calls", "seconds")
+# Reasons for the end of a trajectory. `done`: the last turn has no call, and the user is done. `user_failed`: a user
+# who is a model did not answer.
+REASONS = ("done", "response_length", "assistant_turns", "user_turns", "steps", "calls", "seconds", "user_failed")
 
 
 @dataclass
@@ -44,6 +45,7 @@ class Record:
     user_turn: int = 0
     tool_turns: int = 0
     ended_by: str | None = None
+    user_numbers: Mapping[str, float] = field(default_factory=dict)  # what a user who is a model has cost
 
     @property
     def calls(self) -> list[Call]:
@@ -113,6 +115,7 @@ class Record:
             "tool_seconds": sum(call.seconds for call in calls),
         }
         numbers |= {f"tool_errors/{error}": errors[error] for error in ERRORS}
+        numbers |= {f"simulated_user/{name}": number for name, number in self.user_numbers.items()}
         numbers |= {f"ended_by/{reason}": reason == self.ended_by for reason in REASONS}
         return {name: float(number) for name, number in numbers.items()}
 

@@ -65,6 +65,11 @@ def first_line(text: str, length: int = 500) -> str:
     return line if len(line) <= length else line[:length] + "..."
 
 
+def one_line(text: str, length: int = 2000) -> str:
+    """The beginning of a text in one line, for an error of which the model reads the first line."""
+    return " ".join(text[:length].split())
+
+
 def _safe_part(part: Any, make_safe: SafeText) -> Any:
     if isinstance(part, dict) and isinstance(part.get("text"), str):
         return {**part, "text": make_safe(part["text"])}

@@ -26,6 +26,7 @@ from rest_verl.core.runs import Runs
 from rest_verl.reward.manager import RestToolRewardManager
 from rest_verl.rollout.calls import Call
 from rest_verl.rollout.record import GeneratedTurn, Record
+from rest_verl.rollout.simulated_user import SimulatedUser
 from rest_verl.weighting.credit import credit_metrics, trajectories_of
 from rest_verl.weighting.metrics import (
     group_metrics,
@@ -74,6 +75,7 @@ def _scored(tokenizer: Any) -> Iterator[dict[str, float]]:
     yield _score(tokenizer, "bfcl_simple_python", json.dumps(BFCL))
     yield _score(tokenizer, "rlla", "no turn in any format")
     record = Record(turns=[GeneratedTurn(0, 0, 0.5, [Call("1", "get_weather", {"city": "Paris"})])], ended_by="done")
+    record.user_numbers = SimulatedUser(base_url="http://localhost:8001/v1", model="tiny", script="Ask.").numbers
     acted = record.fields([1], with_table=False) | {
         "rest_environment": Checker([["a call that is due"]], None).score()
     }

@@ -26,8 +26,9 @@ from mcp_types import (
 )
 from tiers import HANG_GUARD, in_full
 
+from rest_verl.rollout.calls import json_arguments
 from rest_verl.rollout.environment import ToolError, get_environment
-from rest_verl.rollout.mcp.environment import json_arguments, read_score, text_of_result
+from rest_verl.rollout.mcp.environment import read_score, text_of_result
 from rest_verl.rollout.mcp.servers import read_settings
 from rest_verl.rollout.mcp.session import McpServerError
 from rest_verl.rollout.waiting import wait_at_most
@@ -402,8 +403,8 @@ def test_wrong_arguments_of_a_row_are_named(settings, message):
 
 
 def test_the_arguments_that_the_docs_show_are_taken():
-    (shown,) = re.findall(r"```json\n(.*?)```", (ROOT / "docs/rollout.md").read_text(), re.DOTALL)
-    settings = read_settings(json.loads(shown))
+    shown = re.findall(r"```json\n(.*?)```", (ROOT / "docs/rollout.md").read_text(), re.DOTALL)
+    (settings,) = [read_settings(json.loads(one)) for one in shown if '"servers"' in one]
     assert sorted(settings.servers) == ["files", "search"] and settings.hidden == {"load_task", "grade"}
 
 

@@ -20,10 +20,11 @@ from mcp_types import (
 )
 
 from rest_verl.common.names import unknown_name
+from rest_verl.rollout.calls import json_arguments
 from rest_verl.rollout.environment import LeftToScorer, Message, Opening, ToolError, register_environment
 from rest_verl.rollout.mcp.servers import HiddenCall, read_settings, servers_of
 from rest_verl.rollout.mcp.session import Session
-from rest_verl.rollout.safe_text import replace_lone_surrogates
+from rest_verl.rollout.safe_text import one_line
 
 
 @register_environment("mcp")
@@ -84,10 +85,10 @@ class McpEnvironment:
         try:
             result = await session.call(name, json_arguments(arguments))
         except MCPError as error:
-            raise ToolError(_one_line(error.message)) from error
+            raise ToolError(one_line(error.message)) from error
         text = text_of_result(result)
         if result.is_error:
-            raise ToolError(_one_line(text))
+            raise ToolError(one_line(text))
         return text
 
     async def ask(self, hidden: HiddenCall) -> CallToolResult:
@@ -99,7 +100,7 @@ class McpEnvironment:
         result = await self._tools[hidden.tool].call(hidden.tool, hidden.arguments)
         if result.is_error:
             raise RuntimeError(
-                f"the tool {hidden.tool!r} of setup or score failed: {_one_line(text_of_result(result))}"
+                f"the tool {hidden.tool!r} of setup or score failed: {one_line(text_of_result(result))}"
             )
         return result
 
@@ -119,19 +120,6 @@ def schema_of(tool: Tool) -> dict[str, Any]:
     """A tool as chat templates take it."""
     function = {"name": tool.name, "description": tool.description or "", "parameters": tool.input_schema}
     return {"type": "function", "function": function}
-
-
-def json_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Arguments that the client can send: without lone surrogates, at which its writer would break for good.
-
-    Raises:
-        TypeError: JSON cannot hold them, as numbers of thousands of digits or infinities, which some formats allow.
-    """
-    try:
-        text = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
-    except ValueError as error:
-        raise TypeError(f"no JSON: {error}") from error
-    return json.loads(replace_lone_surrogates(text))
 
 
 def text_of_result(result: CallToolResult) -> str:
@@ -177,8 +165,3 @@ def _text_of_block(block: ContentBlock) -> str:
 
 def _bytes(base64: str) -> str:
     return f"{len(base64.rstrip('=')) * 3 // 4:,} bytes"
-
-
-def _one_line(text: str) -> str:
-    """An error in one line, since the model reads the first line of an error."""
-    return " ".join(text[:2000].split())

@@ -1,26 +1,23 @@
 """The arguments of the environment `mcp`: which servers, which of their tools, and what is asked before and after.
 
 Servers are written as clients of MCP write them (`mcpServers`), so that a server's own instructions can be pasted:
-a command to start for each trajectory, or the URL of a server that runs. `${NAME}` in them is the environment variable
-of that name where the agent loop runs, so that no key has to stand in the data. Nothing here is ever text of a model.
+a command to start for each trajectory, or the URL of a server that runs. They can name environment variables
+(`rollout.row_arguments`).
 """
 
 from __future__ import annotations
 
 import json
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from rest_verl.config.ramp import STRICT
-
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+from rest_verl.rollout.row_arguments import expand, validated
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -66,11 +63,11 @@ class Server:
         """
         return Server(
             command=_expand(self.command),
-            args=[_expand(one) for one in self.args],
-            env={key: _expand(value) for key, value in self.env.items()},
+            args=[expand(one) for one in self.args],
+            env={key: expand(value) for key, value in self.env.items()},
             cwd=_expand(self.cwd),
             url=_expand(self.url),
-            headers={key: _expand(value) for key, value in self.headers.items()},
+            headers={key: expand(value) for key, value in self.headers.items()},
         )
 
     def shown(self) -> str:
@@ -130,7 +127,7 @@ def read_settings(kwargs: Mapping[str, Any]) -> McpSettings:
     Raises:
         ValueError: keys are missing, unknown or invalid; the message names each.
     """
-    return _validated(_SETTINGS, kwargs, "arguments of the environment mcp")
+    return validated(_SETTINGS, kwargs, "arguments of the environment mcp")
 
 
 def servers_of(settings: McpSettings) -> dict[str, Server]:
@@ -149,34 +146,9 @@ def servers_of(settings: McpSettings) -> dict[str, Server]:
             f"servers={settings.servers!r}: cannot be read as a JSON object with mcpServers "
             f"({type(error).__name__}: {error}). It must be there on every node that runs agent loops"
         ) from error
-    return _validated(_SERVERS, given, f"mcpServers of {settings.servers}")
+    return validated(_SERVERS, given, f"mcpServers of {settings.servers}")
 
 
-def _validated(adapter: TypeAdapter[Any], given: Any, what: str) -> Any:
-    try:
-        return adapter.validate_python(given)
-    except ValidationError as error:
-        # Of the two forms of `servers`, the errors of the object say more than "not a path".
-        faults = [
-            f"{'.'.join(str(part) for part in item['loc'] if part != 'dict[str,Server]')} "
-            f"{item['msg'].removeprefix('Value error, ')}".strip()
-            for item in error.errors()
-            if item["loc"][-1:] != ("str",)
-        ]
-        raise ValueError(f"{what}: {'; '.join(faults)}") from None
-
-
-def _expand(text: Any) -> Any:
-    """Text with `${NAME}` and `${NAME:-default}` replaced; None stays None."""
-    return None if text is None else _VARIABLE.sub(_value, text)
-
-
-def _value(variable: re.Match[str]) -> str:
-    name, default = variable.groups()
-    value = os.environ.get(name, default)
-    if value is None:
-        raise ValueError(
-            f"the environment variable {name} is not set where the agent loop runs: export it before the run, or pass "
-            f"it with +ray_kwargs.ray_init.runtime_env.env_vars.{name}=..."
-        )
-    return value
+def _expand(text: str | None) -> str | None:
+    """`expand`, for what may be None."""
+    return None if text is None else expand(text)

@@ -197,4 +197,25 @@ FAULTS = (
         "return score if True else",
         "tests/bfcl/multi_turn/test_environment.py::test_acc_counts_an_early_call_as_the_leaderboard_does",
     ),
+    Planted(
+        "a call's reward is not credited",
+        "rollout/agent_loop.py",
+        "text, call.reward = read_result(await wait_at_most(limit, work))",
+        "text, _ = read_result(await wait_at_most(limit, work))",
+        "tests/rollout/test_openenv.py::test_the_reward_of_a_call_is_decided_where_it_is_called",
+    ),
+    Planted(
+        "the policy reads the mark with which the user ends",
+        "rollout/simulated_user.py",
+        "return None if self._settings.stop in text else",
+        "return None if self._settings.stop == text.lower() else",
+        "tests/rollout/test_simulated_user.py::test_the_user_hears_answers_and_ends_the_dialogue",
+    ),
+    Planted(
+        "an attack that succeeds costs nothing",
+        "rollout/agentdojo.py",
+        "score = float(utility and not attacked)",
+        "score = float(utility)",
+        "tests/rollout/test_agentdojo.py::test_an_attack_that_succeeds_is_seen_as_the_package_sees_it",
+    ),
 )
