@@ -126,7 +126,7 @@ async def right_turns(row: Row, cut: Callable[[str], str]) -> list[tiny_model.De
     due = kwargs["ground_truth"][0]
     lines = [json.dumps({"name": call["name"], "parameters": call["arguments"]}) for call in due]
     calls = "<think> I use the tools. </think>\n<tool_call>\n" + "\n".join(lines) + "\n</tool_call>"
-    results = [await environment.call(call["name"], call["arguments"]) for call in due]
+    results = [str(await environment.call(call["name"], call["arguments"])) for call in due]
     await environment.close()
     done = [{"role": "assistant", "content": calls}, *({"role": "tool", "content": result} for result in results)]
     answer = "<think> It is done. </think>\n<response> Done. </response>"

@@ -87,7 +87,7 @@ class QueueFields:
     def lengths(self) -> Int64[Tensor, " batch"]:
         if all("response_len" in tag for tag in self.tags):
             return torch.tensor([tag["response_len"] for tag in self.tags], dtype=torch.int64)
-        return self._any_field().offsets().diff()
+        return self._offsets().diff()
 
     def write(self, fields: Mapping[str, Float[Tensor, " token"]]) -> None:
         nested = TensorDict(self.of_tokens(fields), batch_size=len(self.keys))
@@ -118,12 +118,17 @@ class QueueFields:
 
     def of_tokens(self, fields: Mapping[str, Float[Tensor, " token"]]) -> dict[str, Tensor]:
         """Fields as verl keeps them, nested, from the tokens of all responses in order."""
-        offsets = self._any_field().offsets()
+        offsets = self._offsets()
         return {name: torch.nested.nested_tensor_from_jagged(values, offsets) for name, values in fields.items()}
 
     def _fetch(self, keys: Sequence[str], fields: Sequence[str]) -> TensorDict:
         # The queue's client hands every request to an event loop of its own, from any thread.
         return tq.kv_batch_get(keys=list(keys), partition_id=self.batch.partition_id, select_fields=list(fields))
+
+    def _offsets(self) -> Int64[Tensor, " batch+1"]:
+        """Where the tokens of each response begin and end, where all lie flat."""
+        field: Any = self._any_field()  # torch's stubs do not know nested tensors
+        return field.offsets()
 
     def _any_field(self) -> Tensor:
         """A field of the response, for the lengths of its rows."""
