@@ -157,6 +157,7 @@ CHOSEN_ATTRIBUTES = {
     "rest_verl/bfcl/memory/store.py": "classes of BFCL and what they keep, by our own list",
     "rest_verl/bfcl/multi_turn/apis.py": "classes of BFCL by our own list",
     "rest_verl/bfcl/multi_turn/executor.py": "a name from the model, among the public methods of the task's classes",
+    "rest_verl/plugin/batch_fields.py": "what verl's trainer asks of the queue's client, passed on to it",
     "rest_verl/resilience/watchdog.py": "what verl's replay buffer has, by our own list",
     "rest_verl/rollout/verl_loop.py": "image and video",
     "rest_verl/plugin/run_checks.py": "keys of our dataclasses",

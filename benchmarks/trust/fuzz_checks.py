@@ -12,6 +12,7 @@ from typing import Any
 from rest_verl.config.reward import RewardConfig
 from rest_verl.core.regions import Region
 from rest_verl.core.tool_calls import ToolCall, Turn
+from rest_verl.reward.progress import Part
 from rest_verl.reward.tool_reward import COMPONENTS
 from rest_verl.reward.truth import GroundTruth
 
@@ -106,6 +107,15 @@ def expected_regions(pieces: Sequence[bytes], turn: Turn) -> list[int]:
         found.append(max(labels[start : start + len(piece)], default=0))
         start += len(piece)
     return found
+
+
+def check_parts(parts: Sequence[Part], turns: Sequence[bytes]) -> None:
+    """Parts of a score come in order, each at a byte of its turn or at the turn's end, with a finite amount."""
+    places = [(part.turn, part.byte) for part in parts]
+    hold(all(first < second for first, second in pairwise(places)), "parts out of order", places)
+    for part in parts:
+        hold(0 <= part.turn < len(turns) and 0 <= part.byte <= len(turns[part.turn]), "a part outside", part)
+        hold(type(part.amount) is float and math.isfinite(part.amount), "no finite amount", part)
 
 
 def check_reward(

@@ -1,8 +1,8 @@
 """All that reads hostile text, as functions of a fuzzer's bytes that raise where something does not hold.
 
 `TARGETS` has one for each wire format (parse, legality, calls by value, calls as the rollout reads them), one for the
-tagger, one for the reward with its ground truths, and one for BFCL's arguments and ground truths. `trust.fuzzer`
-says how bytes become text and `trust.fuzz_checks` what must hold.
+tagger, one for the reward with its ground truths, one for its parts as credit by span places them, and one for BFCL's
+arguments and ground truths. `trust.fuzzer` says how bytes become text and `trust.fuzz_checks` what must hold.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 from trust.fuzz_checks import (
     TYPES,
     check_call,
+    check_parts,
     check_reward,
     check_turn,
     check_types,
@@ -39,6 +40,7 @@ from rest_verl.core.regions import Region, RegionTagger
 from rest_verl.core.tool_calls import Kind, ToolCall, Turn, WireFormat
 from rest_verl.formats import get_format
 from rest_verl.formats.parse.json_calls import strict_json
+from rest_verl.reward.progress import parts_of
 from rest_verl.reward.scorers import get_scorer
 from rest_verl.reward.tool_reward import RewardAtStep, ToolReward
 from rest_verl.reward.truth import read_ground_truth
@@ -48,7 +50,9 @@ FORMATS = tuple(TAGS)
 UNTYPED = ("qwen3_coder", "seed", "minimax", "glm")
 TYPE_NAMES = tuple(TYPES)
 KINDS = [Kind(calls, answer) for calls in (True, False) for answer in (True, False)]
-PRESETS = {name: name for name in ("paper", "toolrl", "strict")} | {"parser": {"rules": "toolrl", "reading": "parser"}}
+RULES = ("paper", "toolrl", "strict")
+PRESETS = {name: name for name in RULES} | {"parser": {"rules": "toolrl", "reading": "parser"}}
+TOOLS = {"f": {"properties": {"a": {"type": "integer"}, "b": {"type": "array"}}}, "g": {}}
 STEPS = (0, 1, 75, 149, 150, 10**7)
 SEPARATOR = b"\x1e"  # between a ground truth and the turns of a response
 MOST_DUE = 16  # calls of a ground truth: matching is linear in the response for what one row asks for, no more
@@ -194,6 +198,27 @@ def check_rewards(data: bytes) -> None:
             hold(not found["legal"] or found["correctness"] == most, "the right calls earn less", first, found)
 
 
+def check_events(data: bytes) -> None:
+    """What turns in any format earned while they were written is placed soundly (`check_parts`), in linear time; and
+    what was placed before a byte is the same where the text ends with that byte, so that no part depends on what is
+    written later. The first byte says the format, the ground truth and the rule set, the second where the text is cut.
+    """
+    how, cut = (*data[:2], 0, 0)[:2]
+    name = FORMATS[how % len(FORMATS)]
+    truth = read_ground_truth(TRUTHS[how // len(FORMATS) % len(TRUTHS)])
+    reward, _ = _reward(RULES[how // len(FORMATS) // len(TRUTHS) % len(RULES)])
+    turns = assemble(data[2:], pieces_of(name, *CHAT)).split(SEPARATOR)
+    last = len(turns) - 1
+    kept = len(turns[last]) * cut // 256
+    place = partial(parts_of, reward, wire_format=get_format(name), tools=TOOLS, truth=truth, step=STEPS[cut % 3])
+    with in_linear_time(sum(map(len, turns))):
+        parts = place(turns)
+    check_parts(parts, turns)
+    before = [part for part in parts if part < (last, kept)]
+    shorter = place([*turns[:last], turns[last][:kept]])
+    hold(before == shorter, "a part depends on what is written later", turns, kept, before, shorter)
+
+
 def check_bfcl(data: bytes) -> None:
     """Arguments, responses and ground truths of BFCL have a verdict, in linear time.
 
@@ -301,6 +326,7 @@ def _token_of(low: int, how: int) -> int:
 _TOKENS = (*(bytes([place, 1]) for place in range(2, 16)), b"\0\x18", b"\0\x06")
 TARGETS = {
     "reward": Target(check_rewards, pieces_of("rlla", *CHAT)),
+    "events": Target(check_events, pieces_of("rlla", *CHAT)),
     "bfcl": Target(check_bfcl, pieces_of("pythonic", *SOURCE)),
     "tagger": Target(check_tagger, _TOKENS),
     **{name: Target(partial(check_format, name), pieces_of(name)) for name in FORMATS},

@@ -21,6 +21,7 @@ import rest_verl.core.regions as regions
 import rest_verl.reward.tool_reward as tool_reward
 from rest_verl.core.tool_calls import ToolCall
 from rest_verl.formats import get_format
+from rest_verl.reward.progress import Part, parts_of
 from rest_verl.reward.strict import match_best
 from rest_verl.reward.tool_reward import ToolReward
 from rest_verl.reward.truth import Match
@@ -112,6 +113,29 @@ def test_the_target_of_each_format_notices(monkeypatch, defect):
         monkeypatch.setattr(fuzz_targets, "get_format", lambda name, broken=broken: broken)
         with pytest.raises(KeyError if "raises" in defect else Broken):
             replay(name)
+
+
+def one_part_more(texts, place):
+    """A part at the end of what is written, which therefore knows its length."""
+    return [*place(texts), Part(len(texts) - 1, len(texts[-1]), 1.0)]
+
+
+def length_for_amount(texts, place):
+    return [part._replace(amount=float(len(texts[-1]))) for part in place(texts)]
+
+
+def reversed_parts(texts, place):
+    return place(texts)[::-1]
+
+
+@pytest.mark.parametrize("defect", [one_part_more, length_for_amount, reversed_parts])
+def test_the_target_of_events_notices(monkeypatch, defect):
+    def broken(reward, texts, **given):
+        return defect(texts, lambda texts: parts_of(reward, texts, **given))
+
+    monkeypatch.setattr(fuzz_targets, "parts_of", broken)
+    with pytest.raises(Broken):
+        replay("events")
 
 
 @pytest.mark.parametrize("format", UNTYPED)
