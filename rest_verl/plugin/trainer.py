@@ -23,7 +23,6 @@ from rest_verl.plugin.rest_trainer import RestTrainer
 from rest_verl.resilience.liveness import Role
 from rest_verl.resilience.watched_trainer import WatchedTrainer
 from rest_verl.weighting.metrics import rename_actor_metrics
-from rest_verl.weighting.step_batch import StepBatch
 
 
 class RestTrainerMixin(RestTrainer, WatchedTrainer):
@@ -68,18 +67,22 @@ class RestTrainerMixin(RestTrainer, WatchedTrainer):
 
     def _compute_advantage(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
         fields = self._fields
-        weighed: list[StepBatch] = []
+        with marked_timer("rest", self.timing_raw):
+            # Before verl clears the mask of what it rejects: what was generated is read from that mask.
+            step_batch = self._pending_read.result()
+        written: list[str] = []
 
         def weigh() -> dict[str, torch.Tensor]:
             with marked_timer("rest", self.timing_raw):
-                weighed.append(self._pending_read.result())
-                return self._weigh(fields, weighed[0])
+                weighed = self._weigh(fields, step_batch)
+            written.extend(weighed)
+            return weighed
 
         with fields.overheard(weigh):
             fields.batch = super()._compute_advantage(batch, metrics)
-        if not weighed:  # verl wrote its advantages unheard
+        if not written:  # verl wrote its advantages unheard
             fields.write(weigh())
-        self._pending_report = BackgroundCall(partial(self._report, fields, weighed[0]))
+        self._pending_report = BackgroundCall(partial(self._report, fields, step_batch))
         return fields.batch
 
     def _update_actor(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
