@@ -62,7 +62,9 @@ class Runs:
         return cls._of_codes(codes[at], np.diff(at, append=len(codes)), in_rows)
 
     @classmethod
-    def _of_codes(cls, codes: np.ndarray, tokens: np.ndarray, in_rows: Int64[np.ndarray, " batch"]) -> Runs:
+    def _of_codes(
+        cls, codes: Int8[np.ndarray, " run"], tokens: Int64[np.ndarray, " run"], in_rows: Int64[np.ndarray, " batch"]
+    ) -> Runs:
         """Runs one after the other, so many for each response."""
         shape = (len(in_rows), int(in_rows.max(initial=0)))
         alive = np.arange(shape[1]) < in_rows[:, None]
@@ -130,7 +132,7 @@ class Runs:
             sum_pi_squared: sum of squared probabilities, which makes V exact instead of bounded by the entropy.
         """
 
-        def measured(tokens: slice) -> list[Tensor]:
+        def measured(tokens: slice) -> list[Float[Tensor, " stretch"]]:
             found = entropy[tokens].float()
             return [found, token_variance(found, None if sum_pi_squared is None else sum_pi_squared[tokens].float())]
 
@@ -138,7 +140,7 @@ class Runs:
         return entropies, variances
 
     @cached_property
-    def _alive(self) -> np.ndarray:
+    def _alive(self) -> Bool[np.ndarray, "batch run"]:
         return self.tokens.numpy() > 0
 
     @cached_property
@@ -155,7 +157,7 @@ class Runs:
         masked = self.regions.masked_fill(~self.generated, len(Region))
         return torch.from_numpy(masked.numpy()[self._alive]).long()
 
-    def _sums(self, measured: Callable[[slice], list[Tensor]], quantities: int) -> list[RegionSums]:
+    def _sums(self, measured: Callable[[slice], list[Float[Tensor, " stretch"]]], quantities: int) -> list[RegionSums]:
         """Sums of quantities over the generated tokens of each region, in one pass. Within a run pairwise and in
         single precision, over runs in double.
 

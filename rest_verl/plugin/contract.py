@@ -157,6 +157,7 @@ CONTRACT = (
     Part("verl.protocol:DataProto", "plugin.batch_fields", attributes=("batch", "non_tensor_batch", "meta_info")),
     Part("verl.trainer.ppo.utils:need_critic", "plugin.rest_trainer", ("config",)),
     Part("verl.utils.debug:marked_timer", "plugin.trainer", ("name", "timing_raw")),
+    Part("verl.utils.tracking:ValidationGenerationsLogger", "records.trackers", attributes=("log",)),
     Part("verl.workers.utils.padding:response_from_nested", "plugin.batch_fields", ("tensor", "response_mask")),
     Part(
         "verl.checkpoint_engine:CheckpointEngineManager",

@@ -84,7 +84,7 @@ def check_run(config: DictConfig, estimators: Iterable[str]) -> RestConfig:
         lambda: _check_parts(config, rest, reshaped),
         lambda: _check_measurement(config, rest, reshaped),
         lambda: _check_agent_loop(config),
-        lambda: check_trackers(rest, config.trainer),
+        lambda: check_trackers(rest, config.get("trainer") or {}),
         lambda: check_model(config),
         lambda: check_data(config, rest.format),
     ):

@@ -33,10 +33,7 @@ def read(folder):
 def test_files_have_the_one_schema_and_the_manifest_says_what_is_in_them(tmp_path):
     counts = write_data_set(numbered_rows(40) + numbered_rows(9, "other"), 0.5, tmp_path, ORIGIN)
     manifest = read(tmp_path)
-    assert (
-        manifest["numbered_rows"] == counts
-        and sum(counts["train"].values()) + sum(counts["validation"].values()) == 49
-    )
+    assert manifest["rows"] == counts and sum(counts["train"].values()) + sum(counts["validation"].values()) == 49
     assert manifest["sources"] == ORIGIN.sources and manifest["command"] == "rlla"
     assert manifest["options"] == {"format": "rlla", "validation_share": 0.5}
     assert set(manifest["sha256"]) == {"train.parquet", "validation.parquet"}
@@ -79,7 +76,7 @@ def test_a_run_that_breaks_off_leaves_no_manifest_beside_files_that_it_does_not_
 def test_a_split_that_is_refused_touches_nothing(tmp_path):
     write_data_set(numbered_rows(30), 0.5, tmp_path, ORIGIN)
     before = read(tmp_path)
-    with pytest.raises(ValueError, match=r"none of the 1 numbered_rows"):
+    with pytest.raises(ValueError, match=r"none of the 1 rows"):
         write_data_set(numbered_rows(1), 0.5, tmp_path, ORIGIN)
     assert read(tmp_path) == before
 

@@ -190,7 +190,7 @@ def test_each_wire_format_has_a_target():
     with pytest.raises(ValueError) as error:
         get_format("")
     assert set(str(error.value).partition("allowed: ")[2].split(", ")) == set(FORMATS) == set(TAGS)
-    assert set(TARGETS) == {*FORMATS, "reward", "bfcl", "tagger"}
+    assert set(TARGETS) == {*FORMATS, "reward", "events", "bfcl", "tagger"}
     assert all(all(pieces_of(name)) and len(pieces_of(name)) < 128 for name in FORMATS)
 
 

@@ -69,10 +69,10 @@ def test_a_name_that_is_no_public_method_of_the_classes_is_an_unknown_tool_and_c
             held_out={},
         )
         await environment.reset()
-        before = copy.deepcopy(environment._acting.states())
+        before = copy.deepcopy(environment._judged._acting.states())
         with pytest.raises(KeyError):
             await environment.call(name, {"command": "true"})
-        assert environment._acting.states() == before
+        assert environment._judged._acting.states() == before
 
     asyncio.run(call())
 

@@ -93,7 +93,7 @@ def test_a_closed_environment_holds_no_instance(tasks):
     async def make_and_close():
         environment = get_environment("bfcl_multi_turn")(**tasks[0])
         await environment.reset()
-        instances = [weakref.ref(one) for one in environment._acting._instances.values()]
+        instances = [weakref.ref(one) for one in environment._judged._acting._instances.values()]
         await environment.close()
         return environment, instances
 
