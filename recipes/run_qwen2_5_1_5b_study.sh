@@ -13,6 +13,7 @@
 # Data: dataset/rlla_4k/train.parquet of ToolRL's repository, as RLLA=FILE. The script calls
 #     rest-verl data rlla "$RLLA" --out data/rlla --validation-share 0.02
 # Published: we know of no number for ResT with this model.
+# shellcheck disable=SC2031 # each run sources common.sh in a subshell, and what it sets is to stay there
 set -euo pipefail
 
 MODEL_PATH=${MODEL_PATH:-Qwen/Qwen2.5-1.5B-Instruct}    # or Qwen/Qwen3-1.7B
