@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What has to hold at every change: style, types, unit tests, and a few runs of stock verl, Ray and vLLM on the CPU. On
-# two cores it takes about fifteen minutes once the CPU stack is there; it installs that into .venv where it is not.
+# two cores it takes about twenty minutes once the CPU stack is there; it installs that into .venv where it is not.
 #
 #     bash tests/run.sh                       at every change
 #     bash tests/run.sh --all                 everything, for a release: more than an hour
