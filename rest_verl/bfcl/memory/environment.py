@@ -15,11 +15,12 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from rest_verl.bfcl.arguments import TaskMessage, read_arguments
 from rest_verl.bfcl.memory.judge import mentions
 from rest_verl.bfcl.memory.store import Memory, MemoryStore, check_memory, text_of_memory
+from rest_verl.bfcl.messages import TaskMessage
 from rest_verl.config.ramp import STRICT
 from rest_verl.rollout.environment import LeftToScorer, Message, NoEnvironment, Opening, register_environment
+from rest_verl.rollout.row_arguments import validated
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -60,7 +61,7 @@ class BfclMemory(NoEnvironment):
             ValueError: keys are missing, unknown or invalid; the message names each.
         """
         super().__init__()
-        self._task = read_arguments(_TASK, task, "bfcl_memory")
+        self._task = validated(_TASK, task, "arguments of the environment bfcl_memory")
         self._turn = 0
         self._store: MemoryStore | None = None
         self._held: list[float] = []  # share of the facts in the memory at the start and after each turn

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from rest_verl.bfcl.arguments import TaskMessage, read_arguments
+from rest_verl.bfcl.messages import TaskMessage
 from rest_verl.bfcl.multi_turn.apis import API_CLASSES
 from rest_verl.bfcl.multi_turn.checker import Checker
 from rest_verl.bfcl.multi_turn.executor import Executor
@@ -17,6 +17,7 @@ from rest_verl.common.names import unknown_name
 from rest_verl.config.ramp import STRICT
 from rest_verl.core.tool_calls import ToolCall
 from rest_verl.rollout.environment import Message, NoEnvironment, Opening, register_environment
+from rest_verl.rollout.row_arguments import validated
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -67,7 +68,7 @@ def read_task(kwargs: Mapping[str, Any]) -> Task:
     Raises:
         ValueError: keys are missing, unknown or invalid; the message names each.
     """
-    return read_arguments(_TASK, kwargs, "bfcl_multi_turn")
+    return validated(_TASK, kwargs, "arguments of the environment bfcl_multi_turn")
 
 
 class _Judged:
