@@ -11,10 +11,8 @@ hangs costs a warning, but never records or the run.
 from __future__ import annotations
 
 import tempfile
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from queue import Full, Queue
 from typing import Any
 
 import pyarrow as pa
@@ -23,13 +21,13 @@ from rest_verl.common.logs import logger_of
 from rest_verl.config.rest import ConfigError, RestConfig
 from rest_verl.records.cells import COLUMNS, Cells, cells_of
 from rest_verl.records.schema import step_name
+from rest_verl.records.worker import Worker
 
 logger = logger_of(__name__)
 
 NAME = "rest/samples"
 _VERLS = ("swanlab", "tensorboard", "trackio", "clearml")  # those of verl's logger that are not better served here
 TRACKERS = ("wandb", "mlflow", *_VERLS)
-_SECONDS_AT_END = 60.0
 
 
 class SampleTracker:
@@ -55,10 +53,7 @@ class SampleTracker:
             self._senders.append(("mlflow", _to_mlflow))
         self._senders += [(name, _VerlsLogger(name, project, experiment)) for name in _VERLS if name in backends]
         self._warned: set[str] = set()
-        self._jobs: Queue[tuple[int, pa.Table] | None] = Queue(maxsize=1)
-        # a daemon: a tracker that hangs must not keep the process from ending
-        self._thread = threading.Thread(target=self._work, name="rest_verl trackers", daemon=True)
-        self._thread.start()
+        self._worker: Worker[tuple[int, pa.Table]] = Worker("rest_verl trackers", self._send, pending=1)
 
     def log(self, step: int, table: pa.Table) -> None:
         """Queue a sample of a step's records; returns at once. While a tracker is busy, samples are dropped.
@@ -67,32 +62,25 @@ class SampleTracker:
             step: global step.
             table: records with the columns of `records.schema`.
         """
-        try:
-            self._jobs.put_nowait((step, table))
-        except Full:
+        if not self._worker.offer((step, table)):
             self._warn("queue", step, "the trackers are too slow")
 
     def close(self) -> None:
         """Wait until the last sample is logged, for a limited time."""
-        try:
-            self._jobs.put(None, timeout=_SECONDS_AT_END)
-        except Full:
-            return
-        self._thread.join(_SECONDS_AT_END)
+        self._worker.close()
 
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            step, table = job
+    def _send(self, job: tuple[int, pa.Table]) -> None:
+        step, table = job
+        try:
+            cells = sample(table, self.rows, self.max_bytes)
+        except Exception as error:  # training continues after any error
+            self._warn("cells", step, f"{type(error).__name__}: {error}")
+            return
+        for name, send in self._senders:
             try:
-                cells = sample(table, self.rows, self.max_bytes)
-            except Exception as error:  # training continues after any error
-                self._warn("cells", step, f"{type(error).__name__}: {error}")
-                continue
-            for name, send in self._senders:
-                try:
-                    send(step, cells)
-                except Exception as error:
-                    self._warn(name, step, f"{name}: {type(error).__name__}: {error}")
+                send(step, cells)
+            except Exception as error:
+                self._warn(name, step, f"{name}: {type(error).__name__}: {error}")
 
     def _warn(self, kind: str, step: int, why: str) -> None:
         if kind not in self._warned:

@@ -5,21 +5,19 @@ Any failure here costs records and one warning, never the run.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from queue import Full, Queue
 
 import pyarrow as pa
 from pyarrow import parquet
 
 from rest_verl.common.logs import logger_of
 from rest_verl.records.schema import meta_of, step_files, step_name, with_meta
+from rest_verl.records.worker import Worker
 
-# Number of steps that may wait for the disk. Further steps are dropped: a hanging disk must not fill the memory.
+# Number of steps that may wait for the disk; further ones are dropped.
 _MAX_PENDING = 2
-_SECONDS_AT_END = 60.0
 
 logger = logger_of(__name__)
 
@@ -50,10 +48,9 @@ class RecordWriter:
         self._then = then
         self._last: tuple[int, pa.Table] | None = None
         self._warned = False
-        self._jobs: Queue[tuple[int, Callable[[], pa.Table]] | None] = Queue(maxsize=_MAX_PENDING)
-        # A daemon: a hanging disk must not keep the process from ending.
-        self._thread = threading.Thread(target=self._work, name="rest_verl records", daemon=True)
-        self._thread.start()
+        self._worker: Worker[tuple[int, Callable[[], pa.Table]]] = Worker(
+            "rest_verl records", self._record, _MAX_PENDING
+        )
 
     def wants(self, step: int) -> bool:
         """Whether this step is recorded."""
@@ -67,31 +64,22 @@ class RecordWriter:
                 have several batches.
             build: function that makes the table; called in the writer's thread.
         """
-        try:
-            self._jobs.put_nowait((step, build))
-        except Full:
+        if not self._worker.offer((step, build)):
             self._warn(step, "the disk is too slow")
 
     def close(self) -> None:
         """Wait until pending records are written, for a limited time."""
-        if not self._thread.is_alive():
-            return
-        try:
-            self._jobs.put(None, timeout=_SECONDS_AT_END)
-        except Full:
-            return
-        self._thread.join(_SECONDS_AT_END)
+        self._worker.close()
 
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            step, build = job
-            try:
-                table = build()
-                self._write(step, table)
-                if self._then is not None:
-                    self._then(step, table)
-            except Exception as error:  # training continues after any error
-                self._warn(step, f"{type(error).__name__}: {error}")
+    def _record(self, job: tuple[int, Callable[[], pa.Table]]) -> None:
+        step, build = job
+        try:
+            table = build()
+            self._write(step, table)
+            if self._then is not None:
+                self._then(step, table)
+        except Exception as error:  # training continues after any error
+            self._warn(step, f"{type(error).__name__}: {error}")
 
     def _write(self, step: int, table: pa.Table) -> None:
         if self._last is not None and self._last[0] == step:

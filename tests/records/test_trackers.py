@@ -92,7 +92,7 @@ def test_the_best_and_the_worst_come_before_others():
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
     """No test depends on how fast a tracker is."""
-    monkeypatch.setattr("rest_verl.records.trackers._SECONDS_AT_END", HANG_GUARD)
+    monkeypatch.setattr("rest_verl.records.worker.SECONDS_AT_END", HANG_GUARD)
 
 
 def track(backend, *steps, rows=2):

@@ -87,7 +87,7 @@ def test_a_full_folder_keeps_files_evenly_spread_over_the_run(writer, tmp_path):
     for step in range(1, 65):
         if one.wants(step):
             one.write(step, lambda step=step: table(step, text=noise * step))
-            wait_for(lambda: one._jobs.empty())
+            wait_for(lambda: one._worker.is_idle)
     one.close()
     files = step_files(tmp_path / "records")
     assert sum(path.stat().st_size for path in files.values()) <= 40_000
@@ -104,7 +104,7 @@ def test_a_folder_that_becomes_read_only_costs_one_warning(writer, tmp_path, cap
     with read_only(tmp_path / "records"), caplog.at_level(logging.WARNING):
         for step in (2, 3):
             one.write(step, lambda step=step: table(step))
-            wait_for(lambda: one._jobs.empty())
+            wait_for(lambda: one._worker.is_idle)
         wait_for(lambda: caplog.records)
     [warning] = caplog.records
     assert "the records of step 2 are lost" in warning.getMessage() and "Training continues" in warning.getMessage()
