@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from jaxtyping import install_import_hook
 from tiers import choose_tier, register_tiers, soon
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -133,3 +134,12 @@ def own_names(monkeypatch: pytest.MonkeyPatch) -> None:
     from own_names import keep_registries  # here, for it imports modules that are checked
 
     keep_registries(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Sums in one order; and threads that wait for each other on busy cores cost more than models of this size."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -1,5 +1,4 @@
 import pytest
-import torch
 
 
 @pytest.fixture(scope="session")
@@ -8,12 +7,3 @@ def start(tmp_path_factory):
     from evidence.loop import prepare_start
 
     return prepare_start(tmp_path_factory.mktemp("evidence"), steps=2)
-
-
-@pytest.fixture
-def one_thread():
-    """Sums in one order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

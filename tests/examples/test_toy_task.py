@@ -15,6 +15,8 @@ LEGAL = re.compile(
     r"<think> [^<>]+ </think>\n(<tool_call>\n(?P<calls>[^<>]+)\n</tool_call>|<response> [^<>]+ </response>)"
 )
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def task():
@@ -116,15 +118,6 @@ DEMONSTRATIONS = [
     ([{"role": "user", "content": f"tell me the time in {city}"}], ANSWER.replace("Rome", city))
     for city in ("Rome", "Oslo", "Lima", "Cairo", "Delhi", "Paris")
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Models of this size wait for their threads longer than they compute, the more so on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

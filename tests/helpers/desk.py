@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -210,3 +211,20 @@ def play(start):
         )
 
     return run
+
+
+def side_by_side_and_alone(begin, count):
+    """The outputs of so many trajectories that run at the same time, each with pauses of its own, and of the same ones
+    one after the other. `begin(number, wait=None)` starts one."""
+
+    async def together():
+        rng = random.Random(0)
+        waits = [rng.random() / 50 for _ in range(count)]
+        return await asyncio.gather(
+            *(begin(number, lambda wait=wait: asyncio.sleep(wait)) for number, wait in enumerate(waits))
+        )
+
+    async def one_by_one():
+        return [await begin(number) for number in range(count)]
+
+    return asyncio.run(together()), asyncio.run(one_by_one())

@@ -175,6 +175,16 @@ def test_a_call_that_is_left_out_is_seen(chat, config_of, rows):
     assert sum(fields["rest_environment"]["acc"] for fields in played) < len(played) / 10
 
 
+def memory_row(category, id):
+    """A row of BFCL's memory categories, with the memory that the script writes."""
+    from rest_verl.bfcl.data.memories import scripted_memories
+    from rest_verl.bfcl.data.memory import bfcl_memory_rows
+
+    pytest.importorskip("rank_bm25", reason="BFCL's key-value memory needs it")
+    rows = bfcl_memory_rows(scripted_memories, [category], "hermes")
+    return next(row for row in rows if row["extra_info"]["id"] == id)
+
+
 def play_memory(chat, config, row, turns):
     """The fields of a trajectory on a memory task, from what the policy says in each generation."""
     ids = [written(chat, turn) if isinstance(turn, list) else chat.encode(turn) for turn in turns]
@@ -190,15 +200,7 @@ def play_memory(chat, config, row, turns):
 @needs_bfcl
 def test_a_conversation_is_scored_by_what_the_memory_holds(chat, config_of):
     """Half of the facts are noted in the first turn and the rest in the last, so both earn half of the score."""
-    from rest_verl.bfcl.data.memories import scripted_memories
-    from rest_verl.bfcl.data.memory import bfcl_memory_rows
-
-    pytest.importorskip("rank_bm25", reason="BFCL's key-value memory needs it")
-    row = next(
-        row
-        for row in bfcl_memory_rows(scripted_memories, ["memory_rec_sum"], "hermes")
-        if row["extra_info"]["id"] == "memory_rec_sum_prereq_0-customer-0"
-    )
+    row = memory_row("memory_rec_sum", "memory_rec_sum_prereq_0-customer-0")
     kwargs = json.loads(row["extra_info"]["environment_kwargs"])
     values = [accepted[0] for accepted in kwargs["facts"]]
     half = len(values) // 2
@@ -221,15 +223,7 @@ def test_a_conversation_is_scored_by_what_the_memory_holds(chat, config_of):
 
 @needs_bfcl
 def test_a_question_about_a_memory_is_left_to_its_scorer(chat, config_of):
-    from rest_verl.bfcl.data.memories import scripted_memories
-    from rest_verl.bfcl.data.memory import bfcl_memory_rows
-
-    pytest.importorskip("rank_bm25", reason="BFCL's key-value memory needs it")
-    row = next(
-        row
-        for row in bfcl_memory_rows(scripted_memories, ["memory_kv"], "hermes")
-        if row["extra_info"]["id"] == "memory_kv_0-customer-0"
-    )
+    row = memory_row("memory_kv", "memory_kv_0-customer-0")
     keys = [{"name": "archival_memory_list_keys", "arguments": {}}]
     fields = play_memory(chat, config_of(*SETTINGS), row, [keys, "Michael"])
     assert "rest_environment" not in fields

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import math
-import random
 import re
 import socket
 import sys
@@ -15,7 +14,7 @@ import mcp.client.stdio
 import psutil
 import pytest
 import uvicorn
-from desk import bare
+from desk import bare, side_by_side_and_alone
 from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import (
     BlobResourceContents,
@@ -166,17 +165,7 @@ def test_many_sessions_over_http_are_those_run_one_by_one(start, call, notes):
     def begin(number, wait=None):
         return start(story(call, number), wait=wait, prompt=f"Begin {number}.", extra=with_servers(server))[1]
 
-    async def together():
-        rng = random.Random(0)
-        waits = [rng.random() / 50 for _ in range(TOGETHER)]
-        return await asyncio.gather(
-            *(begin(number, lambda wait=wait: asyncio.sleep(wait)) for number, wait in enumerate(waits))
-        )
-
-    async def one_by_one():
-        return [await begin(number) for number in range(TOGETHER)]
-
-    side_by_side, alone = asyncio.run(together()), asyncio.run(one_by_one())
+    side_by_side, alone = side_by_side_and_alone(begin, TOGETHER)
     assert [bare(output) for output in side_by_side] == [bare(output) for output in alone]
     for number, output in enumerate(alone):
         last = (None, "unknown_tool")[bool(number % 3)]

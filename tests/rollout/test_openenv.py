@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-import random
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from desk import bare
+from desk import bare, side_by_side_and_alone
 from tiers import HANG_GUARD, in_full
 
 from rest_verl.rollout.environment import Earned, ToolError, get_environment
@@ -170,17 +169,7 @@ def test_many_sessions_are_those_run_one_by_one(start, call, desk):
         extra = acting_on(desk, reset={"task": f"task {number}"})
         return start(story(call, number), UNHURRIED, wait=wait, prompt=f"Begin {number}.", extra=extra)[1]
 
-    async def together():
-        rng = random.Random(0)
-        waits = [rng.random() / 50 for _ in range(TOGETHER)]
-        return await asyncio.gather(
-            *(begin(number, lambda wait=wait: asyncio.sleep(wait)) for number, wait in enumerate(waits))
-        )
-
-    async def one_by_one():
-        return [await begin(number) for number in range(TOGETHER)]
-
-    side_by_side, by_itself = asyncio.run(together()), asyncio.run(one_by_one())
+    side_by_side, by_itself = side_by_side_and_alone(begin, TOGETHER)
     assert [bare(output) for output in side_by_side] == [bare(output) for output in by_itself]
     for number, output in enumerate(by_itself):
         results = [call["result"] for call in calls_of(output)]

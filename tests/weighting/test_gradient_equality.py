@@ -25,6 +25,7 @@ from rest_verl.weighting.advantage import compute_rest_advantage
 from rest_verl.weighting.step_batch import StepBatch
 from rest_verl.weighting.token_weighting import TokenWeighting
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 STEP = 50
 PROMPTS = ["What is the weather?", "Time?"]
 CALL = '<think> I call the tool. </think>\n<tool_call>\n{"name": "get_weather", "parameters": {"city": "Paris"}}\n'
@@ -58,15 +59,6 @@ class Rollouts:
 
 def jagged(rows):
     return nested_tensor(rows, layout=torch.jagged)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Sums in one order; and threads that wait for each other on busy cores cost more than this model."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
